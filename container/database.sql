@@ -1,4 +1,4 @@
--- Run once, by the administrator, on a database server's first start: the service's own role, which owns its database and no more.
+-- The administrator runs this on the first start of a server. It creates the service's role, which owns only its database.
 \set password `cat /run/secrets/database_password`
 CREATE ROLE housepredict LOGIN PASSWORD :'password';
 CREATE DATABASE housepredict OWNER housepredict;

@@ -1,4 +1,4 @@
-"""One request through the Service, with the token: ask.py METHOD PATH [BODY]. Prints the status and the body."""
+"""Sends a request through the Service, with the token: ask.py METHOD PATH [BODY | -]. Prints status and body."""
 
 from __future__ import annotations
 

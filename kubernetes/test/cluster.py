@@ -1,6 +1,6 @@
-"""A namespace of a cluster, by way of kubectl.
+"""A namespace of a cluster, accessed through kubectl.
 
-Data classes, as nothing but Python and kubectl has to be installed to run this.
+These scripts use only the standard library, so that they need nothing but Python and kubectl.
 """
 
 from __future__ import annotations
@@ -17,47 +17,47 @@ from typing import Any
 from load import generations
 
 OVERLAYS = Path(__file__).parents[1] / "overlays"
-PATIENCE = 240  # seconds
+TIMEOUT_S = 240
 SERVICE = "app.kubernetes.io/name=housepredict,app.kubernetes.io/component=service"
 
 
-class Broken(Exception):
-    """Something that was promised did not hold."""
+class CheckFailed(Exception):
+    """A check failed, or kubectl did."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the test does to its namespace."""
+    """The operations of the test on its namespace. Each raises CheckFailed if kubectl fails."""
 
     namespace: str
 
-    def kubectl(self, *arguments: str, given: str | None = None) -> str:
-        """What kubectl prints. Raises Broken with what it complains of."""
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl and return its output."""
         done = subprocess.run(
-            ["kubectl", "--namespace", self.namespace, *arguments],  # noqa: S607  # the one that is on the path
-            input=given,
+            ["kubectl", "--namespace", self.namespace, *arguments],  # noqa: S607  # the one on the PATH
+            input=stdin,
             capture_output=True,
             text=True,
             check=False,
         )
         if done.returncode:
-            raise Broken(f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}")
+            raise CheckFailed(f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
 
     def get(self, *arguments: str) -> Any:
-        """Objects, as JSON."""
+        """Get objects as JSON."""
         return json.loads(self.kubectl("get", "-o", "json", *arguments))
 
     def apply(self, overlay: str, *arguments: str) -> None:
-        """Apply an overlay, or what is selected of it."""
+        """Apply an overlay, or the objects in it that `arguments` select."""
         self.kubectl("apply", "-k", str(OVERLAYS / overlay), *arguments)
 
     def rollout(self, name: str) -> None:
-        """Wait until it is as it should be."""
-        self.kubectl("rollout", "status", name, f"--timeout={PATIENCE}s")
+        """Wait until the rollout of an object is complete."""
+        self.kubectl("rollout", "status", name, f"--timeout={TIMEOUT_S}s")
 
     def pods(self, ready: bool = True) -> list[str]:
-        """The names of the service's pods: those that are ready and stay, or all there are."""
+        """List the service's pods: those that are ready and not terminating, or all of them."""
         return [
             pod["metadata"]["name"]
             for pod in self.get("pods", "-l", SERVICE)["items"]
@@ -65,49 +65,49 @@ class Cluster:
         ]
 
     def settle(self, pods: int) -> None:
-        """Wait until there are so many pods, all ready, and no other that has yet to stop."""
+        """Wait until exactly this number of pods exists, and all are ready."""
         self.wait(f"{pods} pods", lambda: len(self.pods()) == len(self.pods(ready=False)) == pods)
 
-    def wait(self, what: str, condition: Callable[[], bool]) -> None:
-        """Wait until it is so; what cannot be told is not so yet. Raises Broken if it does not come to be."""
-        end, reason = time.time() + PATIENCE, ""
+    def wait(self, goal: str, condition: Callable[[], bool]) -> None:
+        """Wait until a condition returns True without raising CheckFailed. Raises CheckFailed after the timeout."""
+        end, reason = time.time() + TIMEOUT_S, ""
         while True:
             try:
                 if condition():
                     return
-            except Broken as error:
+            except CheckFailed as error:
                 reason = str(error)
             if time.time() > end:
-                raise Broken(f"still no {what}; {reason}; {self.kubectl('get', 'pods')}")
+                raise CheckFailed(f"timeout while waiting for: {goal}; {reason}; {self.kubectl('get', 'pods')}")
             time.sleep(0.5)
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """Ask the service, through its Service. Raises Broken unless it is granted."""
+        """Send a request through the Service and return the JSON of its response. Raises CheckFailed for an error."""
         text = "" if body is None else json.dumps(body)
-        said = self.kubectl("exec", "-i", "load", "--", "python", "/load/ask.py", method, path, "-", given=text)
-        status, _, answer = said.partition("\n")
+        output = self.kubectl("exec", "-i", "load", "--", "python", "/load/ask.py", method, path, "-", stdin=text)
+        status, _, content = output.partition("\n")
         if not status.startswith("2"):
-            raise Broken(f"{method} {path}: {said}")
-        return json.loads(answer)
+            raise CheckFailed(f"{method} {path}: {output}")
+        return json.loads(content)
 
     def ask_pod(self, pod: str, path: str) -> Any:
-        """Ask one pod, through the API server. Answers of any status are answers, except where nobody answers."""
+        """Send a GET request to one pod through the API server, and return the JSON of its response."""
         return json.loads(self._of_pod(pod, path))
 
     def _of_pod(self, pod: str, path: str) -> str:
         return self.kubectl("get", "--raw", f"/api/v1/namespaces/{self.namespace}/pods/{pod}:5000/proxy{path}")
 
     def generations(self) -> list[int]:
-        """The generation of the model that each worker of each pod serves."""
-        return [each for pod in self.pods() for each in generations(self._of_pod(pod, "/metrics"))]
+        """List the generation of the model that each worker of each pod serves."""
+        return [generation for pod in self.pods() for generation in generations(self._of_pod(pod, "/metrics"))]
 
-    def waiting(self) -> int:
-        """Predictions that wait in spools."""
+    def pending(self) -> int:
+        """Count the predictions that are pending in the spools of all pods."""
         checks = [self.ask_pod(pod, "/health/ready")["checks"]["predictions"] for pod in self.pods()]
         return sum(check.get("spool", {}).get("pending", 0) for check in checks)
 
     def rows(self) -> set[str]:
-        """The ids that PostgreSQL has."""
+        """Query the ids of the predictions in PostgreSQL."""
         query = "SELECT id FROM predictions"
         return set(
             self.kubectl(
@@ -127,12 +127,13 @@ class Cluster:
         )
 
 
-def say(text: str) -> None:
-    """Tell how far it is."""
+def report_progress(text: str) -> None:
+    """Report progress on standard error."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def _is_ready(pod: Any) -> bool:
     return any(
-        each["type"] == "Ready" and each["status"] == "True" for each in pod.get("status", {}).get("conditions", [])
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in pod.get("status", {}).get("conditions", [])
     )

@@ -1,4 +1,4 @@
-"""What the clients noted, phase by phase."""
+"""The records of the clients, and statistics over them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Answer:
-    """One request: when it was answered (seconds), how long it took (ms), and what came of it."""
+    """The outcome of a request: the time of its response (s), its latency (ms), and the prediction or the failure."""
 
     at: float
     took: float
@@ -19,10 +19,10 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Look:
-    """One look at the models, from its begin to its end (seconds).
+class Observation:
+    """An observation of the models, from its start to its end (s).
 
-    `generation` is that of the promotion, and `lowest` the lowest that a worker serves.
+    `generation` is the promoted one, and `lowest` the lowest that any worker serves.
     """
 
     began: float
@@ -33,19 +33,19 @@ class Look:
 
 @dataclass(frozen=True)
 class Phase:
-    """What was done, and when (seconds)."""
+    """A phase of the test, from its start to its end (s)."""
 
     name: str
     began: float
     ended: float
 
     def of(self, answers: Sequence[Answer]) -> list[Answer]:
-        """Those of its time."""
-        return [each for each in answers if self.began <= each.at < self.ended]
+        """Select the answers during this phase."""
+        return [answer for answer in answers if self.began <= answer.at < self.ended]
 
 
 def answers(text: str) -> list[Answer]:
-    """The notes of the clients, in order."""
+    """Parse the records of the clients, ordered by time."""
     return sorted(_answers(text), key=lambda answer: answer.at)
 
 
@@ -56,39 +56,40 @@ def _answers(text: str) -> Iterator[Answer]:
             yield Answer(float(at), float(took), None, 0, 0.0, rest)
         else:
             name, generation, price = rest.split()
-            # the demonstration was never promoted
+            # The demo model has no generation.
             number = 0 if generation == "None" else int(generation)
             yield Answer(float(at), float(took), name, number, float(price), "")
 
 
-def looks(text: str) -> list[Look]:
-    """The notes of who looked at the models."""
+def observations(text: str) -> list[Observation]:
+    """Parse the observations of the models."""
     rows = [line.split() for line in text.splitlines()]
-    return [Look(float(row[0]), float(row[1]), int(row[2]), int(row[3])) for row in rows]
+    return [Observation(float(row[0]), float(row[1]), int(row[2]), int(row[3])) for row in rows]
 
 
-def convergence(seen: Sequence[Look], generation: int) -> float | None:
-    """At most how many seconds passed from a commit until all served it.
+def convergence(seen: Sequence[Observation], generation: int) -> float | None:
+    """Return an upper bound of the seconds from a promotion's commit until every worker served it; None if unknown.
 
-    From the last look before it was there to the end of the first that found it in every worker.
+    It is the time from the start of the last observation before the commit to the end of the first that found the
+    generation in every worker.
     """
-    before = [look.began for look in seen if look.generation < generation]
-    after = [look.ended for look in seen if look.lowest >= generation]
+    before = [observation.began for observation in seen if observation.generation < generation]
+    after = [observation.ended for observation in seen if observation.lowest >= generation]
     return min(after) - max(before) if before and after else None
 
 
 def quantile(answered: Sequence[Answer], share: float) -> float:
-    """Milliseconds that so many of the answers took at most; 0 without any."""
-    times = sorted(each.took for each in answered)
+    """Return a quantile of the latencies (ms), such as 0.99; 0 without any answers."""
+    times = sorted(answer.took for answer in answered)
     return times[min(int(share * len(times)), len(times) - 1)] if times else 0.0
 
 
 def table(phases: Sequence[Phase], all_answers: Sequence[Answer]) -> str:
-    """A row for each phase, in Markdown."""
+    """Return a Markdown table with a row for each phase."""
     rows = ["| Phase | Seconds | Requests | Failed | p50 ms | p99 ms | Longest ms |", "|---|---|---|---|---|---|---|"]
     for phase in phases:
-        those = phase.of(all_answers)
-        failed = sum(1 for each in those if each.failure)
-        figures = " | ".join(f"{quantile(those, share):.0f}" for share in (0.5, 0.99, 1.0))
-        rows.append(f"| {phase.name} | {phase.ended - phase.began:.0f} | {len(those)} | {failed} | {figures} |")
+        of_phase = phase.of(all_answers)
+        failed = sum(1 for answer in of_phase if answer.failure)
+        latencies = " | ".join(f"{quantile(of_phase, share):.0f}" for share in (0.5, 0.99, 1.0))
+        rows.append(f"| {phase.name} | {phase.ended - phase.began:.0f} | {len(of_phase)} | {failed} | {latencies} |")
     return "\n".join(rows)

@@ -1,4 +1,4 @@
-"""Tries on a cluster what is promised of the manifests; started by kubernetes/test/run, which says what it takes."""
+"""Tests the manifests on a cluster, under load. Start it with kubernetes/test/run, which lists the requirements."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from pathlib import Path
 
 import evidence
 from basics import lab, pod_security, service_links
-from cluster import Broken, Cluster, say
+from cluster import CheckFailed, Cluster, report_progress
 from report import memory, write_report
-from trial import SETTLED, Trial
+from trial import SETTLE_S, Trial
 
 NAMESPACE = "housepredict-test"
 HERE = Path(__file__).parent
-SOON = 2.0  # seconds in which all pods have to serve what was promoted
+MAX_CONVERGENCE_S = 2.0  # from a promotion until every pod serves it
 SALES = 400
 
 
 class Test(Trial):
-    """All that is tried."""
+    """The steps of the test."""
 
     def start(self) -> None:
-        """Apply the overlay but for the training, and wait; and bring the clients in."""
+        """Apply the overlay without the training, wait until it serves, and start the pod of the clients."""
         self.cluster.apply("test", "-l", "app.kubernetes.io/component!=training")
         self.cluster.rollout("statefulset/postgres")
         self.cluster.rollout("deployment/housepredict")
@@ -36,12 +36,12 @@ class Test(Trial):
         files = [f"--from-file={HERE / name}" for name in ("load.py", "ask.py")]
         self.cluster.kubectl("create", "configmap", "load", *files)
         pod = (HERE / "load.yaml").read_text(encoding="utf-8").replace("SECRET", secret["secretName"])
-        self.cluster.kubectl("apply", "-f", "-", given=pod)
+        self.cluster.kubectl("apply", "-f", "-", stdin=pod)
         self.cluster.kubectl("wait", "--for=condition=Ready", "pod/load", "--timeout=120s")
 
     @contextmanager
     def load(self, folder: str) -> Iterator[None]:
-        """Clients ask in the meantime."""
+        """Run the clients during the body of the context; they write their records to a folder of their pod."""
         program = f"nohup python /load/load.py {folder} >/tmp/load.log 2>&1 &"
         self.cluster.kubectl("exec", "load", "--", "sh", "-c", program)
         try:
@@ -50,16 +50,16 @@ class Test(Trial):
             stop = f"touch {folder}/stop; while ! [ -e {folder}/stopped ]; do sleep 0.2; done"
             self.cluster.kubectl("exec", "load", "--", "sh", "-c", stop)
 
-    def notes(self, folder: str) -> tuple[list[evidence.Answer], list[evidence.Look]]:
-        """What the clients noted so far."""
+    def read_records(self, folder: str) -> tuple[list[evidence.Answer], list[evidence.Observation]]:
+        """Read the records of the clients so far."""
         read = ["exec", "load", "--", "sh", "-c"]
         answers = self.cluster.kubectl(*read, f"cat {folder}/answers.*")
-        return evidence.answers(answers), evidence.looks(self.cluster.kubectl(*read, f"cat {folder}/models"))
+        return evidence.answers(answers), evidence.observations(self.cluster.kubectl(*read, f"cat {folder}/models"))
 
-    def upheaval(self) -> None:
-        """All that happens to a service, under load."""
+    def run_phases(self) -> None:
+        """Restart, scale, delete pods and train, all under load."""
         cluster = self.cluster
-        with self.phase("nothing happens"):
+        with self.phase("no change"):
             time.sleep(10)
         with self.phase("rolling restart"):
             cluster.kubectl("rollout", "restart", "deployment/housepredict")
@@ -77,116 +77,116 @@ class Test(Trial):
         with self.phase("PostgreSQL's pod is deleted"):
             cluster.kubectl("delete", "pod", "postgres-0")
             cluster.rollout("statefulset/postgres")
-            cluster.wait("empty spool", lambda: cluster.waiting() == 0)
+            cluster.wait("empty spools", lambda: cluster.pending() == 0)
         with self.phase("training over HTTP"):
             self.trained(lambda: self.check("message" in cluster.ask("POST", "/train"), "`POST /train` trains"))
-        with self.phase("sales come back, and a Job trains on them"):
+        with self.phase("a Job trains on recorded sales"):
             self.record_sales()
             self.trained(self.train_by_job)
 
     def trained(self, train: Callable[[], None]) -> None:
-        """Train, and see that every pod takes it up."""
+        """Train, and wait until every pod serves the new version."""
         before = self.cluster.ask("GET", "/models")["generation"]
         train()
-        self.cluster.wait("later generation in every pod", lambda: min(self.cluster.generations(), default=0) > before)
+        self.cluster.wait("new generation in every pod", lambda: min(self.cluster.generations(), default=0) > before)
 
     def record_sales(self) -> None:
-        """Houses that were estimated are sold, for about that."""
-        answers, _ = self.notes("/tmp/load")  # noqa: S108  # a folder of a pod's
+        """Record sales of estimated houses, at about their estimates."""
+        answers, _ = self.read_records("/tmp/load")  # noqa: S108  # a folder of a pod
         market = random.Random(1)
         day = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
-        sold = [each for each in answers if each.id][-SALES:]
         sales = [
-            {"prediction": each.id, "price": round(each.price * market.gauss(1, 0.05), 2), "date": day} for each in sold
+            {"prediction": answer.id, "price": round(answer.price * market.gauss(1, 0.05), 2), "date": day}
+            for answer in [answer for answer in answers if answer.id][-SALES:]
         ]
         self.cluster.ask("POST", "/sales", sales)
 
     def train_by_job(self) -> None:
-        """As the CronJob would."""
+        """Train as the CronJob does."""
         self.cluster.apply("test", "-l", "app.kubernetes.io/component=training")
         self.cluster.kubectl("wait", "--for=condition=Complete", "job/housepredict-train", "--timeout=240s")
-        said = self.cluster.kubectl("logs", "job/housepredict-train")
-        self.check("Promoted" in said, f"the Job trains on {SALES} sales that came back, and its version is promoted")
+        logs = self.cluster.kubectl("logs", "job/housepredict-train")
+        self.check("Promoted" in logs, f"the Job trains on {SALES} recorded sales, and its version is promoted")
 
     def judge(self) -> list[evidence.Answer]:
-        """Compare what the clients noted with what is kept."""
-        answers, looks = self.notes("/tmp/load")  # noqa: S108  # a folder of a pod's
-        self.cluster.wait("empty spool", lambda: self.cluster.waiting() == 0)
-        acknowledged = {each.id for each in answers if each.id}
+        """Compare the records of the clients with the predictions in PostgreSQL. Returns the responses."""
+        answers, observations = self.read_records("/tmp/load")  # noqa: S108  # a folder of a pod
+        self.cluster.wait("empty spools", lambda: self.cluster.pending() == 0)
+        acknowledged = {answer.id for answer in answers if answer.id}
         lost = acknowledged - self.cluster.rows()
-        failed = [each for each in answers if each.failure]
-        for each in failed[:20]:
-            say(f"{each.at:.3f} {each.failure}")
+        failed = [answer for answer in answers if answer.failure]
+        for answer in failed[:20]:
+            report_progress(f"{answer.at:.3f} {answer.failure}")
         self.check(not failed, f"{len(failed)} of {len(answers)} requests failed")
-        self.check(not lost, f"{len(lost)} of {len(acknowledged)} acknowledged estimates are missing in PostgreSQL")
-        for generation in sorted({look.generation for look in looks} - {0}):
-            seconds = evidence.convergence(looks, generation)
+        self.check(not lost, f"{len(lost)} of {len(acknowledged)} acknowledged estimates are missing from PostgreSQL")
+        for generation in sorted({observation.generation for observation in observations} - {0}):
+            seconds = evidence.convergence(observations, generation)
             took = "never" if seconds is None else f"within {seconds:.2f} s"
-            promise = f"generation {generation} was served by every pod {took} of its commit"
-            self.check(seconds is not None and seconds <= SOON, promise)
+            promise = f"generation {generation} reached every pod {took} of its commit"
+            self.check(seconds is not None and seconds <= MAX_CONVERGENCE_S, promise)
         return answers
 
     def durable_spool(self) -> None:
-        """A pod is lost while PostgreSQL is away, and its volume brings back what waited."""
+        """Kill all pods during a PostgreSQL outage, and check that their volumes preserve the pending predictions."""
         cluster = self.cluster
         cluster.kubectl("delete", "deployment/housepredict", "--wait=true")
         cluster.settle(0)
         cluster.apply("test-durable", "-l", "app.kubernetes.io/component!=training")
         cluster.settle(2)
-        folder = "/tmp/durable"  # noqa: S108  # a folder of a pod's
+        folder = "/tmp/durable"  # noqa: S108  # a folder of a pod
         with self.load(folder):
-            time.sleep(2 * SETTLED)
+            time.sleep(2 * SETTLE_S)
             cluster.kubectl("scale", "statefulset/postgres", "--replicas=0")
-            cluster.wait("predictions that wait", lambda: cluster.waiting() > 100)
-            waited = cluster.waiting()
+            cluster.wait("pending predictions", lambda: cluster.pending() > 100)
+            pending = cluster.pending()
             cluster.kubectl("delete", "pod", "housepredict-0", "housepredict-1", "--grace-period=0", "--force")
             cluster.settle(2)
-            time.sleep(SETTLED)
+            time.sleep(SETTLE_S)
             cluster.kubectl("scale", "statefulset/postgres", "--replicas=1")
             cluster.rollout("statefulset/postgres")
-        cluster.wait("empty spool", lambda: cluster.waiting() == 0)
-        answers, _ = self.notes(folder)
-        acknowledged = {each.id for each in answers if each.id}
+        cluster.wait("empty spools", lambda: cluster.pending() == 0)
+        answers, _ = self.read_records(folder)
+        acknowledged = {answer.id for answer in answers if answer.id}
         lost = acknowledged - cluster.rows()
         self.check(
             not lost,
-            f"with a volume for each spool, both pods were killed at once while PostgreSQL was away and {waited} "
-            f"estimates or more waited: {len(lost)} of {len(acknowledged)} acknowledged estimates are missing",
+            f"with a volume for each spool, both pods were killed at once during a PostgreSQL outage with at least "
+            f"{pending} pending estimates: {len(lost)} of {len(acknowledged)} acknowledged estimates are missing",
         )
 
 
 def main() -> int:
-    """Run all of it. Returns 0 if all held, 1 if not, 2 if it could not begin."""
-    parser = argparse.ArgumentParser(prog="kubernetes/test/run", description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="leave the namespace there")
-    parser.add_argument("--report", type=Path, help="where to write what was seen, as Markdown")
+    """Run the test. Returns 0 if every check passed, 1 if one failed, and 2 if the test could not start."""
+    parser = argparse.ArgumentParser(prog="kubernetes/test/run", description="Test the manifests on a cluster.")
+    parser.add_argument("--keep", action="store_true", help="keep the namespace after the test")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the results to this Markdown file")
     options = parser.parse_args()
     test = Test(Cluster(NAMESPACE))
     try:
         test.cluster.kubectl("get", "namespace", NAMESPACE)
-    except Broken:
+    except CheckFailed:
         pass
     else:
-        print(f"there is a namespace {NAMESPACE} already: kubectl delete namespace {NAMESPACE}", file=sys.stderr)
+        print(f"the namespace {NAMESPACE} exists; delete it: kubectl delete namespace {NAMESPACE}", file=sys.stderr)
         return 2
     try:
         test.start()
         lab(test)
         pod_security(test)
         service_links(test)
-        with test.load("/tmp/load"):  # noqa: S108  # a folder of a pod's
-            test.upheaval()
-        answers, taken = test.judge(), memory(test.cluster)
+        with test.load("/tmp/load"):  # noqa: S108  # a folder of a pod
+            test.run_phases()
+        answers, usage = test.judge(), memory(test.cluster)
         test.durable_spool()
         if options.report:
-            write_report(options.report, test.cluster, test.phases, test.facts, answers, taken)
-    except Broken as error:
+            write_report(options.report, test.cluster, test.phases, test.facts, answers, usage)
+    except CheckFailed as error:
         test.check(False, str(error))
     finally:
         if not options.keep:
-            say("cleaning up")
+            report_progress("cleaning up")
             subprocess.run(["kubectl", "delete", "namespace", NAMESPACE, "--wait=true"], check=False)  # noqa: S607  # as above
-    say("all held" if not test.broken else f"{len(test.broken)} broken: " + "; ".join(test.broken))
+    report_progress("all checks passed" if not test.broken else f"{len(test.broken)} failed: " + "; ".join(test.broken))
     return 1 if test.broken else 0
 
 

@@ -1,4 +1,4 @@
-"""The page of the documentation that tells what a run saw."""
+"""The page of the documentation that reports a run."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from pathlib import Path
 from cluster import Cluster
 from evidence import Answer, Phase, table
 
-_PAGE = """# What a cluster showed
+_PAGE = """# Kubernetes load test
 
-Written by `kubernetes/test/run --report docs/explanation/kubernetes-report.md` on {day};
-[Run on Kubernetes](../how-to/run-on-kubernetes.md#try-it-under-load) tells how. Other clusters have
-other times; what failed and what was lost has to be nothing on all.
+Written by `kubernetes/test/run --report docs/explanation/kubernetes-report.md` on {day}
+([how to run it](../how-to/run-on-kubernetes.md#try-it-under-load)). Times vary by cluster; failed requests and lost
+estimates must be 0 on every cluster.
 
-## On what
+## Environment
 
 {versions}
 
 ## Under load
 
-Clients in the cluster asked through the Service, on connections that they kept open, for one estimate each {pace} or
-so. A connection that the service said it would close was opened anew; anything else that went wrong counts as failed.
+Clients in the cluster sent one request through the Service about every {pace}, over keep-alive connections. They
+reopened connections that the service had announced to close; any other error counts as failed.
 
 {table}
 
-## What held
+## Checks
 
 {facts}
 
 ## Memory
 
-After all that; the files that were read count, and one of the pods has trained.
+After the test, page cache included; one of the pods trained a model.
 
 {memory}
 """
 
 
 def write_report(
-    path: Path, cluster: Cluster, phases: Sequence[Phase], facts: Sequence[str], answers: Sequence[Answer], taken: str
+    path: Path, cluster: Cluster, phases: Sequence[Phase], facts: Sequence[str], answers: Sequence[Answer], usage: str
 ) -> None:
-    """Write it; `taken` is what `memory` said."""
+    """Write the page; `facts` are the checks that passed, and `usage` is the table from `memory`."""
     span = answers[-1].at - answers[0].at
     path.write_text(
         _PAGE.format(
@@ -49,8 +49,8 @@ def write_report(
             versions=_versions(cluster),
             pace=f"{1000 * span / len(answers):.0f} ms",
             table=table(phases, answers),
-            facts="\n".join(f"- {each[0].upper()}{each[1:]}." for each in facts),
-            memory=taken,
+            facts="\n".join(f"- {fact[0].upper()}{fact[1:]}." for fact in facts),
+            memory=usage,
         ),
         encoding="utf-8",
     )
@@ -64,7 +64,7 @@ def _versions(cluster: Cluster) -> str:
     database = cluster.kubectl("exec", "postgres-0", "--", "postgres", "--version").strip()
     return "\n".join(
         [
-            f"- Kubernetes {info['kubeletVersion']}, {len(nodes)} node(s), {cores} cores, the clients there, too",
+            f"- Kubernetes {info['kubeletVersion']}, {len(nodes)} node(s), {cores} cores, shared with the clients",
             f"- {info['containerRuntimeVersion']}, Linux {info['kernelVersion'].split('-')[0]}, {info['osImage']}",
             f"- {program}, {database}",
         ]
@@ -72,12 +72,12 @@ def _versions(cluster: Cluster) -> str:
 
 
 def memory(cluster: Cluster) -> str:
-    """What each pod has taken, in Markdown; of any version of cgroups."""
-    rows = ["| Pod | MB now | MB at most |", "|---|---|---|"]
+    """Return a Markdown table of each pod's memory, for cgroups v1 and v2."""
+    rows = ["| Pod | MB now | MB peak |", "|---|---|---|"]
     files = (
         "cd /sys/fs/cgroup; cat memory.current memory.peak || cd memory; cat memory.usage_in_bytes memory.max_usage*"
     )
     for pod in [*cluster.pods(), "postgres-0"]:
-        now, most = cluster.kubectl("exec", pod, "--", "sh", "-c", f"{{ {files}; }} 2>/dev/null || true").split()[:2]
-        rows.append(f"| {pod} | {int(now) / 1e6:.0f} | {int(most) / 1e6:.0f} |")
+        now, peak = cluster.kubectl("exec", pod, "--", "sh", "-c", f"{{ {files}; }} 2>/dev/null || true").split()[:2]
+        rows.append(f"| {pod} | {int(now) / 1e6:.0f} | {int(peak) / 1e6:.0f} |")
     return "\n".join(rows)

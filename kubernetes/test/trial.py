@@ -1,4 +1,4 @@
-"""One run of the test, and what it found."""
+"""A run of the test, with its phases and results."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from cluster import Cluster, say
+from cluster import Cluster, report_progress
 from evidence import Phase
 
-SETTLED = 3.0  # seconds of load before and after what is done
+SETTLE_S = 3.0  # load before and after the action of each phase
 
 
 @dataclass
 class Trial:
-    """A namespace, what was done in it, and what of the promises held."""
+    """A run in a cluster's namespace: its phases, and the checks that passed (`facts`) or failed (`broken`)."""
 
     cluster: Cluster
     phases: list[Phase] = field(default_factory=list)
@@ -23,16 +23,16 @@ class Trial:
     broken: list[str] = field(default_factory=list)
 
     def check(self, held: bool, promise: str) -> None:
-        """Note whether it held, and go on."""
-        say(("held: " if held else "BROKEN: ") + promise)
+        """Report and record the result of a check; a failed one doesn't end the run."""
+        report_progress(("passed: " if held else "FAILED: ") + promise)
         (self.facts if held else self.broken).append(promise)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Something that is done under load."""
-        say(name)
+        """Record the body of the context as a phase, with load before and after it."""
+        report_progress(name)
         began = time.time()
-        time.sleep(SETTLED)
+        time.sleep(SETTLE_S)
         yield
-        time.sleep(SETTLED)
+        time.sleep(SETTLE_S)
         self.phases.append(Phase(name, began, time.time()))

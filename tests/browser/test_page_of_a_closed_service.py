@@ -76,18 +76,18 @@ def test_it_works_below_the_path_of_another_service(browser: Browser, mounted: M
         expect(page.locator(".moved")).to_have_count(0)
         expect(seen.estimate()).to_have_text("254,206")  # by a model that cannot explain
         expect(page.locator("#recent tbody tr")).to_have_count(1)
-        page.get_by_role("link", name="Everything about this version").click()
+        page.get_by_role("link", name="Details and plots").click()
         expect(page.get_by_role("heading", level=1)).to_contain_text("lab")
 
 
 def test_the_token_opens_training_which_is_followed_to_its_end(browser: Browser, mounted: Mounted) -> None:
     with opened(browser, mounted.url) as seen:
         page = seen.page
-        expect(page.locator("#closed")).to_contain_text("takes the token")
+        expect(page.locator("#closed")).to_contain_text("Enter the service token")
         expect(page.get_by_role("button", name="Train")).to_be_hidden()
         page.get_by_label("Token").fill("no-example-of-any")
-        page.get_by_role("button", name="Use it").click()
-        expect(page.locator("#token-said")).to_have_text("This is not the token.")
+        page.get_by_role("button", name="Use token").click()
+        expect(page.locator("#token-error")).to_have_text("Wrong token.")
         page.get_by_label("Token").fill(TOKEN)
         page.keyboard.press("Enter")
         expect(page.locator("#access")).to_be_hidden()
@@ -99,7 +99,7 @@ def test_the_token_opens_training_which_is_followed_to_its_end(browser: Browser,
         expect(page.locator("#progress")).to_contain_text("Training succeeded.")
         expect(page.locator("#trainings tbody tr")).to_have_count(1)
         page.reload(wait_until="networkidle")
-        expect(page.locator("#closed")).to_contain_text("takes the token")  # nothing keeps it
+        expect(page.locator("#closed")).to_contain_text("Enter the service token")  # nothing keeps it
         assert page.context.storage_state() == {"cookies": [], "origins": []}
 
 
@@ -116,7 +116,7 @@ def test_a_training_that_is_cancelled_ends_without_a_version(browser: Browser, m
         page.get_by_role("button", name="Train").dblclick()
         mounted.began()
         page.get_by_role("button", name="Cancel").click()
-        expect(page.locator("#progress")).to_contain_text("being cancelled")
+        expect(page.locator("#progress")).to_contain_text("cancelling")
         assert violations(page) == []
         mounted.may_end.set()
         expect(page.locator("#progress")).to_have_text("Training cancelled. ")
@@ -155,7 +155,7 @@ def test_what_a_file_cannot_be_trained_on_for_is_told_in_the_pages_words(browser
         let_in(page)
         page.get_by_label("Price column").fill("paid")
         page.get_by_role("button", name="Train").click()
-        expect(page.locator("#progress")).to_contain_text("choose the file, too")
+        expect(page.locator("#progress")).to_contain_text("Choose a sales file")
         page.get_by_label("Sales CSV").set_input_files({"name": "sales.csv", "mimeType": "", "buffer": b"\n"})
         page.get_by_role("button", name="Train").click()
         expect(page.locator("#progress")).to_have_text("Training failed. The file is empty ")

@@ -17,7 +17,7 @@ def test_contributions_to_a_logarithm_are_told_in_percent(run: Run, sales: str) 
     house = ("sqft=2000", "zip=98101", "pool=true")
     explained = run("predict", "--explain", *house)
     assert explained.code == 0
-    assert explained.out.count(" %\n") == 4
+    assert explained.out.count("%\n") == 4
     explanation = run("predict", "--explain", "--json", *house).document["explanation"]
     assert explanation["unit"] == "log_price"
     price = explanation["base_price"]
@@ -89,3 +89,10 @@ def test_help_explains_each_command_and_exit_code(run: Run) -> None:
         assert command in shown
         assert run(command, "--help").code == 0
     assert run("models", "rollback", "--help").code == 0
+
+
+def test_unknown_option_is_rejected_with_the_closest_one(run: Run) -> None:
+    refused = run("train", "sales.csv", "--prise", "price")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.startswith("usage: housepredict train ")
+    assert "unrecognized arguments: --prise price (did you mean --price?)" in refused.err

@@ -63,13 +63,13 @@ def test_drift_is_told_on_the_command_line(tmp_path: Path, capsys: pytest.Captur
     capsys.readouterr()
     assert main(["drift", *where]) == 0
     few = capsys.readouterr().out
-    assert few.startswith("0 of the newest 0 estimates are by ")
-    assert "Fewer than 100 say nothing of drift." in few
+    assert few.startswith("Measured on 0 of the newest 0 predictions: those by ")
+    assert "Too few to measure drift: at least 100 are needed." in few
     with housepredict.open(tmp_path, environment={}) as prices:
         prices.predict_many([house | {"age": house["age"] + 100} for house in some_houses(200)])
     assert main(["drift", *where]) == 0
     told = capsys.readouterr().out
-    assert told.startswith("200 of the newest 200 estimates are by ")
+    assert told.startswith("Measured on 200 of the newest 200 predictions: those by ")
     # what moved most comes first, behind the estimates
     assert told.splitlines()[5].split()[0] == "age"
     assert told.splitlines()[5].split()[3] == "drifted"

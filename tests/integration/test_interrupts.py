@@ -120,7 +120,7 @@ def test_training_interrupted_before_it_stores_leaves_nothing(
 ) -> None:
     ended = interrupted(tmp_path, event, text, "train", str(tmp_path / sales), "--algorithm", "linear", number=number)
     assert ended.code == 128 + number, ended.err
-    assert ended.err in ("housepredict: interrupted\n", "housepredict: interrupted; no model version is stored\n")
+    assert ended.err in ("housepredict: interrupted\n", "housepredict: interrupted; no model version was stored\n")
     assert ended.versions == []
     assert all(each["version"] is None and "cancelled" in each["error"] for each in ended.outcomes)
     ended.assert_nothing_is_half_done()
@@ -135,7 +135,7 @@ def test_training_interrupted_while_it_stores_ends_storing(
 ) -> None:
     ended = interrupted(tmp_path, event, text, "train", str(tmp_path / sales), "--algorithm", "linear")
     (version,) = ended.versions
-    assert (ended.code, ended.err) == (130, f"housepredict: interrupted; model version {version} is stored\n")
+    assert (ended.code, ended.err) == (130, f"housepredict: interrupted; model version {version} was stored\n")
     assert [(each["version"], each["promoted"]) for each in ended.outcomes] == [(version, True)]
     assert version in (ended.data / "models" / "promoted").read_text()
     ended.assert_nothing_is_half_done()
@@ -161,7 +161,7 @@ def test_search_interrupted_while_its_processes_import_ends_them_in_silence(tmp_
 
 
 def assert_training_was_cancelled(ended: Ended) -> None:
-    assert (ended.code, ended.err) == (130, "housepredict: interrupted; no model version is stored\n")
+    assert (ended.code, ended.err) == (130, "housepredict: interrupted; no model version was stored\n")
     assert ended.versions == []
     assert ["cancelled" in each["error"] for each in ended.outcomes] == [True]
     ended.assert_nothing_is_half_done()

@@ -40,7 +40,7 @@ def test_the_houses_of_a_file_are_estimated_into_another(run: Run, tmp_path: Pat
     assert (code, out) == (3, "")
     assert err == (
         "housepredict: row 2: size: must be a number, not text; bedrooms: required\n"
-        "housepredict: estimated 1 houses by version demonstration; refused 1, as the column error says\n"
+        "housepredict: estimated 1 house with model demonstration; rejected 1 (see the column `error`)\n"
     )
     written = (tmp_path / "prices.csv").read_text().splitlines()
     assert written[1].startswith("a,2500,3,10,254206.02,")
@@ -103,7 +103,7 @@ def test_predictions_are_erased(run: Run) -> None:
     code, out, _ = run("erase", first, UNKNOWN)
     assert (code, out) == (
         0,
-        "Erased 1 predictions and 1 sales. 1 not known here, and never to be recorded from now on.\n",
+        "Erased 1 prediction and 1 sale. 1 unknown id blocked from being stored later.\n",
     )
     assert run("predictions", "show", first)[0] == 4
     assert json.loads(run("erase", "--json", second)[1]) == {"predictions": 1, "sales": 0}
@@ -114,7 +114,7 @@ def test_predictions_are_erased(run: Run) -> None:
 
 def test_old_predictions_are_pruned(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     id_ = predicted(run)["id"]
-    assert run("prune", "--keep", "400d")[:2] == (0, "Forgot 0 predictions and 0 sales, older than 400 days.\n")
+    assert run("prune", "--keep", "400d")[:2] == (0, "Deleted 0 predictions and 0 sales older than 400 days.\n")
     code, out, err = run("prune")
     assert (code, out) == (2, "")
     assert "HOUSEPREDICT_KEEP" in err

@@ -37,7 +37,7 @@ def predicted(run: Run) -> str:
 
 def test_an_estimate_that_was_made_after_the_sale_is_left_out(run: Run) -> None:
     run("sale", predicted(run), "--price", "200000", "--date", "2025-06-02")
-    assert "made on the day of the sale or after it" in run("accuracy")[1]
+    assert "1 sale skipped: not estimated before the day of sale" in run("accuracy")[1]
 
 
 def test_a_file_is_recorded_once_however_often_it_is_given(run: Run, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_file_is_recorded_once_however_often_it_is_given(run: Run, tmp_path: P
         code, out, _ = run("sales", "back.csv")
         assert (code, out) == (
             0,
-            "Recorded 4 sales; 1 sale of predictions that are not known yet, which count once they are.\n",
+            "Recorded 4 sales. Not matched yet: 1 sale with an unknown prediction id.\n",
         )
     with housepredict.open(tmp_path / ".housepredict") as prices:
         sales = prices._application.storage.sales
@@ -60,15 +60,15 @@ def test_the_page_of_a_version_tells_of_the_sales_that_came_back(run: Run, tmp_p
     run("train", "--synthetic")
     ((name,),) = [[each["model_version"] for each in json.loads(run("models", "--json")[1])["models"]]]
     run("models", "show", name, "--html", "before.html")
-    assert "Sales that came back" not in (tmp_path / "before.html").read_text(encoding="utf-8")
+    assert "Recorded sales" not in (tmp_path / "before.html").read_text(encoding="utf-8")
     run("sale", predicted(run), "--price", "200000", "--date", str(tomorrow()))
     run("models", "show", name, "--html", "after.html")
     page = (tmp_path / "after.html").read_text(encoding="utf-8")
-    assert "Sales that came back" in page
+    assert "Recorded sales" in page
     assert 'id="ratio-over-time"' in page
     (tmp_path / ".housepredict" / "sales.sqlite").write_text("what is no database" * 1000)
     code, _, err = run("models", "show", name, "--html", "without.html")
-    assert (code, "the page lacks the sales that came back" in err) == (0, True)
+    assert (code, "the page doesn't include recorded sales" in err) == (0, True)
     assert (tmp_path / "without.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 

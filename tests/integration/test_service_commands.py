@@ -47,9 +47,9 @@ class TestHealth:
         ("answer", "code", "said"),
         [
             (ALIVE, 0, "alive\n"),
-            (ALIVE.replace(b"200 OK", b"503 Service Unavailable"), 1, "not alive: status 503\n"),
-            (b"220 smtp.example ESMTP\r\n", 1, "nothing answers at 127.0.0.1, port "),
-            (b"", 1, "nothing answers at 127.0.0.1, port "),
+            (ALIVE.replace(b"200 OK", b"503 Service Unavailable"), 1, "not alive: HTTP status 503\n"),
+            (b"220 smtp.example ESMTP\r\n", 1, "no response from 127.0.0.1, port "),
+            (b"", 1, "no response from 127.0.0.1, port "),
         ],
         ids=["alive", "not alive", "not HTTP", "closed"],
     )
@@ -62,7 +62,7 @@ class TestHealth:
 
     def test_where_nobody_listens_it_is_not(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["health", "--port", str(free_port())]) == 1
-        assert "nothing answers at 127.0.0.1" in capsys.readouterr().err
+        assert "no response from 127.0.0.1" in capsys.readouterr().err
 
     def test_a_service_that_listens_everywhere_is_asked_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with answering(ALIVE) as port:
@@ -107,4 +107,4 @@ class TestMigrate:
         if database:
             monkeypatch.setenv("HOUSEPREDICT_DATABASE_URL", database)
         assert main(["migrate"]) == 0
-        assert capsys.readouterr().out == "There is no PostgreSQL to bring up to date.\n"
+        assert capsys.readouterr().out == "Nothing to migrate: PostgreSQL is not configured.\n"

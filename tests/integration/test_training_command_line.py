@@ -14,14 +14,14 @@ from tests.integration.command_line import Run
 def test_training_says_what_it_decided_and_how_good_the_model_is(run: Run, sales: str) -> None:
     trained = run("train", sales)
     assert trained.code == 0, trained.err
-    for said in ("parcel_id", "house id", "sale date", "2 rows rejected", "MdAPE", "COD", "Promoted"):
+    for said in ("parcel_id", "house id", "sale date", "2 rows skipped", "MdAPE", "COD", "Promoted"):
         assert said in trained.out
     assert "*" in run("models").out
 
 
 def test_training_and_the_version_tell_how_it_does_on_the_latest_sales(run: Run, sales: str) -> None:
     trained = run("train", sales, "--algorithm", "linear")
-    told = "On the latest sales (32 since 2024-11-03, the same recipe having learned from 168 before): MdAPE"
+    told = "Out-of-time evaluation (32 sales since 2024-11-03, trained on 168 earlier): MdAPE"
     assert told in trained.out
     (model,) = run("models", "--json").document["models"]
     assert told in run("models", "show", model["model_version"]).out
@@ -30,13 +30,13 @@ def test_training_and_the_version_tell_how_it_does_on_the_latest_sales(run: Run,
     assert later["mdape"] < 20
     assert [each["level"] for each in later["coverage"]] == [80, 90]
     undated = run("train", sales, "--exclude", "sold", "--algorithm", "linear")
-    assert "Not evaluated on the latest sales: the sales have no dates." in undated.out
+    assert "No out-of-time evaluation: the sales have no dates." in undated.out
 
 
 def test_a_search_that_a_time_limit_ended_is_told_of(run: Run, sales: str) -> None:
     ended = run("train", sales, "--time-limit", "0.000001", "--promote", "never")
     why = "the time limit of 1e-06 s ended the search with 1 of 4 candidates compared"
-    assert f"Training again may make another model: {why}." in ended.out
+    assert f"Not reproducible: {why}." in ended.out
     assert "(ridge)" in ended.out
     (model,) = run("models", "--json").document["models"]
     assert (model["reproducible"], model["irreproducible"]) == (False, why)
@@ -169,7 +169,7 @@ def test_guessed_encoding_is_stated_and_can_be_overruled(run: Run, tmp_path: Pat
     file = str(sales_in(tmp_path, "gb18030"))
     note = "read as GB18030 (guessed; set `encoding` to overrule)"
     trained = run("train", file, "--algorithm", "ridge", "--effort", "low")
-    assert (trained.code, f"The file: {note}" in trained.out) == (0, True), trained.err
+    assert (trained.code, f"File: {note}" in trained.out) == (0, True), trained.err
     guessed = run("train", file, "--algorithm", "ridge", "--effort", "low", "--json").document
     named = run("train", file, "--algorithm", "ridge", "--effort", "low", "--json", "--encoding", "GBK").document
     assert (guessed["notes"], named["notes"]) == ([note], [])
@@ -204,7 +204,7 @@ def test_future_sale_is_rejected_and_the_valuation_date_stays(run: Run, tmp_path
     for day in "2105-06-01", "2025-06-01":
         (tmp_path / "dated.csv").write_text("\n".join([*dated, f"{day},Milton,999,150000"]), encoding="utf-8")
         trained = run("train", str(tmp_path / "dated.csv"), "--algorithm", "ridge", "--effort", "low")
-        assert "1 row rejected: sold: " in trained.out
-        assert "Estimates are for 2015-12-28, the latest sale used," in trained.out
+        assert "1 row skipped: sold: " in trained.out
+        assert "Estimates are as of 2015-12-28, the latest training sale," in trained.out
         late = run("predict", "sold=2017-01-01", "town=Milton", "sqft=1000")
         assert (late.code, "more than a year after the last sale" in late.err) == (0, True)

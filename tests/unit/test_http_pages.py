@@ -200,11 +200,11 @@ class TestFields:
             "garage": None,
             "style": None,
             "heating": None,
-            "street": "13 are known",
-            "ward": "one of 13",
-            "anything": "0 are known",
-            "rebuilt": "1 January 1990 to 1 May 2015",
-            "sold": "empty: 27 May 2015",
+            "street": "13 known values",
+            "ward": "one of 13 known values",
+            "anything": "0 known values",
+            "rebuilt": "January 1, 1990 to May 1, 2015",
+            "sold": "default: May 27, 2015",
         }
 
     def test_a_year_has_no_comma(self) -> None:

@@ -50,11 +50,11 @@ def test_terminal_marks_each_measure_out_of_range() -> None:
     cod, prd, narrow, wide, later = marked_lines(evaluation_text(BAD.evaluation))
     assert re.match(r"COD +239,429.7 +OUT OF RANGE: .*acceptable: 5 to 15", cod)
     assert re.match(r"PRD +1.040 +OUT OF RANGE: .*acceptable: 0.98 to 1.03", prd)
-    assert narrow.startswith("OUT OF RANGE: 16.1 % of the prices lie in their 80 % interval")
+    assert narrow.startswith("OUT OF RANGE: 80% interval: covered 16.1% of sale prices; typically -17% to +20%")
     assert narrow.endswith("; acceptable: 70.5% to 88.5%")
-    assert wide.startswith("OUT OF RANGE: 20.2 % of the prices lie in their 90 % interval")
+    assert wide.startswith("OUT OF RANGE: 90% interval: covered 20.2% of sale prices")
     assert later.count("OUT OF RANGE") == 2
-    assert "80 % coverage 16.1 % (OUT OF RANGE)" in later
+    assert "80% coverage 16.1% (OUT OF RANGE)" in later
 
 
 def test_json_names_the_measures_out_of_range() -> None:
@@ -88,8 +88,8 @@ def test_page_marks_each_key_figure_out_of_range(page: Any) -> None:
     assert badges(page(GOOD)) == []
     found = badges(page(BAD))
     assert any(each.startswith("239,429.7 coefficient of dispersion (COD) out of range") for each in found)
-    assert any(each.startswith("20.2 % of the prices in their 90 % interval out of range") for each in found)
-    assert any(each == "out of range PRD, coverage of the 80 % intervals" for each in found)
+    assert any(each.startswith("20.2% of sale prices in the 90% interval out of range") for each in found)
+    assert any(each == "out of range PRD, 80% coverage" for each in found)
 
 
 def test_key_figures_mark_nothing_else() -> None:
@@ -100,8 +100,8 @@ def test_key_figures_mark_nothing_else() -> None:
 def test_version_page_marks_the_measures_in_its_tables() -> None:
     found = badges(version_page(BAD, None, None))
     assert sum(each.startswith("COD") for each in found) == 2  # held-out sales, latest sales
-    assert sum(each.startswith("In 80 % interval") for each in found) == 1
-    assert any("16.1 % of the prices lie in their 80 % interval" in each for each in found)
+    assert sum(each.startswith("80% coverage") for each in found) == 1
+    assert any("80% interval: covered 16.1% of sale prices" in each for each in found)
 
 
 @pytest.mark.parametrize(("version", "names"), [(GOOD, ()), (BAD, NAMES)])

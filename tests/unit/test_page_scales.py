@@ -88,8 +88,8 @@ def test_numbers_are_told_as_people_read_them() -> None:
         "-",
     ]
     assert [difference(8.24), difference(-8.24), difference(-0.01)] == [
-        "+8.2\u00a0%",
-        f"{MINUS}8.2\u00a0%",
-        "0.0\u00a0%",
+        "+8.2%",
+        f"{MINUS}8.2%",
+        "0.0%",
     ]
     assert [told for _, told in alike([-122.5, -122, 1e3])] == [f"{MINUS}122.5", f"{MINUS}122.0", "1,000.0"]

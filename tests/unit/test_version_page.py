@@ -152,8 +152,8 @@ def test_there_are_the_plots_that_the_sales_allow(
 def test_a_version_of_before_has_no_plots_and_says_why() -> None:
     page = version_page(version_of(estimated(sales(40))), None, None)
     assert figures(page) == []
-    assert "trained before held-out sales were kept" in page
-    assert "What was decided is not known" in page
+    assert "No plots (trained by an older release)" in page
+    assert "No promotion decision is recorded" in page
 
 
 def test_every_figure_can_be_understood_without_being_seen() -> None:
@@ -171,7 +171,7 @@ def test_every_figure_can_be_understood_without_being_seen() -> None:
         assert words(title) == words(figure[0])
         axes = [each.text or "" for each in picture.iter("text") if "axis" in each.attrib.get("class", "")]
         assert len(axes) == 2
-        assert all(re.search(r"\(.+\)$|Date of sale|Tenth of", each) for each in axes)
+        assert all(re.search(r"\(.+\)$|Sale date|Tenth of", each) for each in axes)
         caption = figure.find("figcaption")
         assert caption is not None
         assert words(caption).endswith(".")
@@ -184,15 +184,15 @@ def test_the_figures_are_those_of_the_manifest() -> None:
     tenths = ", ".join(f"{each.median_ratio:.3f}" for each in version.evaluation.price_tenths)
     assert f"cheapest first: {tenths}." in page
     for each in version.evaluation.coverage:
-        assert f"Intervals of {each.level} % hold {each.share:.1f} % of the prices." in page
+        assert f"{each.level}% interval: covered {each.share:.1f}%" in page
     measured = version.evaluation.accuracy
-    for told in (f"{measured.mdape:.1f} %", f"{measured.ppe5:.1f} %", f"{measured.rmse:,.0f}", f"{measured.prd:.3f}"):
+    for told in (f"{measured.mdape:.1f}%", f"{measured.ppe5:.1f}%", f"{measured.rmse:,.0f}", f"{measured.prd:.3f}"):
         assert told in page
     for name, between in version.evaluation.bounds.items():
         digits = 1 if name in ("mdape", "ppe10", "cod") else 3
         assert f"{between.low:.{digits}f} to {between.high:.{digits}f}".replace("-", MINUS) in page
     for segment in version.evaluation.categories:
-        assert f"{segment.name} {segment.n} {segment.median_ratio:.3f} {segment.mdape:.1f} %" in page
+        assert f"{segment.name} {segment.n} {segment.median_ratio:.3f} {segment.mdape:.1f}%" in page
 
 
 def test_the_coverage_is_that_of_the_intervals() -> None:
@@ -210,12 +210,12 @@ def test_the_latest_sales_stand_beside_those_of_all_dates() -> None:
         version, evaluation=evolve(version.evaluation, out_of_time=later), irreproducible="it ran out of time"
     )
     page = words(parsed(version_page(version, None, None)))
-    assert "learned from 700 sales before 10 March 2015, and estimated 40 of that day" in page
-    assert f"MdAPE {later.accuracy.mdape:.1f} % {version.evaluation.accuracy.mdape:.1f} %" in page
+    assert "trained on 700 sales before March 10, 2015 and evaluated on 40 from that day on" in page
+    assert f"MdAPE {later.accuracy.mdape:.1f}% {version.evaluation.accuracy.mdape:.1f}%" in page
     for latest, all_dates in zip(later.coverage, version.evaluation.coverage, strict=True):
-        assert f"In {latest.level} % interval {latest.share:.1f} % {all_dates.share:.1f} %" in page
+        assert f"{latest.level}% coverage {latest.share:.1f}% {all_dates.share:.1f}%" in page
     assert "no: it ran out of time" in page
-    assert "latest of the sales: the sales have no dates." in words(parsed(version_page(version_of(rows), None, None)))
+    assert "Not available: the sales have no dates." in words(parsed(version_page(version_of(rows), None, None)))
 
 
 def test_what_was_compared_and_decided_is_told() -> None:
@@ -225,9 +225,9 @@ def test_what_was_compared_and_decided_is_told() -> None:
     theirs = Performance(0.2, evolve(version.evaluation.accuracy, cod=22.2), None, 3.0)
     verdict = Verdict(True, ("It is closer.",), Comparison("the-champion", 40, 99.0, ours, theirs))
     page = words(parsed(version_page(evolve(version, verdict=verdict), None, None)))
-    for told in ("promoted when it was trained", "It is closer.", "the-champion", "COD 11.1 22.2", "10.52 % 22.14 %"):
+    for told in ("this version was promoted", "It is closer.", "the-champion", "COD 11.1 22.2", "10.52% 22.14%"):
         assert told in page
-    assert "In 90 % interval 91.5 % -" in page
+    assert "90% coverage 91.5% -" in page
 
 
 def test_of_many_sales_some_are_drawn_and_the_caption_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,13 +235,13 @@ def test_of_many_sales_some_are_drawn_and_the_caption_says_so(monkeypatch: pytes
     monkeypatch.setattr(plots, "MAX_DRAWN", 50)
     [scatter, *_] = parsed(version_page(version_of(rows), None, held_out(rows, SCHEMA))).iter("figure")
     assert len(list(scatter.iter("circle"))) == 50
-    assert "50 of 90 held-out sales are drawn" in words(scatter)
+    assert "Shown: 50 of 90 held-out sales." in words(scatter)
 
 
 def test_what_lies_beyond_the_axes_is_drawn_at_their_edge_and_counted() -> None:
     rows = [*estimated(sales(90)), Valued(Sale(House({}), 4e5, "free"), 0.0)]
     scatter, ratios, *_ = parsed(version_page(version_of(rows), None, held_out(rows, SCHEMA))).iter("figure")
-    assert re.search(r"[1-9]\d* of them beyond the axes, at their edge", words(scatter))
+    assert re.search(r"[1-9]\d* of them outside the axes and drawn at their edge", words(scatter))
     assert len(list(scatter.iter("circle"))) == 91
     heights = [float(each.attrib["cy"]) for each in ratios.iter("circle") if each.attrib["r"] == "1.8"]
     assert len(heights) == 91

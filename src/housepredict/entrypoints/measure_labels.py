@@ -1,4 +1,4 @@
-"""How a model version and its measures are put in words, in the terminal and on the pages."""
+"""Labels and phrases for model versions and their measures, shared by the terminal and the pages."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Final
 from attrs import asdict, frozen
 
 from housepredict.domain.evaluation.coverage import IntervalChoice
-from housepredict.domain.evaluation.measures import RANGES, coverage_range
+from housepredict.domain.evaluation.measures import RANGES, Coverage, coverage_range
 from housepredict.domain.models import TrainingSource
 from housepredict.domain.training_options import TrainingOptions
 
 
 @frozen
 class Measure:
-    """A field of `Accuracy`: how it is shown, and what it means."""
+    """A field of `Accuracy`, with its title, decimals, unit and meaning."""
 
     title: str
     field: str
@@ -26,7 +26,7 @@ class Measure:
 
     @property
     def range(self) -> str:
-        """The acceptable values in words; empty if nobody has set a range."""
+        """The acceptable range, such as `5 to 15`; empty if there is none."""
         acceptable = RANGES.get(self.field)
         if acceptable is None:
             return ""
@@ -35,50 +35,65 @@ class Measure:
 
 
 MEASURES: Final[Sequence[Measure]] = (
-    Measure("MdAPE", "mdape", 1, " %", "half of the estimates are off by less"),
-    Measure("PPE5", "ppe5", 1, " %", "estimates within 5 % of the price"),
-    Measure("PPE10", "ppe10", 1, " %", "estimates within 10 % of the price"),
-    Measure("PPE20", "ppe20", 1, " %", "estimates within 20 % of the price"),
-    Measure("median ratio", "median_ratio", 3, "", "estimate / price"),
-    Measure("COD", "cod", 1, "", "spread of the ratios"),
-    Measure("PRD", "prd", 3, "", "above 1: dear houses estimated too low"),
-    Measure("PRB", "prb", 3, "", "change of the ratio as value doubles"),
-    Measure("FSD", "fsd", 1, " %", "standard deviation of the errors in percent"),
-    Measure("R²", "r2", 3, "", "share of the prices' variance explained"),
-    Measure("MAE", "mae", 0, "", "mean error, in the currency of the prices"),
-    Measure("RMSE", "rmse", 0, "", "root of the mean squared error"),
+    Measure("MdAPE", "mdape", 1, "%", "half of the estimates are off by less than this"),
+    Measure("PPE5", "ppe5", 1, "%", "estimates within 5% of the sale price"),
+    Measure("PPE10", "ppe10", 1, "%", "estimates within 10% of the sale price"),
+    Measure("PPE20", "ppe20", 1, "%", "estimates within 20% of the sale price"),
+    Measure("median ratio", "median_ratio", 3, "", "estimate / sale price"),
+    Measure("COD", "cod", 1, "", "dispersion of the ratios around their median"),
+    Measure("PRD", "prd", 3, "", "above 1: expensive homes are undervalued"),
+    Measure("PRB", "prb", 3, "", "change in the ratio when value doubles"),
+    Measure("FSD", "fsd", 1, "%", "standard deviation of the percentage errors"),
+    Measure("R²", "r2", 3, "", "share of price variance explained"),
+    Measure("MAE", "mae", 0, "", "mean absolute error, in the currency of the sales"),
+    Measure("RMSE", "rmse", 0, "", "root mean squared error, in the currency of the sales"),
 )
 
 OUT_OF_RANGE: Final = "out of range"
-"""The mark of a measure, in words, so that it needs no color."""
+"""The mark on a measure outside its acceptable range; in words, not by color alone."""
+
+SYNTHETIC: Final = "Demo model trained on synthetic sales. Its prices mean nothing for real houses."
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, such as `1 sale` or `1,910 sales`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def coverage_text(coverage: Coverage) -> str:
+    """Return the coverage of a level's intervals and their median ends, which are symmetric in the logarithm."""
+    text = f"{coverage.level}% interval: covered {coverage.share:.1f}% of sale prices"
+    if not coverage.width:
+        return text
+    return f"{text}; typically {100 / coverage.width - 100:.0f}% to +{100 * coverage.width - 100:,.0f}%"
 
 
 def coverage_note(level: int, sales: int) -> str:
-    """The acceptable coverage of the intervals of a level on so many sales, in words."""
+    """Return the acceptable coverage of a level's intervals, measured on a number of sales, as a range."""
     acceptable = coverage_range(level, sales)
     return f"{acceptable.low:.1f}% to {acceptable.high:.1f}%"
 
 
 def intervals_text(choice: IntervalChoice | None, *, with_reasons: bool = True) -> str:
-    """The kind of a version's intervals, the results of their coverage tests, and the reasons of the choice."""
+    """Return the kind of a version's intervals, the results of its coverage tests, and the reasons for the kind."""
     if choice is None:
-        return "not recorded, an older release trained this version"
+        return "not recorded (trained by an older release)"
     tests = ", ".join(f"{test.level}% p = {test.p_value:.2g}" for test in choice.tests if test.kind is choice.kind)
     result = f"{choice.kind} (coverage test: {tests})" if tests else str(choice.kind)
     return ". ".join([result, " ".join(choice.reasons)]) if with_reasons and choice.reasons else result
 
 
 def source_text(source: TrainingSource, *, short: bool = False) -> str:
-    """The origin of a version's sales; `short`, without the folder of their file."""
+    """Return the origin of a version's sales; with `short`, without the folder of their file."""
     if source.synthetic:
         return "synthetic"
-    recorded = [] if source.recorded is None else [f"{source.recorded} that came back"]
+    recorded = [] if source.recorded is None else [counted(source.recorded, "recorded sale")]
     location = PurePath(source.location).name if source.location and short else source.location
     return " and ".join(([location] if location else []) + recorded)
 
 
 def options_text(options: TrainingOptions) -> str:
-    """The options of a training that differ from their defaults."""
+    """Return the training options that differ from their defaults, such as `seed=1, effort=low`; `none` without any."""
     defaults = asdict(TrainingOptions())
     differing = {name: value for name, value in asdict(options).items() if value != defaults[name]}
     return ", ".join(f"{name}={value}" for name, value in differing.items()) or "none"

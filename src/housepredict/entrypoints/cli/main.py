@@ -1,4 +1,4 @@
-"""The command line `housepredict`: its commands, how errors are reported, and exit codes."""
+"""The command line `housepredict`: its commands, error reports and exit codes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import NoReturn
 
 from housepredict.domain import errors
 from housepredict.entrypoints.cli.model_commands import add_model_commands
@@ -19,14 +21,13 @@ from housepredict.entrypoints.settings import read_settings
 from housepredict.version import __version__
 
 EXIT_CODES = {
-    0: "done",
-    1: "an unexpected error, a training beside another one, an address that cannot be served on, or a service that is"
-    " not alive",
-    2: "a command line, a setting or a database URL that cannot be read, or a database that is not in UTF-8",
-    3: "houses or sales that break a rule, with each violation named, or a file that cannot be read",
-    4: "no such model, training or prediction, none promoted, one refused, or one that lacks what is asked",
-    5: "storage that cannot be reached",
-    6: "a part of housepredict or a plug-in that is not installed, or cannot be imported",
+    0: "success",
+    1: "unexpected error; training already running; address not available; service not alive",
+    2: "invalid command line, setting or database URL; database encoding other than UTF-8",
+    3: "invalid houses or sales, with every violation listed; unreadable file",
+    4: "model version, training or prediction not found; no model promoted; version refused or incomplete",
+    5: "storage unavailable",
+    6: "optional dependency or plug-in not installed, or not importable",
 }
 
 _ERRORS_OF: Mapping[int, Sequence[type[errors.HousepredictError]]] = {
@@ -53,16 +54,18 @@ _ERRORS_OF: Mapping[int, Sequence[type[errors.HousepredictError]]] = {
     6: (errors.MissingExtra, errors.UnusablePlugin),
 }
 EXIT_CODE_OF = {kind: code for code, kinds in _ERRORS_OF.items() for kind in kinds}
-"""The exit code of an error, and of those derived from it; see EXIT_CODES."""
+"""The exit code for each error class; it applies to subclasses too."""
 
 _SETTINGS = ("data_dir", "demo", "host", "port", "workers", "keep")
-"""The options that are settings."""
+"""Command-line options that override settings."""
 
 
 def main(arguments: Sequence[str] | None = None, *, application: type[Application] = Application) -> int:
-    """Run a command; the process's own arguments by default. Returns the exit code."""
+    """Run a command and return its exit code; `arguments` defaults to those of the process."""
     try:
-        options = parser().parse_args(arguments)
+        options, unknown = parser().parse_known_args(arguments)
+        if unknown:
+            _reject(unknown, options.command_parser)
         settings = read_settings(**{name: getattr(options, name, None) for name in _SETTINGS})
         with application(settings) as opened:
             run: Run = options.command
@@ -73,7 +76,7 @@ def main(arguments: Sequence[str] | None = None, *, application: type[Applicatio
             report(message)
         return next(EXIT_CODE_OF[kind] for kind in type(error).__mro__ if kind in EXIT_CODE_OF)
     except BrokenPipeError:
-        # The reader of the output has closed it: keep the interpreter from complaining as it flushes.
+        # The reader closed the pipe; without this, the interpreter reports an error when it flushes at exit.
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123  # lives as long as the process
         return 0
     except KeyboardInterrupt as interrupt:
@@ -81,21 +84,28 @@ def main(arguments: Sequence[str] | None = None, *, application: type[Applicatio
         return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
 
 
+def _reject(unknown: Sequence[str], command: argparse.ArgumentParser) -> NoReturn:
+    """Exit with an error about arguments that a command doesn't have, and suggest an option."""
+    close = get_close_matches(unknown[0], command._option_string_actions, n=1)  # noqa: SLF001  # argparse has no public list
+    suggestion = f" (did you mean {close[0]}?)" if close else ""
+    command.error(f"unrecognized arguments: {' '.join(unknown)}{suggestion}")
+
+
 def parser() -> argparse.ArgumentParser:
-    """The parser of the command line, with all commands."""
+    """Build the parser of the command line, with all commands."""
     codes = "\n".join(f"  {code}  {meaning}" for code, meaning in EXIT_CODES.items())
     parser = argparse.ArgumentParser(
         prog="housepredict",
-        description="Estimates what houses sell for, and remembers what it said.",
-        epilog="to begin:\n"
-        "  housepredict serve --demo                                  a service with the demonstration model\n"
-        "  housepredict train sales.csv --price price                 a model of your own sales\n"
-        "  housepredict predict --demo size=2500 bedrooms=3 age=10    an estimate\n\n"
+        description="Train house price models on your own sales, serve estimates, and keep a record of each one.",
+        epilog="examples:\n"
+        "  housepredict serve --demo                                  try the service with a demo model\n"
+        "  housepredict train sales.csv --price price                 train a model on your sales\n"
+        "  housepredict predict --demo size=2500 bedrooms=3 age=10    estimate one house\n\n"
         f"exit codes:\n{codes}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"housepredict {__version__}")
-    parser.set_defaults(parser=parser)  # for the command that prints a script of completions
+    parser.set_defaults(parser=parser)  # `completion` reads it
     commands = Commands(parser.add_subparsers(required=True, metavar="COMMAND", title="commands"))
     add_service_commands(commands)
     add_train_commands(commands)

@@ -17,7 +17,9 @@ from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.measure_labels import (
     MEASURES,
     OUT_OF_RANGE,
+    counted,
     coverage_note,
+    coverage_text,
     intervals_text,
     options_text,
     source_text,
@@ -28,15 +30,15 @@ _SHOWN_CATEGORIES = 5
 
 def add_model_commands(commands: Commands) -> None:
     """Add the commands for model versions."""
-    about = "List the model versions, oldest first, or choose which of them serves."
+    about = "List, show, promote or roll back model versions"
     below = Commands.below(commands.add("models", about, _list))
-    about = "Show a version: how it came about, and how good it is."
-    show = below.add("show", about, _show)
-    promote = below.add("promote", "Let a version serve. It is loaded and tested first.", _promote)
+    show = below.add("show", "Show the origin, features and accuracy of a version", _show)
+    promote = below.add("promote", "Promote a version after checking that it loads and estimates", _promote)
     for parser in (show, promote):
-        parser.add_argument("version", metavar="VERSION", help="its name, as `housepredict models` lists it")
-    show.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots to this file, instead of text")
-    below.add("rollback", "Go back to the version that was promoted before; further with each time.", _roll_back)
+        parser.add_argument("version", metavar="VERSION", help="version name, as listed by `housepredict models`")
+    show.add_argument("--html", type=Path, metavar="FILE", help="write an HTML page with plots to this file")
+    about = "Return to the version promoted before; repeat to go back further"
+    below.add("rollback", about, _roll_back)
 
 
 def _list(application: Application, options: argparse.Namespace) -> int:
@@ -54,7 +56,7 @@ def _show(application: Application, options: argparse.Namespace) -> int:
         try:
             options.html.write_text(page, encoding="utf-8")
         except OSError as error:
-            report(f"the page cannot be written: {error}")
+            report(f"cannot write the page: {error}")
             return 5
         report(f"wrote {options.html}")
     if options.json:
@@ -65,11 +67,11 @@ def _show(application: Application, options: argparse.Namespace) -> int:
 
 
 def _realized_sales(application: Application, version: ModelVersion) -> Sequence[Valued]:
-    """The sales of houses that a version estimated; none if they cannot be read, for the page says more."""
+    """Return the recorded sales of houses that a version estimated; none, with a warning, if storage is unavailable."""
     try:
         return application.review_accuracy.returned().rows.get(version.name, ())
     except RepositoryUnavailable as error:
-        report(f"the page lacks the sales that came back: {error}")
+        report(f"the page doesn't include recorded sales: {error}")
         return ()
 
 
@@ -86,25 +88,25 @@ def _answer_promoted(version: ModelVersion, options: argparse.Namespace) -> int:
 
 
 def models_text(versions: Sequence[ModelVersion], pointer: Pointer) -> str:
-    """The versions as a table, with the promoted one marked."""
+    """Format the versions as a table, with a mark on the promoted one."""
     if not versions:
-        return "No model yet: train one with `housepredict train SALES.csv --price COLUMN`."
+        return "No models yet. Train one: housepredict train SALES.csv --price COLUMN"
     rows = [
         (
             "*" if version.name == pointer.name else "",
             version.name,
             version.algorithm,
             source_text(version.source, short=True),
-            number(version.evaluation.accuracy.mdape, 1, " %"),
-            number(version.evaluation.accuracy.ppe10, 1, " %"),
+            number(version.evaluation.accuracy.mdape, 1, "%"),
+            number(version.evaluation.accuracy.ppe10, 1, "%"),
             number(version.evaluation.accuracy.cod, 1),
         )
         for version in versions
     ]
-    lines = [table(("", "version", "algorithm", "sales", "MdAPE", "PPE10", "COD"), rows, whole=("version",))]
-    lines.append(f"* promoted, generation {pointer.generation}" if pointer.name else "None is promoted.")
+    lines = [table(("", "version", "algorithm", "sales", "MdAPE", "PPE10", "COD"), rows, unwrapped=("version",))]
+    lines.append(f"* promoted (generation {pointer.generation})" if pointer.name else "No version is promoted.")
     lines += [
-        f"{version.name} is {OUT_OF_RANGE}: {', '.join(names)}"
+        f"{version.name}: {OUT_OF_RANGE}: {', '.join(names)}"
         for version in versions
         if (names := version.evaluation.out_of_range)
     ]
@@ -112,7 +114,7 @@ def models_text(versions: Sequence[ModelVersion], pointer: Pointer) -> str:
 
 
 def version_text(version: ModelVersion, promoted: str | None) -> str:
-    """A version's origin, features and accuracy."""
+    """Format a version's origin, features and accuracy."""
     facts = [
         ("version", version.name),
         ("promoted", "yes" if version.name == promoted else "no"),
@@ -122,7 +124,7 @@ def version_text(version: ModelVersion, promoted: str | None) -> str:
         ("options", options_text(version.options)),
         ("reproducible", f"no: {version.irreproducible}" if version.irreproducible else "yes"),
         ("intervals", intervals_text(version.intervals)),
-        ("estimates for", str(version.valuation_date or "no date")),
+        ("valuation date", str(version.valuation_date or "none")),
         *[("file", f"{name}, SHA-256 {digest}") for name, digest in sorted(version.digests.items())],
         *[("library", f"{name} {release}") for name, release in sorted(version.libraries.items())],
     ]
@@ -133,10 +135,10 @@ def version_text(version: ModelVersion, promoted: str | None) -> str:
     ]
     parts = [
         "\n".join(f"{name:<{width}}  {value}" for name, value in facts),
-        table(("feature", "kind", "unit", "required", "learned from"), features) if features else "",
+        table(("feature", "kind", "unit", "required", "training values"), features) if features else "",
         evaluation_text(version.evaluation),
         _segments_text(version.evaluation),
-        f"As a page with plots: housepredict models show {version.name} --html FILE",
+        f"For a page with plots: housepredict models show {version.name} --html FILE",
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -146,11 +148,11 @@ def _observed(feature: Feature) -> str:
         return f"{feature.observed[0]} to {feature.observed[1]}"
     names = ", ".join(feature.categories[:_SHOWN_CATEGORIES])
     more = len(feature.categories) - _SHOWN_CATEGORIES
-    return f"{names}, and {more} more" if more > 0 else names
+    return f"{names} and {more:,} more" if more > 0 else names
 
 
 def evaluation_text(evaluation: Evaluation) -> str:
-    """The measures, each with its meaning."""
+    """Format the measures as a table with the meaning of each, followed by coverage and out-of-time measures."""
     rows, marked = [], evaluation.out_of_range
     for measure in MEASURES:
         value, bounds = getattr(evaluation.accuracy, measure.field), evaluation.bounds.get(measure.field)
@@ -160,11 +162,11 @@ def evaluation_text(evaluation: Evaluation) -> str:
         rows.append(
             (measure.title, number(value, measure.digits, measure.unit), _range(bounds, measure.digits), meaning)
         )
-    lines = [f"Trained on {evaluation.trained_on} sales, evaluated on {evaluation.held_out} others:"]
-    lines.append(table(("measure", "value", "95 % bounds", "meaning"), rows))
+    held_out = counted(evaluation.held_out, "held-out sale")
+    lines = [f"Trained on {counted(evaluation.trained_on, 'sale')}, evaluated on {held_out}:"]
+    lines.append(table(("measure", "value", "95% bounds", "meaning"), rows))
     for coverage in evaluation.coverage:
-        width = f"; half of them end below {coverage.width:.2f} times the estimate" if coverage.width else ""
-        line = f"{coverage.share:.1f} % of the prices lie in their {coverage.level} % interval{width}"
+        line = coverage_text(coverage)
         if f"coverage_{coverage.level}" in marked:
             note = coverage_note(coverage.level, evaluation.accuracy.n)
             line = f"{OUT_OF_RANGE.upper()}: {line}; acceptable: {note}"
@@ -172,38 +174,41 @@ def evaluation_text(evaluation: Evaluation) -> str:
     if evaluation.out_of_time:
         lines.append(_out_of_time_text(evaluation.out_of_time))
     elif evaluation.out_of_time_skipped:
-        lines.append(f"Not evaluated on the latest sales: {evaluation.out_of_time_skipped}.")
+        lines.append(f"No out-of-time evaluation: {evaluation.out_of_time_skipped}.")
     return "\n".join(lines)
 
 
 def _out_of_time_text(evaluation: OutOfTimeEvaluation) -> str:
     accuracy = evaluation.accuracy
-    measures = {"mdape": f"MdAPE {accuracy.mdape:.1f} %", "median_ratio": f"median ratio {accuracy.median_ratio:.3f}"}
+    measures = {"mdape": f"MdAPE {accuracy.mdape:.1f}%", "median_ratio": f"median ratio {accuracy.median_ratio:.3f}"}
     for coverage in evaluation.coverage:
-        measures[f"coverage_{coverage.level}"] = f"{coverage.level} % coverage {coverage.share:.1f} %"
+        measures[f"coverage_{coverage.level}"] = f"{coverage.level}% coverage {coverage.share:.1f}%"
     for name in measures.keys() & evaluation.out_of_range:
         measures[name] += f" ({OUT_OF_RANGE.upper()})"
-    learned = f"the same recipe having learned from {evaluation.trained_on} before"
-    sales = f"{evaluation.held_out} since {evaluation.since}, {learned}"
-    return f"On the latest sales ({sales}): {', '.join(measures.values())}"
+    sales = f"{counted(evaluation.held_out, 'sale')} since {evaluation.since}"
+    trained = f"trained on {evaluation.trained_on:,} earlier"
+    return f"Out-of-time evaluation ({sales}, {trained}): {', '.join(measures.values())}"
 
 
 def _segments_text(evaluation: Evaluation) -> str:
-    """The measures by price, and by category."""
+    """Format the measures by sale price, and by category, as tables."""
     tables = []
-    for title, segments in (("price", evaluation.price_tenths), (evaluation.category or "", evaluation.categories)):
+    for title, segments in (
+        ("sale price", evaluation.price_tenths),
+        (evaluation.category or "", evaluation.categories),
+    ):
         rows = [
             (
                 segment.name,
-                str(segment.n),
+                f"{segment.n:,}",
                 number(segment.median_ratio, 3),
-                number(segment.mdape, 1, " %"),
-                number(segment.coverage, 1, " %"),
+                number(segment.mdape, 1, "%"),
+                number(segment.coverage, 1, "%"),
             )
             for segment in segments
         ]
         if rows:
-            tables.append(table((title, "sales", "median ratio", "MdAPE", "in 90 % interval"), rows))
+            tables.append(table((title, "sales", "median ratio", "MdAPE", "90% coverage"), rows))
     return "\n\n".join(tables)
 
 

@@ -1,4 +1,4 @@
-"""The commands for estimates: `housepredict predict | predictions | drift | export | erase | prune`."""
+"""The commands for predictions: `housepredict predict | predictions | drift | export | erase | prune`."""
 
 from __future__ import annotations
 
@@ -35,42 +35,49 @@ from housepredict.entrypoints.cli.terminal import (
 )
 from housepredict.entrypoints.composition import Application, ending_of, houses_at, prices_at, text_at, write_csv
 from housepredict.entrypoints.json_documents import document
+from housepredict.entrypoints.measure_labels import counted
 
-_MAX_REFUSALS = 20
+_MAX_REPORTED = 20  # rejected rows
 _MAX_HOUSE = 60  # characters
 
 
 def add_prediction_commands(commands: Commands) -> None:
-    """Add the commands for estimates."""
-    about = "Estimate one house, or those of a file, and remember the estimates."
-    predict = commands.add("predict", about, _predict, demo=True)
-    about = "such as size=2500; with -o a .csv, .csv.gz or .parquet file"
+    """Add the commands for predictions."""
+    about = "Estimate one house or a file of houses, and store the estimates"
+    examples = ("predict size=2500 bedrooms=3 age=10 --explain", "predict houses.csv -o prices.csv")
+    predict = commands.add("predict", about, _predict, demo=True, examples=examples)
+    about = "one house, such as size=2500 bedrooms=3; with -o, a .csv, .csv.gz or .parquet file of houses"
     predict.add_argument("houses", nargs="+", metavar="FEATURE=VALUE", help=about)
-    about = "write the rows of a file with their prices to this file, - for stdout"
+    about = "write the rows of the file with their estimates to this file, - for standard output"
     predict.add_argument("-o", "--output", metavar="PRICES", help=about)
     add_encoding(predict)
-    predict.add_argument("--explain", action="store_true", help="also say what each feature adds to the estimate")
+    predict.add_argument("--explain", action="store_true", help="also show how much each feature contributes")
 
-    about = "List what was estimated, newest first, or show one of them."
-    predictions = commands.add("predictions", about, _list)
+    predictions = commands.add("predictions", "List stored predictions, newest first, or show one", _list)
     add_limit(predictions)
-    predictions.add_argument("--before", type=UUID, metavar="ID", help="only those older than this prediction")
-    about = "Show one prediction: what was said, of which house, by which version."
+    predictions.add_argument("--before", type=UUID, metavar="ID", help="only predictions older than this one")
+    about = "Show a prediction: house, estimate, intervals and model version"
     show = Commands.below(predictions).add("show", about, _show)
-    show.add_argument("prediction", metavar="ID", help="its id, or its number in the tutorial's table")
+    show.add_argument("prediction", metavar="ID", help="id of the prediction, or its number in the tutorial's table")
 
-    commands.add("drift", "Tell how far houses have moved from those that the model was trained on.", _drift)
+    commands.add("drift", "Show how far recent houses have drifted from the training data", _drift)
 
-    export = commands.add("export", "Write what was estimated to a file, oldest first.", _export, as_json=False)
-    about = "a .csv or .jsonl file, also with .gz, or - for JSON lines"
+    examples = ("export -o predictions.csv.gz", "export -o - --since 2025-01-01")
+    export = commands.add(
+        "export", "Write stored predictions to a file, oldest first", _export, as_json=False, examples=examples
+    )
+    about = ".csv, .csv.gz, .jsonl or .jsonl.gz file, or - for JSON Lines on standard output"
     export.add_argument("-o", "--output", required=True, metavar="FILE", help=about)
-    add_period(export, "estimated")
+    add_period(export, "predictions made")
 
-    erase = commands.add("erase", "Forget predictions for good, and the sales that were recorded for them.", _erase)
-    erase.add_argument("predictions", nargs="+", metavar="ID", help="the id of a prediction")
+    about = "Permanently erase predictions and the sales recorded for them"
+    erase = commands.add("erase", about, _erase)
+    about = "id of a prediction; nothing with this id will ever be stored again"
+    erase.add_argument("predictions", nargs="+", metavar="ID", help=about)
 
-    prune = commands.add("prune", "Forget predictions that are older than some days, and their sales.", _prune)
-    about = "how long predictions are kept, such as 400d (HOUSEPREDICT_KEEP)"
+    about = "Delete predictions past the retention period, with their sales"
+    prune = commands.add("prune", about, _prune, examples=("prune --keep 400d",))
+    about = "retention period in days, such as 400d [env: HOUSEPREDICT_KEEP]"
     prune.add_argument("--keep", metavar="DAYS", help=about)
 
 
@@ -80,10 +87,10 @@ def _predict(application: Application, options: argparse.Namespace) -> int:
     try:
         pairs = [split_pair(text) for text in options.houses]
     except ValueError as error:
-        raise InvalidSettings([f"{error}; for the houses in a file, say where the prices go: -o PRICES"]) from None
+        raise InvalidSettings([f"{error}; to estimate the houses in a file, add -o PRICES"]) from None
     schema = application.live_model.current().version.schema
-    estimating = application.explain if options.explain else application.predict
-    prediction = estimating.one(_house(schema, pairs))
+    use_case = application.explain if options.explain else application.predict
+    prediction = use_case.one(_house(schema, pairs))
     for warning in prediction.estimate.warnings:
         report(warning.message)
     lines = [f"{prediction.price:.2f}"]
@@ -93,7 +100,7 @@ def _predict(application: Application, options: argparse.Namespace) -> int:
 
 
 class _House(dict[str, object]):
-    """A house as the command line describes it, with the names that are given twice."""
+    """A house from the command line, with the names of repeated features."""
 
     repeated: Sequence[str] = ()
 
@@ -106,7 +113,7 @@ def _house(schema: FeatureSchema, pairs: Sequence[tuple[str, str]]) -> _House:
 
 
 def _value(feature: Feature | None, text: str) -> object:
-    """Read a value by the kind of its feature; text that cannot be read stays text, for validation to refuse."""
+    """Parse a value by the kind of its feature; unreadable text stays text, for validation to reject."""
     if feature is None or feature.kind not in (Kind.NUMBER, Kind.INTEGER, Kind.BOOLEAN):
         return text
     try:
@@ -116,14 +123,14 @@ def _value(feature: Feature | None, text: str) -> object:
 
 
 def _predict_file(application: Application, options: argparse.Namespace) -> int:
-    """Estimate the houses of a file. Returns 3 if some are invalid."""
+    """Estimate the houses in a file. Returns exit code 3 if some were rejected."""
     problems = []
     if len(options.houses) > 1:
-        problems.append(f"-o is for the houses of one file, not {len(options.houses)}")
+        problems.append(f"-o takes one file of houses, not {len(options.houses)}")
     if options.explain:
-        problems.append("--explain is for one house, not for a file")
+        problems.append("--explain takes one house, not a file")
     if options.json and options.output == "-":
-        problems.append("--json and -o - exclude each other: both write to standard output")
+        problems.append("--json and -o - can't be combined: both write to standard output")
     if problems:
         raise InvalidSettings(problems)
     file = options.houses[0]
@@ -131,11 +138,11 @@ def _predict_file(application: Application, options: argparse.Namespace) -> int:
         estimated = application.estimate_table(houses_at(Path(file), options.encoding), prices, progress)
     for note in estimated.notes:
         report(f"{file}: {note}")
-    for refusal in estimated.refusals[:_MAX_REFUSALS]:
+    for refusal in estimated.refusals[:_MAX_REPORTED]:
         violations = "; ".join(violation.describe() for violation in refusal.violations)
         report(f"row {refusal.row}: {violations}")
-    refused = f"; refused {estimated.refused:,}, as the column error says" if estimated.refused else ""
-    report(f"estimated {estimated.estimated:,} houses by version {estimated.model_version}{refused}")
+    refused = f"; rejected {estimated.refused:,} (see the column `error`)" if estimated.refused else ""
+    report(f"estimated {counted(estimated.estimated, 'house')} with model {estimated.model_version}{refused}")
     if options.json:
         print_json(_table_document(estimated))
     return 3 if estimated.refused else 0
@@ -159,11 +166,13 @@ def _table_document(table: EstimatedTable) -> dict[str, Any]:
 
 
 def _explanation_text(explanation: Explanation) -> str:
-    """An explanation as a table, the largest contributions first."""
+    """Format an explanation as a table, largest contributions first."""
     in_percent = explanation.unit is Unit.LOG_PRICE
-    contributions = sorted(explanation.contributions, key=lambda contribution: -abs(contribution.amount))
     rows = [("(base)", f"{explanation.base_price:,.2f}")]
-    rows += [(each.name, f"{each.percent:+.1f} %" if in_percent else f"{each.amount:+,.2f}") for each in contributions]
+    rows += [
+        (contribution.name, f"{contribution.percent:+.1f}%" if in_percent else f"{contribution.amount:+,.2f}")
+        for contribution in sorted(explanation.contributions, key=lambda contribution: -abs(contribution.amount))
+    ]
     return table(("feature", "contribution"), rows)
 
 
@@ -176,7 +185,7 @@ def _list(application: Application, options: argparse.Namespace) -> int:
 
 def _predictions_text(predictions: Sequence[Prediction]) -> str:
     if not predictions:
-        return "Nothing was estimated yet."
+        return "No predictions yet."
     rows = [
         (
             str(prediction.id),
@@ -187,7 +196,7 @@ def _predictions_text(predictions: Sequence[Prediction]) -> str:
         )
         for prediction in predictions
     ]
-    return table(("id", "time (UTC)", "price", "model version", "house"), rows, whole=("id",))
+    return table(("id", "time (UTC)", "price", "model version", "house"), rows, unwrapped=("id",))
 
 
 def _house_text(prediction: Prediction) -> str:
@@ -207,11 +216,11 @@ def _prediction_text(prediction: Prediction) -> str:
         ("time (UTC)", f"{prediction.created_at:%Y-%m-%d %H:%M:%S}"),
         ("model version", estimate.model_version),
         ("price", f"{prediction.price:,.2f}"),
-        *((f"{bounds.level} % interval", f"{bounds.low:,.2f} to {bounds.high:,.2f}") for bounds in estimate.intervals),
+        *((f"{bounds.level}% interval", f"{bounds.low:,.2f} to {bounds.high:,.2f}") for bounds in estimate.intervals),
         *((name, str(value)) for name, value in estimate.house.values.items()),
         *(("warning", warning.message) for warning in estimate.warnings),
     ]
-    return table(("what", "value"), rows)
+    return table(("field", "value"), rows)
 
 
 def _drift(application: Application, options: argparse.Namespace) -> int:
@@ -221,36 +230,37 @@ def _drift(application: Application, options: argparse.Namespace) -> int:
 
 
 def _drift_text(drift: Drift) -> str:
-    """A drift as a table, the largest shift first."""
-    since = f", since {drift.since:%Y-%m-%d %H:%M:%S} UTC" if drift.since else ""
-    lines = [f"{drift.n} of the newest {drift.examined} estimates are by {drift.model_version}{since}."]
+    """Format a drift review as a table, largest shift first."""
+    since = f" since {drift.since:%Y-%m-%d %H:%M:%S} UTC" if drift.since else ""
+    newest = f"{drift.n:,} of the newest {counted(drift.examined, 'prediction')}"
+    lines = [f"Measured on {newest}: those by {drift.model_version}{since}."]
     if drift.n < MIN_ESTIMATES:
-        lines.append(f"Fewer than {MIN_ESTIMATES} say nothing of drift.")
+        lines.append(f"Too few to measure drift: at least {MIN_ESTIMATES} are needed.")
     features = sorted(drift.features, key=lambda feature: -(feature.shift.psi or 0))
     rows = [_drift_row("estimates", drift.estimates, drift.out_of_range)]
     rows += [_drift_row(feature.name, feature.shift, feature.out_of_range) for feature in features]
-    return "\n".join([*lines, "", table(("", "psi", "by chance", "movement", "out of range"), rows)])
+    return "\n".join([*lines, "", table(("", "PSI", "by chance", "movement", "out of range"), rows)])
 
 
 def _drift_row(name: str, shift: Shift, out_of_range: float | None) -> Sequence[str]:
     psi, chance = ("" if value is None else f"{value:.3f}" for value in (shift.psi, shift.chance))
-    return name, psi, chance, str(shift.movement), "" if out_of_range is None else f"{out_of_range:.1f} %"
+    return name, psi, chance, str(shift.movement), "" if out_of_range is None else f"{out_of_range:.1f}%"
 
 
 def _export(application: Application, options: argparse.Namespace) -> int:
     path = _output(options)
     ending = ending_of(path, ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
-    # Without --until the export ends now: what is estimated while it runs is not part of it.
+    # Without --until, the export ends at the current time, so that predictions made meanwhile don't prolong it.
     until = _midnight(options.until + timedelta(days=1)) if options.until else datetime.now(UTC)
     read = partial(application.records.between, _midnight(options.since) if options.since else None, until)
     with text_at(path) as stream:
         count = write_csv(read, stream) if ending.startswith(".csv") else _write_lines(read(), stream)
-    report(f"exported {count:,} predictions")
+    report(f"exported {counted(count, 'prediction')}")
     return 0
 
 
 def _write_lines(predictions: Iterable[Prediction], stream: IO[str]) -> int:
-    """Write JSON, one prediction a line, and return how many there were."""
+    """Write predictions as JSON Lines. Returns their number."""
     count = 0
     for prediction in predictions:
         stream.write(json.dumps(document(prediction, ExportedPredictionAnswer), ensure_ascii=False) + "\n")
@@ -265,8 +275,8 @@ def _midnight(day: date) -> datetime:
 def _erase(application: Application, options: argparse.Namespace) -> int:
     removed = application.records.erase(options.predictions)
     unknown = len({*options.predictions}) - removed.predictions
-    later = f" {unknown:,} not known here, and never to be recorded from now on." if unknown else ""
-    return answer(options, asdict(removed), f"Erased {_counted(removed)}.{later}")
+    blocked = f" {counted(unknown, 'unknown id')} blocked from being stored later." if unknown else ""
+    return answer(options, asdict(removed), f"Erased {_counted(removed)}.{blocked}")
 
 
 def _prune(application: Application, options: argparse.Namespace) -> int:
@@ -274,8 +284,8 @@ def _prune(application: Application, options: argparse.Namespace) -> int:
     if keep is None:
         raise InvalidSettings(["prune needs --keep, such as --keep 400d, or HOUSEPREDICT_KEEP"])
     removed = application.records.prune(timedelta(days=keep))
-    return answer(options, asdict(removed), f"Forgot {_counted(removed)}, older than {keep:,} days.")
+    return answer(options, asdict(removed), f"Deleted {_counted(removed)} older than {counted(keep, 'day')}.")
 
 
 def _counted(removed: Removed) -> str:
-    return f"{removed.predictions:,} predictions and {removed.sales:,} sales"
+    return f"{counted(removed.predictions, 'prediction')} and {counted(removed.sales, 'sale')}"

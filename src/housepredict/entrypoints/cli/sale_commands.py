@@ -14,10 +14,10 @@ from housepredict.domain.sales import RealizedSale
 from housepredict.domain.schema_inference.columns import value_reader
 from housepredict.domain.usecases.review import AccuracyReview, Measured
 from housepredict.entrypoints.answers import AccuracyAnswer, RecordedSaleAnswer, RecordedSalesAnswer, unmatched
-from housepredict.entrypoints.cli.terminal import Commands, add_period, answer, counted, number, table
+from housepredict.entrypoints.cli.terminal import Commands, add_period, answer, number, table
 from housepredict.entrypoints.composition import Application, recorded_sales_of_csv
 from housepredict.entrypoints.json_documents import document
-from housepredict.entrypoints.measure_labels import MEASURES, OUT_OF_RANGE
+from housepredict.entrypoints.measure_labels import MEASURES, OUT_OF_RANGE, counted
 
 _FIELDS = ("mdape", "ppe10", "median_ratio", "cod", "prd", "prb")
 _MEASURES = [measure for measure in MEASURES if measure.field in _FIELDS]
@@ -25,17 +25,19 @@ _MEASURES = [measure for measure in MEASURES if measure.field in _FIELDS]
 
 def add_sale_commands(commands: Commands) -> None:
     """Add the commands for realized sales."""
-    sale = commands.add("sale", "Record what a house sold for that was estimated.", _record_sale)
-    sale.add_argument("prediction", metavar="ID", help="the id of the prediction, as `housepredict predictions` has it")
-    sale.add_argument("--price", required=True, metavar="PRICE", help="what it sold for, in the currency of the models")
-    sale.add_argument("--date", required=True, metavar="YYYY-MM-DD", help="the day of the sale")
+    sale = commands.add("sale", "Record what an estimated house sold for", _record_sale)
+    about = "id of the prediction, as listed by `housepredict predictions`"
+    sale.add_argument("prediction", metavar="ID", help=about)
+    sale.add_argument("--price", required=True, metavar="PRICE", help="sale price, in the currency of the estimate")
+    sale.add_argument("--date", required=True, metavar="YYYY-MM-DD", help="day of the sale")
 
-    about = "Record the sales of a file, all or none; nothing is recorded twice if it runs again."
+    about = "Record the sales in a CSV file, all of them or none"
     sales = commands.add("sales", about, _record_sales)
-    sales.add_argument("sales", type=Path, metavar="SALES", help="a CSV file with the columns prediction, price, date")
+    about = "CSV file with the columns prediction, price and date; recording it again changes nothing"
+    sales.add_argument("sales", type=Path, metavar="SALES", help=about)
 
-    about = "Measure the estimates by the sales that came back, by model version."
-    add_period(commands.add("accuracy", about, _review_accuracy), "sold")
+    about = "Measure estimates against recorded sales, by model version"
+    add_period(commands.add("accuracy", about, _review_accuracy), "houses sold")
 
 
 def _record_sale(application: Application, options: argparse.Namespace) -> int:
@@ -46,24 +48,24 @@ def _record_sale(application: Application, options: argparse.Namespace) -> int:
 
 
 def _sale_text(realized: RealizedSale) -> str:
-    sale = f"Recorded: sold on {realized.sale.sold_on} for {realized.sale.price:,.2f}"
+    sale = f"Recorded a sale on {realized.sale.sold_on} for {realized.sale.price:,.2f}"
     if realized.prediction is None:
-        return f"{sale}. No such prediction is known yet; it counts once there is one."
-    return f"{sale}, estimated at {realized.prediction.price:,.2f} (ratio {realized.ratio:.3f})."
+        return f"{sale}. The prediction id is unknown: the sale counts once that prediction is stored."
+    return f"{sale}; the estimate was {realized.prediction.price:,.2f} (ratio {realized.ratio:.3f})."
 
 
 def _record_sales(application: Application, options: argparse.Namespace) -> int:
-    """Record the sales of a file, all or none. Recording the same file again changes nothing."""
+    """Record the sales of a file, all or none; recording the same file again changes nothing."""
     try:
         content = options.sales.read_bytes()
     except OSError as error:
-        raise UnusableSales(f"{options.sales} cannot be read: {error.strerror}") from error
+        raise UnusableSales(f"cannot read {options.sales}: {error.strerror}") from error
     key = f"file:{hashlib.sha256(content).hexdigest()}"
     realized = application.record_sales.any_number(recorded_sales_of_csv(content), key)
-    text = f"Recorded {counted(len(realized), 'sale')}"
+    text = f"Recorded {counted(len(realized), 'sale')}."
     if unknown := unmatched(realized):
-        text += f"; {counted(unknown, 'sale')} of predictions that are not known yet, which count once they are"
-    return answer(options, document(realized, RecordedSalesAnswer), f"{text}.")
+        text += f" Not matched yet: {counted(unknown, 'sale')} with an unknown prediction id."
+    return answer(options, document(realized, RecordedSalesAnswer), text)
 
 
 def _review_accuracy(application: Application, options: argparse.Namespace) -> int:
@@ -74,22 +76,21 @@ def _review_accuracy(application: Application, options: argparse.Namespace) -> i
 
 
 def accuracy_text(review: AccuracyReview) -> str:
-    """A review as a table by model version, with the number of sales left out below."""
+    """Format a review as a table by model version, followed by the numbers of skipped sales."""
     realized = review.returned
     if review.overall:
         titles = [measure.title for measure in _MEASURES]
-        header = ("version", "sales", *titles, *(f"in {level} %" for level in LEVELS), OUT_OF_RANGE)
+        header = ("version", "sales", *titles, *(f"{level}% coverage" for level in LEVELS), OUT_OF_RANGE)
         rows = [_accuracy_row(name, measured) for name, measured in review.by_version.items()]
-        lines = [table(header, [*rows, _accuracy_row("all", review.overall)], whole=("version",))]
+        lines = [table(header, [*rows, _accuracy_row("all", review.overall)], unwrapped=("version",))]
     else:
-        lines = ["No sale that came back can be measured yet."]
+        lines = ["No recorded sales to measure yet."]
     if realized.unmatched:
-        lines.append(f"{counted(realized.unmatched, 'sale')} left out: no such prediction is known yet.")
+        lines.append(f"{counted(realized.unmatched, 'sale')} skipped: unknown prediction id")
     if realized.estimated_after_sale:
-        late = counted(realized.estimated_after_sale, "sale")
-        lines.append(f"{late} left out: the estimate was made on the day of the sale or after it.")
+        lines.append(f"{counted(realized.estimated_after_sale, 'sale')} skipped: not estimated before the day of sale")
     if realized.truncated:
-        lines.append(f"Only the latest {realized.sales} sales were looked at.")
+        lines.append(f"Measured only the latest {counted(realized.sales, 'sale')}.")
     return "\n".join(lines)
 
 
@@ -97,8 +98,8 @@ def _accuracy_row(name: str, measured: Measured) -> Sequence[str]:
     shares = {coverage.level: coverage.share for coverage in measured.coverage}
     return (
         name,
-        str(measured.accuracy.n),
-        *(number(getattr(measured.accuracy, each.field), each.digits, each.unit) for each in _MEASURES),
-        *(number(shares.get(level), 1, " %") for level in LEVELS),
+        f"{measured.accuracy.n:,}",
+        *(number(getattr(measured.accuracy, measure.field), measure.digits, measure.unit) for measure in _MEASURES),
+        *(number(shares.get(level), 1, "%") for level in LEVELS),
         ", ".join(measured.out_of_range),
     )

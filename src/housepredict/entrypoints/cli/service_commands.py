@@ -1,4 +1,4 @@
-"""The commands around a service: `housepredict serve | config | health | migrate | completion`."""
+"""The commands to run and inspect a service: `housepredict serve | config | health | migrate | completion`."""
 
 from __future__ import annotations
 
@@ -27,27 +27,29 @@ _HIDDEN = "(hidden)"
 
 
 def add_service_commands(commands: Commands) -> None:
-    """Add the commands around a service."""
-    serve = commands.add("serve", "Serve estimates over HTTP.", _serve, as_json=False, demo=True)
-    serve.add_argument("--host", help="address to listen on (127.0.0.1; 0.0.0.0 for all)")
-    serve.add_argument("--port", type=_port, help="port to listen on (5000; 0 for any that is free)")
-    serve.add_argument("--workers", metavar="N", help="processes that serve (1)")
+    """Add the commands to run and inspect a service."""
+    serve = commands.add("serve", "Serve estimates over HTTP", _serve, as_json=False, demo=True)
+    about = "address to listen on, 0.0.0.0 for all [env: HOUSEPREDICT_HOST] (default: 127.0.0.1)"
+    serve.add_argument("--host", help=about)
+    about = "port to listen on, 0 for any free port [env: HOUSEPREDICT_PORT] (default: 5000)"
+    serve.add_argument("--port", type=_port, help=about)
+    serve.add_argument("--workers", metavar="N", help="worker processes [env: HOUSEPREDICT_WORKERS] (default: 1)")
 
-    commands.add("config", "Show the settings in effect and where each is from, without secrets.", _show_config)
+    commands.add("config", "Show the settings in effect and where each comes from", _show_config)
 
-    about = "Ask the service of this machine whether it is alive: exit code 0, or 1."
+    about = "Check whether the service on this machine is alive"
     health = commands.add("health", about, _health, as_json=False)
-    health.add_argument("--host", help="the address that it listens on (127.0.0.1)")
-    health.add_argument("--port", type=_port, help="the port that it listens on (5000)")
+    health.add_argument("--host", help="address of the service [env: HOUSEPREDICT_HOST] (default: 127.0.0.1)")
+    health.add_argument("--port", type=_port, help="port of the service [env: HOUSEPREDICT_PORT] (default: 5000)")
 
-    about = "Bring the tables in PostgreSQL up to date; safe when many start at once."
+    about = "Apply pending migrations to the PostgreSQL database"
     migrate = commands.add("migrate", about, _migrate, as_json=False)
-    about = "how long a server that starts has to answer (0)"
+    about = "wait up to this long for a server that is starting (default: 0)"
     migrate.add_argument("--wait", type=number_reader(float, seconds), default=0.0, metavar="SECONDS", help=about)
-    about = "also remove what only earlier releases use, once none of them runs"
+    about = "also drop what only earlier releases use; run it when none of them is running"
     migrate.add_argument("--post", action="store_true", help=about)
 
-    about = "Print a script that completes commands and options in your shell."
+    about = "Print a completion script for your shell"
     completion = commands.add("completion", about, _print_completion, as_json=False)
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="your shell")
 
@@ -71,7 +73,7 @@ def _show_config(_application: Application, options: argparse.Namespace) -> int:
 
 
 def settings_document(settings: Settings, origins: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """Each setting with its value, None where there is none, and where that is from; see settings_and_origins."""
+    """List each setting with its value (None if unset, secrets hidden) and its source; see settings_and_origins."""
     names = {"given": "command line"}
     return [
         {
@@ -92,7 +94,7 @@ def _shown(name: str, value: Any) -> Any:
 
 
 def settings_text(document: Sequence[Mapping[str, Any]]) -> str:
-    """The document of the settings as a table."""
+    """Format the document of the settings as a table."""
     rows = [(row["setting"], _setting_text(row["value"]), ", ".join(row["from"])) for row in document]
     return table(("setting", "value", "from"), rows)
 
@@ -111,27 +113,27 @@ def _setting_text(value: Any) -> str:
 
 
 def _health(application: Application, _options: argparse.Namespace) -> int:
-    """Ask the service that these settings are for whether it is alive. Returns 0, or 1."""
+    """Ask the service at the configured address whether it is alive. Returns exit code 0 if it is, else 1."""
     from http.client import HTTPConnection, HTTPException
 
     settings = application.settings
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # compared with
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # only compared
     connection = HTTPConnection(host, settings.port, timeout=_HEALTH_TIMEOUT_S)
     try:
         connection.request("GET", "/health/live")
         status = connection.getresponse().status
     except (OSError, HTTPException) as error:
-        report(f"nothing answers at {host}, port {settings.port}: {error}")
+        report(f"no response from {host}, port {settings.port}: {error}")
         return 1
     finally:
         connection.close()
-    print("alive" if status == 200 else f"not alive: status {status}")
+    print("alive" if status == 200 else f"not alive: HTTP status {status}")
     return 0 if status == 200 else 1
 
 
 def _migrate(application: Application, options: argparse.Namespace) -> int:
     has_database = application.storage.migrate(options.wait, post=options.post)
-    print("The database is up to date." if has_database else "There is no PostgreSQL to bring up to date.")
+    print("The database is up to date." if has_database else "Nothing to migrate: PostgreSQL is not configured.")
     return 0
 
 
@@ -139,10 +141,10 @@ def _print_completion(_application: Application, options: argparse.Namespace) ->
     try:
         import shtab
     except ImportError as error:
-        raise MissingExtra.named("terminal", "Completing commands") from error
+        raise MissingExtra.named("terminal", "Shell completion") from error
     for action in _actions(options.parser):
         if action.dest == "data_dir":
-            action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]  # where shtab looks for it
+            action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]  # shtab reads this attribute
         elif action.type is Path or action.dest in ("sales", "houses", "output"):
             action.complete = shtab.FILE  # type: ignore[attr-defined]
     print(shtab.complete(options.parser, options.shell))
@@ -150,7 +152,7 @@ def _print_completion(_application: Application, options: argparse.Namespace) ->
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    for action in parser._actions:  # noqa: SLF001  # argparse has no other way to tell them
+    for action in parser._actions:  # noqa: SLF001  # argparse has no public list of actions
         yield action
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             for command in action.choices.values():

@@ -1,4 +1,4 @@
-"""What the commands share: their parsers, the options that several have, and how answers are shown."""
+"""Shared by all commands: parsers, common options, tables and output."""
 
 from __future__ import annotations
 
@@ -24,28 +24,44 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Run = Callable[[Application, argparse.Namespace], int]
 
-_NUMBER = re.compile(r"-|[-+]?[\d,.]+( %)?")
+_NUMBER = re.compile(r"-|[-+]?[\d,.]+%?")
 
 
 @frozen
 class Commands:
-    """The commands of the command line, or of a command that has commands of its own."""
+    """The commands of the command line, or the subcommands of a command."""
 
     _subparsers: Any
     _nested: bool = False
 
     def add(
-        self, name: str, about: str, run: Run, *, as_json: bool = True, demo: bool = False
+        self, name: str, about: str, run: Run, *, as_json: bool = True, demo: bool = False, examples: Sequence[str] = ()
     ) -> argparse.ArgumentParser:
-        """Add a command. Returns its parser, to add its own options to."""
-        # What was given before the name of a nested command is not overwritten by a default.
+        """Add a command and return its parser, to which the caller adds options.
+
+        Args:
+            name: the command's name.
+            about: what the command does, in one line without a period.
+            run: the function that runs the command.
+            as_json: whether the command has the option `--json`.
+            demo: whether the command has the option `--demo`.
+            examples: command lines for the help, without `housepredict`.
+        """
+        # Without SUPPRESS, a subcommand's default would overwrite an option given before the subcommand.
         default: dict[str, Any] = {"default": argparse.SUPPRESS} if self._nested else {}
-        parser: argparse.ArgumentParser = self._subparsers.add_parser(name, help=about, description=about)
+        parser: argparse.ArgumentParser = self._subparsers.add_parser(
+            name,
+            help=about,
+            description=f"{about}.",
+            epilog="\n".join(["examples:", *(f"  housepredict {line}" for line in examples)]) if examples else None,
+            formatter_class=_ExamplesFormatter,
+        )
         parser.add_argument(
             "--data-dir",
             type=Path,
             metavar="FOLDER",
-            help="where models and predictions are kept: .housepredict here if it exists, else the user's data folder",
+            help="folder of models and predictions [env: HOUSEPREDICT_DATA_DIR] (default: ./.housepredict if it exists,"
+            " else the user's data folder)",
             **default,
         )
         if as_json:
@@ -57,19 +73,27 @@ class Commands:
                 "--demo",
                 action="store_true",
                 default=None,
-                help="while no model is promoted, let the demonstration model serve: it rests on synthetic data",
+                help="use a demo model, trained on synthetic sales, while no model is promoted"
+                " [env: HOUSEPREDICT_DEMO]",
             )
-        parser.set_defaults(command=run)
+        parser.set_defaults(command=run, command_parser=parser)
         return parser
 
     @classmethod
     def below(cls, parser: argparse.ArgumentParser) -> Commands:
-        """The commands below a command."""
+        """Return the subcommands of a command, to add to."""
         return cls(parser.add_subparsers(metavar="COMMAND", title="commands"), nested=True)
 
 
+class _ExamplesFormatter(argparse.HelpFormatter):
+    """A help formatter that wraps all texts but examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
 def reader(read: Callable[[str], T]) -> Callable[[str], T]:
-    """Make argparse show the message of the ValueError that a reader raises."""
+    """Wrap a reader so that argparse shows the message of its ValueError."""
 
     def read_argument(text: str) -> T:
         try:
@@ -81,7 +105,7 @@ def reader(read: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def number_reader(number: type[int | float], read: Callable[[object], T]) -> Callable[[str], T]:
-    """Make argparse read a number; `read` refuses what is none."""
+    """Wrap a reader of numbers for argparse; text that isn't a number reaches `read` unchanged, to be rejected."""
 
     def read_argument(text: str) -> T:
         try:
@@ -94,10 +118,14 @@ def number_reader(number: type[int | float], read: Callable[[object], T]) -> Cal
 
 
 def split_pair(text: str) -> tuple[str, str]:
-    """Split NAME=VALUE at the last equals sign. Raises ValueError."""
+    """Split NAME=VALUE at the last equals sign.
+
+    Raises:
+        ValueError: if there is no equals sign, or no name.
+    """
     name, equals, value = text.rpartition("=")
     if not equals or not name:
-        raise ValueError(f"{text!r} is not of the form NAME=VALUE")
+        raise ValueError(f"expected NAME=VALUE, not {text!r}")
     return name, value
 
 
@@ -106,52 +134,47 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no date of the form YYYY-MM-DD") from None
+        raise ValueError(f"must be a date such as 2025-06-30, not {text!r}") from None
 
 
 @reader
 def _limit(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise ValueError("must be a whole number from 1 to 1000")
+        raise ValueError("must be a unwrapped number from 1 to 1,000")
     return int(text)
 
 
 def add_limit(parser: argparse.ArgumentParser) -> None:
-    """Add the option of commands that list the newest of something."""
-    parser.add_argument("--limit", type=_limit, default=10, help="how many at most (10)")
+    """Add `--limit`, for commands that list the newest items."""
+    parser.add_argument("--limit", type=_limit, default=10, metavar="N", help="maximum number to list (default: 10)")
 
 
 def add_encoding(parser: argparse.ArgumentParser) -> None:
-    """Add the option of commands that read a file."""
+    """Add `--encoding`, for commands that read a file."""
     parser.add_argument(
         "--encoding",
         type=reader(encoding),
         metavar="NAME",
-        help="the encoding of a CSV file, such as cp1250; detected by default",
+        help="encoding of a CSV file, such as cp1250 (default: detected)",
     )
 
 
-def add_period(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Add the options of commands that look at a span of days, in which something was done."""
+def add_period(parser: argparse.ArgumentParser, items: str) -> None:
+    """Add `--since` and `--until`, for commands that select items by day, such as "houses sold"."""
     for option, bound in (("--since", "later"), ("--until", "earlier")):
-        about = f"only what was {verb} on this day or {bound}"
+        about = f"only {items} on this day or {bound}"
         parser.add_argument(option, type=_day, metavar="YYYY-MM-DD", help=about)
 
 
-def counted(count: int, noun: str) -> str:
-    """Write a count with its noun, such as `1 sale`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def number(value: float | None, digits: int, unit: str = "") -> str:
-    """Write a measure; `-` where it is not defined."""
+    """Return a measure as text; `-` if it is undefined."""
     return "-" if value is None else f"{value:,.{digits}f}{unit}"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str] = ()) -> str:
-    """A table with a header: formatted by rich in a terminal, else as plain text.
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, unwrapped: Sequence[str] = ()) -> str:
+    """Format a table with a header: with rich in a terminal, else as plain text.
 
-    In a narrow terminal cells wrap, except numbers and the columns named in `whole`, which people copy.
+    In a narrow terminal, cells wrap, except numbers and the columns in `unwrapped`, whose cells people copy.
     """
     console = _console(sys.stdout)
     if console is None:
@@ -163,13 +186,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequen
     grid = Table(box=SIMPLE_HEAD, header_style="bold cyan", pad_edge=False)
     for name, cells in zip(header, zip(*rows, strict=True), strict=True):
         is_number = all(map(_NUMBER.fullmatch, cells))
-        is_whole = is_number or name in whole
+        is_unwrapped = is_number or name in unwrapped
         grid.add_column(
             Text(name),
             justify="right" if is_number else "left",
             overflow="fold",
-            no_wrap=is_whole,
-            min_width=max(map(len, cells)) if is_whole else None,
+            no_wrap=is_unwrapped,
+            min_width=max(map(len, cells)) if is_unwrapped else None,
         )
     for row in rows:
         grid.add_row(*map(Text, row))
@@ -180,7 +203,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequen
 
 @contextmanager
 def progress_bar(doing: str) -> Iterator[Progress]:
-    """A progress bar on standard error, if it is a terminal; gone when the context is left."""
+    """Show a progress bar on standard error if it is a terminal, and remove it at the end of the context."""
     console = _console(sys.stderr)
     if console is None:
         yield lambda _done, _total: None
@@ -197,7 +220,7 @@ def progress_bar(doing: str) -> Iterator[Progress]:
 
 
 def _console(stream: TextIO) -> Console | None:
-    """The console of a terminal; None if the stream is not a terminal, or shows plain text only."""
+    """Return a rich console; None if the stream isn't a terminal, or rich isn't installed, or only plain text works."""
     if not stream.isatty():
         return None
     try:
@@ -217,12 +240,12 @@ def _plain(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def report(message: str) -> None:
-    """Print a message for people to standard error."""
+    """Print a message to standard error."""
     print(f"housepredict: {message}", file=sys.stderr)
 
 
 def answer(options: argparse.Namespace, document: object, text: str) -> int:
-    """Print a document with `--json`, else text. Returns the exit code of a command that succeeded."""
+    """Print the document if `--json` was given, else the text. Returns exit code 0."""
     if options.json:
         print_json(document)
     else:
@@ -231,5 +254,5 @@ def answer(options: argparse.Namespace, document: object, text: str) -> int:
 
 
 def print_json(document: object) -> None:
-    """Print a document for programs."""
+    """Print a document as indented JSON."""
     print(json.dumps(document, indent=2, ensure_ascii=False))

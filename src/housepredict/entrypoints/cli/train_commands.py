@@ -1,4 +1,4 @@
-"""The commands for trainings: `housepredict train | trainings | trainings cancel`."""
+"""The commands for training jobs: `housepredict train | trainings | trainings cancel`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from housepredict.entrypoints.cli.terminal import (
     add_encoding,
     add_limit,
     answer,
-    counted,
     number_reader,
     progress_bar,
     reader,
@@ -33,54 +32,58 @@ from housepredict.entrypoints.cli.terminal import (
 )
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.json_documents import document
-from housepredict.entrypoints.measure_labels import intervals_text
+from housepredict.entrypoints.measure_labels import SYNTHETIC, counted, intervals_text
 
 
 def add_train_commands(commands: Commands) -> None:
-    """Add the commands for trainings."""
-    about = "Train a model on sales, evaluate it on sales held out, and promote it if it is better."
-    _add_training_options(commands.add("train", about, _train))
+    """Add the commands for training jobs."""
+    about = "Train a model on sales, and promote it if it is better"
+    examples = (
+        "train sales.csv",
+        "train sales.csv --price sale_price --exclude assessed_value --type zip=category",
+        "train --from-sales",
+    )
+    _add_training_options(commands.add("train", about, _train, examples=examples))
 
-    about = "List what was trained, by whomever, newest first, or cancel it."
-    trainings = commands.add("trainings", about, _list)
+    trainings = commands.add("trainings", "List training jobs, newest first, or cancel one", _list)
     add_limit(trainings)
-    about = "Ask a training to end; it ends within seconds, or when the fit that it is at is done."
+    about = "Cancel a training job; the fit in progress may still finish"
     cancel = Commands.below(trainings).add("cancel", about, _cancel)
-    cancel.add_argument("training", type=UUID, metavar="ID", help="its id, as `housepredict trainings` lists it")
+    cancel.add_argument("training", type=UUID, metavar="ID", help="job id, as listed by `housepredict trainings`")
 
 
 def _add_training_options(train: argparse.ArgumentParser) -> None:
-    """Add the options of `train`; those whose `dest` is a field of TrainingOptions set that field."""
+    """Add the options of `train`; if an option's `dest` is a field of TrainingOptions, it sets that field."""
     sales = train.add_mutually_exclusive_group()
-    sales.add_argument("sales", nargs="?", metavar="SALES", help="a .csv, .csv.gz or .parquet file, one sale a row")
-    sales.add_argument("--synthetic", action="store_true", help="1,000 made-up sales, as in the demonstration model")
-    about = "learn from the sales that came back, too; without a file, beside the one of the promoted version"
+    sales.add_argument("sales", nargs="?", metavar="SALES", help=".csv, .csv.gz or .parquet file with one sale per row")
+    sales.add_argument("--synthetic", action="store_true", help="train on 1,000 synthetic sales, like the demo model")
+    about = "also train on recorded sales; without SALES, add them to the sales file of the promoted version"
     train.add_argument("--from-sales", action="store_true", help=about)
     add_encoding(train)
 
     one: dict[str, Any] = {"type": reader(column), "metavar": "COLUMN"}
-    train.add_argument("--price", **one, help="the column of sale prices; found by its name if not given")
-    train.add_argument("--sale-date", **one, help="the column that says when the house was sold")
-    train.add_argument("--house-id", **one, help="the column that names the house, to tell resales apart")
+    train.add_argument("--price", **one, help="column of sale prices (default: detected by its name)")
+    train.add_argument("--sale-date", **one, help="column of sale dates (default: detected)")
+    train.add_argument("--house-id", **one, help="column that identifies a house (default: detected)")
 
     many: dict[str, Any] = {**one, "action": "append", "default": []}
     kinds: dict[str, Any] = {**many, "type": reader(_column_kind), "metavar": "COLUMN=KIND"}
-    train.add_argument("--feature", dest="features", **many, help="use these columns alone (repeatable)")
-    train.add_argument("--exclude", **many, help="use no such column (repeatable)")
-    train.add_argument("--type", dest="kinds", **kinds, help=f"what a column is: {', '.join(Kind)} (repeatable)")
-    about = "refuse categories that the sales do not have, instead of warning of them (repeatable)"
+    train.add_argument("--feature", dest="features", **many, help="use only these columns as features (repeatable)")
+    train.add_argument("--exclude", **many, help="don't use this column (repeatable)")
+    train.add_argument("--type", dest="kinds", **kinds, help=f"kind of a column: {', '.join(Kind)} (repeatable)")
+    about = "the categories of this column are complete: reject others instead of warning (repeatable)"
     train.add_argument("--closed", **many, help=about)
-    train.add_argument("--allow", **many, help="use this column though it seems to give the price away (repeatable)")
+    train.add_argument("--allow", **many, help="use this column even though it seems to leak the price (repeatable)")
 
     defaults = TrainingOptions()
-    about = "auto (what does best in cross-validation; a line for --synthetic), or one of the others"
+    about = "model type; auto selects the best in cross-validation, for --synthetic linear (default: auto)"
     train.add_argument("--algorithm", **_choice(defaults.algorithm), help=about)
-    train.add_argument("--effort", **_choice(defaults.effort), help="how much to search (normal)")
-    about = "whether the version is to serve: if-better compares it with the promoted one on the sales held out"
+    train.add_argument("--effort", **_choice(defaults.effort), help="how many candidates to search (default: normal)")
+    about = "when to promote the version; if-better compares it with the promoted one (default: if-better)"
     train.add_argument("--promote", **_choice(PromotionPolicy.IF_BETTER), help=about)
-    about = "for whatever is drawn by chance (42)"
+    about = "seed of random numbers (default: 42)"
     train.add_argument("--seed", type=number_reader(int, seed), default=defaults.seed, help=about)
-    about = "end the search after so long, with the best of what was compared; the result depends on the machine then"
+    about = "stop the search after this time and use the best candidate so far; the result then varies by machine"
     train.add_argument("--time-limit", type=number_reader(float, seconds), metavar="SECONDS", help=about)
 
 
@@ -96,9 +99,9 @@ def _column_kind(text: str) -> tuple[str, Kind]:
 
 def _train(application: Application, options: argparse.Namespace) -> int:
     if options.synthetic and options.from_sales:
-        raise InvalidSettings(["--synthetic and --from-sales exclude each other: sales that came back are real"])
+        raise InvalidSettings(["--synthetic and --from-sales can't be combined: recorded sales are real"])
     if not (options.synthetic or options.from_sales or options.sales):
-        raise InvalidSettings(["train needs a file of sales, --from-sales or --synthetic"])
+        raise InvalidSettings(["train needs a sales file, --from-sales or --synthetic"])
     options.kinds = dict(options.kinds)
     training_options = TrainingOptions(
         **{field.name: getattr(options, field.name) for field in fields(TrainingOptions)}
@@ -106,17 +109,17 @@ def _train(application: Application, options: argparse.Namespace) -> int:
     source, training_options = application.sales_to_train_on(
         options.sales, training_options, with_recorded=options.from_sales
     )
-    begun: list[UUID] = []
+    started: list[UUID] = []
     try:
         with progress_bar("training") as progress:
-            training = application.train(source, training_options, progress, options.promote, begun=begun.append)
+            training = application.train(source, training_options, progress, options.promote, begun=started.append)
     except BaseException as error:
         if not (interrupt := interrupt_in(error)):
             raise
         with suppress(HousepredictError):
-            outcome = application.trainings.get(begun[0]).outcome if begun else None
+            outcome = application.trainings.get(started[0]).outcome if started else None
             stored = outcome and outcome.version
-            interrupt.add_note(f"model version {stored} is stored" if stored else "no model version is stored")
+            interrupt.add_note(f"model version {stored} was stored" if stored else "no model version was stored")
         raise interrupt from None
     return answer(options, document(training, TrainingResultAnswer), training_text(training))
 
@@ -128,31 +131,31 @@ def _list(application: Application, options: argparse.Namespace) -> int:
 
 def _cancel(application: Application, options: argparse.Namespace) -> int:
     training = application.trainings.cancel(options.training)
-    return answer(options, document(training, TrainingAnswer), f"Training {training.id} is told to end.")
+    return answer(options, document(training, TrainingAnswer), f"Requested cancellation of training job {training.id}.")
 
 
 def training_text(training: Training) -> str:
-    """The decisions of a training, what it left out, and the accuracy of the model."""
+    """Format the result of a training: the use of each column, skipped rows, accuracy, and the promotion decision."""
     version, sales = training.version, training.sales
     rows = [(decision.column, decision.use, decision.kind or "", decision.why) for decision in sales.decisions]
-    lines = [table(("column", "used as", "kind", "why"), rows)]
-    lines += [f"The file: {note}" for note in sales.notes]
-    lines += [f"{counted(count, 'row')} rejected: {reason}" for reason, count in sales.rejected.items()]
+    lines = [table(("column", "used as", "kind", "reason"), rows)]
+    lines += [f"File: {note}" for note in sales.notes]
+    lines += [f"{counted(count, 'row')} skipped: {reason}" for reason, count in sales.rejected.items()]
     lines += [
-        f"{counted(count, 'cell')} of {name} unreadable, taken as missing" for name, count in sales.unreadable.items()
+        f"{name}: {counted(count, 'unreadable cell')} treated as missing" for name, count in sales.unreadable.items()
     ]
     if version.valuation_date:
         lines.append(
-            f"Estimates are for {version.valuation_date}, the latest sale used, unless a house says otherwise."
+            f"Estimates are as of {version.valuation_date}, the latest training sale, unless a house has a sale date."
         )
     if version.source.recorded is not None:
-        lines.append(f"{version.source.recorded} sales came back of houses that were estimated.")
+        lines.append(f"Used {counted(version.source.recorded, 'recorded sale')}.")
     if version.source.synthetic:
-        lines.append("These sales are synthetic: the model says nothing about real houses.")
+        lines.append(SYNTHETIC)
     if version.irreproducible:
-        lines.append(f"Training again may make another model: {version.irreproducible}.")
+        lines.append(f"Not reproducible: {version.irreproducible}.")
     verdict = training.verdict
-    # a verdict may give the same reasons
+    # The verdict of a version without intervals repeats their reasons.
     with_reasons = version.intervals is not None and version.intervals.reasons != verdict.reasons
     lines += ["", evaluation_text(version.evaluation)]
     lines += [f"Intervals: {intervals_text(version.intervals, with_reasons=with_reasons)}", ""]
@@ -167,27 +170,27 @@ def training_text(training: Training) -> str:
 
 
 def trainings_text(trainings: Sequence[TrainingStatus]) -> str:
-    """Trainings as a table, newest first."""
+    """Format training jobs as a table, newest first."""
     if not trainings:
-        return "Nothing was trained yet."
+        return "No training jobs yet."
     rows = [
         (
             str(training.id),
             f"{training.started_at:%Y-%m-%d %H:%M:%S}",
             "cancelling" if training.cancelling and not training.outcome else training.state,
-            f"{training.done}/{training.total}" if training.total else "",
+            f"{training.done:,}/{training.total:,}" if training.total else "",
             _source(training),
             _result(training),
         )
         for training in trainings
     ]
-    return table(("training", "began (UTC)", "state", "steps", "sales", "result"), rows, whole=("training",))
+    return table(("training", "started (UTC)", "state", "steps", "sales", "result"), rows, unwrapped=("training",))
 
 
 def _source(training: TrainingStatus) -> str:
     if training.synthetic:
         return "synthetic"
-    recorded = ["sales that came back"] if training.with_recorded else []
+    recorded = ["recorded sales"] if training.with_recorded else []
     return " and ".join(([PurePath(training.location).name] if training.location else []) + recorded)
 
 

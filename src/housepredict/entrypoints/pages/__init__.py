@@ -1,1 +1,1 @@
-"""Pages and plots for people: pure functions from values to HTML and SVG, without a script and without a network."""
+"""HTML pages and SVG plots: pure functions from values to text, without scripts or network access."""

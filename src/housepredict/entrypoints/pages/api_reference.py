@@ -1,4 +1,4 @@
-"""The HTTP API as a page: an OpenAPI document as self-contained HTML, without scripts."""
+"""The HTTP API reference: an OpenAPI document as a self-contained HTML page without scripts."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _BOUNDS = {
     "exclusiveMinimum": "above",
     "maximum": "at most",
     "exclusiveMaximum": "below",
-    "minItems": "at least so many:",
-    "maxItems": "at most so many:",
-    "minLength": "characters, at least",
-    "maxLength": "characters, at most",
-    "pattern": "of the form",
-    "default": "by default",
+    "minItems": "minimum number of items:",
+    "maxItems": "maximum number of items:",
+    "minLength": "minimum length:",
+    "maxLength": "maximum length:",
+    "pattern": "pattern:",
+    "default": "default:",
 }
 
 
 def api_page(document: Json) -> str:
-    """Return a self-contained HTML document."""
+    """Return the reference of an OpenAPI document as a self-contained HTML document."""
     info, components = document["info"], document["components"]
     operations = list(_operations(document))
     openapi = tag("a", "OpenAPI document", href=f"{document['servers'][0]['url'].rstrip('/')}/openapi.json")
@@ -47,21 +47,21 @@ def api_page(document: Json) -> str:
         tag("h1", "HTTP API"),
         tag("p", f"{info['summary']}.", class_="lead"),
         *(tag("p", _prose(paragraph)) for paragraph in info["description"].split("\n\n")),
-        tag("p", "For programs the same is an ", openapi, "."),
+        tag("p", "Machine-readable version: ", openapi, "."),
         _contents(operations),
         *(
-            section(group["name"], *(_operation(*each) for each in operations if group["name"] in each[2]["tags"]))
+            section(group["name"], *(_operation(*route) for route in operations if group["name"] in route[2]["tags"]))
             for group in document["tags"]
         ),
-        section("Any request", *_any_request(components)),
-        section("Access", tag("p", components["securitySchemes"]["token"]["description"])),
+        section("All routes", *_any_request(components)),
+        section("Authentication", tag("p", components["securitySchemes"]["token"]["description"])),
         section("Schemas", *(_schema(name, schema) for name, schema in components["schemas"].items())),
     )
     return page(f"{info['title']}: HTTP API", main, tag("style", Markup(_STYLE)))
 
 
 def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
-    """Yield the method, path and description of each operation."""
+    """Yield the method, path and OpenAPI object of each operation."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             if method != "parameters":
@@ -70,8 +70,8 @@ def _operations(document: Json) -> Iterator[tuple[str, str, Json]]:
 
 def _contents(operations: Sequence[tuple[str, str, Json]]) -> Markup:
     items = (
-        tag("li", tag("a", tag("code", f"{method} {path}"), href=f"#{one['operationId']}"), f" {one['summary']}")
-        for method, path, one in operations
+        tag("li", tag("a", tag("code", f"{method} {path}"), href=f"#{route['operationId']}"), f" {route['summary']}")
+        for method, path, route in operations
     )
     return tag("nav", section("Routes", tag("ul", *items)), aria_label="Routes")
 
@@ -87,7 +87,7 @@ def _operation(method: str, path: str, operation: Json) -> Markup:
         _description(operation),
         _parameters(f"Parameters of {route}", parameters) if parameters else None,
         *_body(operation.get("requestBody")),
-        _responses(f"Answers to {route}", operation["responses"]),
+        _responses(f"Responses of {route}", operation["responses"]),
         id=operation["operationId"],
     )
 
@@ -98,16 +98,16 @@ def _description(described: Json) -> Markup | None:
 
 def _parameters(caption: str, parameters: Sequence[Json]) -> Markup:
     rows = [
-        (tag("code", each["name"]), each["in"], _kind_of(each["schema"]), _with_bounds(each, each["schema"]))
-        for each in parameters
+        (tag("code", item["name"]), item["in"], _kind_of(item["schema"]), _with_bounds(item, item["schema"]))
+        for item in parameters
     ]
-    return table(caption, ("name", "in", "type", "about"), rows, of_words=True)
+    return table(caption, ("name", "in", "type", "description"), rows, of_words=True)
 
 
 def _body(body: Json | None) -> Iterator[Markup]:
     if body is None:
         return
-    yield tag("h4", "Body" if body["required"] else "Body, which may be left out")
+    yield tag("h4", "Body" if body["required"] else "Body (optional)")
     for media_type, content in body["content"].items():
         schema = content.get("schema")
         yield tag("p", tag("code", media_type), *((": ", _kind_of(schema)) if schema else ()), ".")
@@ -120,13 +120,13 @@ def _body(body: Json | None) -> Iterator[Markup]:
 
 
 def _responses(caption: str, responses: Json) -> Markup:
-    """Return the responses of one route alone; those of any request are described once for all."""
+    """Return the responses specific to a route; those common to all routes have a section of their own."""
     rows = []
     for status, response in responses.items():
         if "$ref" not in response:
             content = (
-                join(tag("code", media_type), tag("small", _kind_of(each["schema"])))
-                for media_type, each in response.get("content", {}).items()
+                join(tag("code", media_type), tag("small", _kind_of(body["schema"])))
+                for media_type, body in response.get("content", {}).items()
             )
             rows.append((status, _prose(response["description"]), join(*content), _headers(response)))
     return table(caption, ("status", "meaning", "content", "headers"), rows, of_words=True)
@@ -137,18 +137,17 @@ def _headers(response: Json) -> str:
 
 
 def _any_request(components: Json) -> Iterator[Markup]:
-    yield _parameters("Parameters of any request", list(components["parameters"].values()))
-    headers = [(tag("code", name), _prose(each["description"])) for name, each in components["headers"].items()]
-    yield table("Headers of any answer", ("header", "meaning"), headers, of_words=True)
-    problems = [
-        (status, _prose(answer["description"]), _headers(answer)) for status, answer in components["responses"].items()
+    yield _parameters("Parameters of all routes", list(components["parameters"].values()))
+    headers = [(tag("code", name), _prose(header["description"])) for name, header in components["headers"].items()]
+    yield table("Headers of all responses", ("header", "meaning"), headers, of_words=True)
+    errors = [
+        (status, _prose(error["description"]), _headers(error)) for status, error in components["responses"].items()
     ]
-    caption = "What any request may be answered, but for what the routes say"
-    yield table(caption, ("status", "meaning", "headers"), problems, of_words=True)
+    yield table("Errors that any route can return", ("status", "meaning", "headers"), errors, of_words=True)
 
 
 def _prose(words: str) -> Markup:
-    """Return text with `code` in it as markup."""
+    """Return text as markup; parts in backticks become code."""
     return join(*(tag("code", part) if at % 2 else part for at, part in enumerate(words.split("`"))))
 
 
@@ -157,27 +156,27 @@ def _schema(name: str, schema: Json) -> Markup:
     rows = [
         (
             tag("code", field),
-            join(_kind_of(each), None if field in required else tag("small", "may be left out")),
-            _with_bounds(each, each),
+            join(_kind_of(value), None if field in required else tag("small", "optional")),
+            _with_bounds(value, value),
         )
-        for field, each in schema.get("properties", {}).items()
+        for field, value in schema.get("properties", {}).items()
     ]
-    fields = table(f"Fields of {name}", ("field", "type", "about"), rows, of_words=True)
+    fields = table(f"Fields of {name}", ("field", "type", "description"), rows, of_words=True)
     content = fields if rows else tag("p", _kind_of(schema), ".")
     return tag("div", tag("h3", name), _description(schema), content, id=f"schema-{name}", class_="schema")
 
 
 def _kind_of(schema: Json) -> Markup:
-    """Return the values that a schema allows, in words; a named schema becomes a link."""
+    """Return the type of a schema's values in words, or a link to a named schema."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return tag("a", name, href=f"#schema-{name}")
     for key in ("oneOf", "anyOf"):
         if key in schema:
             first, *others = map(_kind_of, schema[key])
-            return join(first, *(join(" or ", each) for each in others))
+            return join(first, *(join(" or ", other) for other in others))
     if "enum" in schema:
-        return join(" or ".join("null" if each is None else str(each) for each in schema["enum"]))
+        return join(" or ".join("null" if value is None else str(value) for value in schema["enum"]))
     kinds = schema.get("type", "anything")
     words = kinds if isinstance(kinds, str) else " or ".join(kinds)
     if "items" in schema:
@@ -188,7 +187,7 @@ def _kind_of(schema: Json) -> Markup:
 
 
 def _with_bounds(described: Json, schema: Json) -> Markup:
-    """Return the description of a value, and its bounds."""
+    """Return the description of a value, with its bounds below."""
     bounded = schema.get("items", schema) if schema.get("type") == "array" else schema
     bounds = []
     for key, words in _BOUNDS.items():

@@ -1,30 +1,31 @@
-// Requests to the service, at addresses relative to the page's own. A token stays in this variable alone.
+// Requests to the service, at URLs relative to the page. The token is kept only in this variable.
 let token = "";
 
-export const bear = value => { token = value; };
+export const setToken = value => { token = value; };
 
-/** The document that a request is answered with. Throws a Refusal for every other answer, and for none. */
+/** Send a request and return the JSON of the response. Throws a Refusal for an error or no response. */
 export async function ask(path, { headers = {}, ...options } = {}) {
-  const borne = token ? { Authorization: `Bearer ${token}` } : {};
-  let answer, document;
+  const authorization = token ? { Authorization: `Bearer ${token}` } : {};
+  let response, document;
   try {
-    answer = await fetch(path, { ...options, headers: { Accept: "application/json", ...borne, ...headers } });
-    document = await answer.json();
+    response = await fetch(path, { ...options, headers: { Accept: "application/json", ...authorization, ...headers } });
+    document = await response.json();
   } catch {
-    throw new Refusal(answer?.status ?? 0, { detail: "The service cannot be reached, or says nothing that can be read." });
+    throw new Refusal(response?.status ?? 0, { detail: "The service is unreachable, or its response could not be read. Try again." });
   }
-  if (!answer.ok) throw new Refusal(answer.status, document);
+  if (!response.ok) throw new Refusal(response.status, document);
   return document;
 }
 
+/** An error from the service: the status, and the kind and violations of its problem document. */
 export class Refusal extends Error {
   constructor(status, problem) {
-    super(problem.detail ?? problem.title ?? `The service answered with ${status}.`);
+    super(problem.detail ?? problem.title ?? `The service returned HTTP status ${status}.`);
     this.status = status;
     this.kind = String(problem.type ?? "").split(":").pop();
     this.violations = problem.violations ?? [];
   }
 
-  /** Whether it is a token that is missing. */
+  /** Whether the request needs a valid token. */
   get locked() { return this.status === 401; }
 }

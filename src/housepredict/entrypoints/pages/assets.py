@@ -1,4 +1,4 @@
-"""The files that the page at `/` loads: scripts, styles and an icon, at a URL that changes with their content."""
+"""The scripts, styles and icon of the home page. Their URL has a digest of their content, so they can be cached."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = sorted((*_SCRIPTS, "icon.svg", "page.css", "style.css"))
 
 @frozen
 class Assets:
-    """Content and media type of each file by its name, and the digest of all files."""
+    """The content and media type of each file by name, and the digest of all files."""
 
     files: Mapping[str, tuple[bytes, str]]
     digest: str
@@ -27,8 +27,8 @@ def assets() -> Assets:
     """Return the assets of this package."""
     folder = files(__package__)
     content = {name: (folder.joinpath(name).read_bytes(), _TYPES[name.rpartition(".")[2]]) for name in NAMES}
-    # scripts import one another by relative addresses, so that one digest stands for all
-    together = hashlib.sha256()
+    # The scripts import each other by relative URL, so all files share one digest.
+    digest = hashlib.sha256()
     for name, (data, _) in content.items():
-        together.update(b"%b\n%d\n%b" % (name.encode(), len(data), data))
-    return Assets(content, together.hexdigest()[:16])
+        digest.update(b"%b\n%d\n%b" % (name.encode(), len(data), data))
+    return Assets(content, digest.hexdigest()[:16])

@@ -1,4 +1,4 @@
-"""The page of a service: a form that estimates a house, and figures about the promoted model."""
+"""The home page of a service: a form that estimates a house, monitoring, and training."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from urllib.parse import quote
 
 from housepredict.domain.features import Feature, FeatureSchema, Kind, Value, usual_range
 from housepredict.domain.models import ModelVersion
+from housepredict.entrypoints.measure_labels import SYNTHETIC, counted
 from housepredict.entrypoints.pages.assets import assets
 from housepredict.entrypoints.pages.markup import MINUS, Markup, day, join, number, page, tag
 from housepredict.entrypoints.pages.version_page import key_figures
 from housepredict.version import __version__
 
 CHOICES = 12
-"""A feature with more categories gets a text field with suggestions instead of a list."""
+"""Up to this many categories, a feature gets a drop-down list; with more, a text field with suggestions."""
 
 _MAX_SUGGESTED = 2000
 
 
 def _house_form(schema: FeatureSchema, house: Mapping[str, Value]) -> Markup:
-    """Return the form, filled with `house`; the `data-` attributes of a field are for the script."""
-    fields = [_field(f"f{at}", each, schema, house.get(each.name)) for at, each in enumerate(schema.features)]
+    """Return the form, filled with `house`; the page's script reads the `data-` attributes of its fields."""
+    fields = [_field(f"f{at}", feature, schema, house.get(feature.name)) for at, feature in enumerate(schema.features)]
     return tag(
         "form",
         tag("p", id="broken", class_="broken", role="alert", hidden="hidden"),
@@ -47,7 +48,7 @@ def _field(id_: str, feature: Feature, schema: FeatureSchema, value: Value | Non
         "aria_required": "true" if feature.required else None,
     }
     words = feature.name.replace("_", " ").strip()
-    # a box has two states: a feature that may be missing takes a third
+    # A checkbox has two states; an optional feature needs a third.
     is_tick = feature.kind is Kind.BOOLEAN and feature.required
     return tag(
         "div",
@@ -71,12 +72,12 @@ def _control(feature: Feature, value: Value | None, common: Mapping[str, str | N
         case Kind.BOOLEAN if feature.required:
             return [tag("input", type="checkbox", checked="checked" if value is True else None, **common)]
         case Kind.BOOLEAN:
-            return [_select([("", "Not known"), ("true", "Yes"), ("false", "No")], str(value).lower(), common)]
+            return [_select([("", "Unknown"), ("true", "Yes"), ("false", "No")], str(value).lower(), common)]
         case Kind.CATEGORY if 0 < len(feature.categories) <= CHOICES:
-            unknown = [] if feature.required else [("", "Not known")]
-            return [_select([*unknown, *((each, each) for each in feature.categories)], text, common)]
+            unknown = [] if feature.required else [("", "Unknown")]
+            return [_select([*unknown, *((name, name) for name in feature.categories)], text, common)]
         case Kind.CATEGORY:
-            suggested = [tag("option", value=each) for each in feature.categories[:_MAX_SUGGESTED]]
+            suggested = [tag("option", value=name) for name in feature.categories[:_MAX_SUGGESTED]]
             list_id = f"{common['id']}-list"
             field = tag("input", type="text", value=text, list=list_id, **common)
             return [field, tag("datalist", *suggested, id=list_id)]
@@ -84,10 +85,10 @@ def _control(feature: Feature, value: Value | None, common: Mapping[str, str | N
             return [tag("input", type="date", value=text, **common)]
         case Kind.NUMBER | Kind.INTEGER:
             lowest = feature.minimum if feature.observed is None else feature.observed[0]
-            mode = "text"  # a phone's keyboards for numbers may have no minus
+            mode = "text"  # The number keyboards of some phones have no minus.
             if isinstance(lowest, int | float) and lowest >= 0:
                 mode = "numeric" if feature.kind is Kind.INTEGER else "decimal"
-            # type=number would hide invalid text from the service, whose messages say what is wrong with it
+            # With type=number, the browser would discard invalid text, and the service couldn't explain the error.
             return [tag("input", type="text", inputmode=mode, value=text, **common)]
         case _:
             assert_never(feature.kind)
@@ -101,14 +102,14 @@ def _select(choices: Sequence[tuple[str, str]], chosen: str, common: Mapping[str
 
 
 def _hint(feature: Feature, schema: FeatureSchema) -> str | None:
-    """Return the usual values of a feature, in a few words."""
+    """Return a short hint at the typical values of a feature."""
     if feature.name == schema.sale_date and schema.valuation_date:
-        return f"empty: {day(schema.valuation_date)}"
+        return f"default: {day(schema.valuation_date)}"
     if feature.kind is Kind.CATEGORY:
         if 0 < len(feature.categories) <= CHOICES:
             return None
-        count = number(len(feature.categories))
-        return f"one of {count}" if feature.closed else f"{count} are known"
+        known = counted(len(feature.categories), "known value")
+        return f"one of {known}" if feature.closed else known
     usual = usual_range(feature, is_sale_date=False)
     return " to ".join(map(_bound, usual)) if usual else None
 
@@ -118,12 +119,12 @@ def _bound(value: Value) -> str:
         return day(date.fromisoformat(value))
     if abs(value) < 1000:
         return _typed(float(f"{value:.4g}")).replace("-", MINUS)
-    # four digits may be a year
+    # Four digits may be a year, so they have no comma.
     return number(value) if abs(value) >= 10_000 else _typed(round(value)).replace("-", MINUS)
 
 
 def _typed(value: Value) -> str:
-    """Return a value as a person would type it."""
+    """Format a value the way a person would type it."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return str(value)
@@ -137,7 +138,12 @@ HOME_POLICY: Final = (
 
 
 def home_page(version: ModelVersion | None, house: Mapping[str, Value]) -> str:
-    """Return an HTML document whose links are relative to its own URL; `house` fills the form."""
+    """Return the page as an HTML document whose links are relative to its own URL.
+
+    Args:
+        version: the version in service; without one, the page asks to train one.
+        house: the values that fill the form.
+    """
     folder = f"assets/{assets().digest}"
     head = (
         tag("link", rel="icon", href=f"{folder}/icon.svg", type="image/svg+xml"),
@@ -146,7 +152,7 @@ def home_page(version: ModelVersion | None, house: Mapping[str, Value]) -> str:
         tag("script", type="module", src=f"{folder}/page.js"),
     )
     kicker, title = tag("p", "housepredict", class_="kicker"), tag("h1", "What will a house sell for?")
-    currency = "Prices are in the currency of the sales it learned from."
+    currency = "Prices are in the currency of the training sales."
     main = tag(
         "main",
         tag("header", kicker, title, _lead(version)),
@@ -163,34 +169,37 @@ def home_page(version: ModelVersion | None, house: Mapping[str, Value]) -> str:
 def _lead(version: ModelVersion | None) -> Markup:
     if version is None:
         return tag("p", "No model is in service yet.", class_="lead")
-    learned = f"{number(version.evaluation.trained_on)} {'synthetic ' if version.source.synthetic else ''}sales"
+    sales = counted(version.evaluation.trained_on, "synthetic sale" if version.source.synthetic else "sale")
     until = f" up to {day(version.schema.valuation_date)}" if version.schema.valuation_date else ""
-    said = f"Describe it, and get a price, how sure that is, and what moved it. Learned from {learned}{until}."
-    made_up = "These sales are made up, to try things out: the model says nothing about real houses."
-    return join(tag("p", said, class_="lead"), tag("p", made_up, class_="note") if version.source.synthetic else None)
+    lead = f"Describe a house to get an estimate, its range, and what drives it. Trained on {sales}{until}."
+    return join(tag("p", lead, class_="lead"), tag("p", SYNTHETIC, class_="note") if version.source.synthetic else None)
 
 
 def _estimating(version: ModelVersion, house: Mapping[str, Value]) -> Markup:
     request = f"curl -X POST ADDRESS/predict -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(house))}"
     without_script = tag(
         "div",
-        tag("p", "The form needs JavaScript. Without, ask in a terminal, ADDRESS being that of this page:"),
+        tag(
+            "p",
+            "This form needs JavaScript. Without it, use a terminal; replace ADDRESS with the address of this page:",
+        ),
         tag("pre", request, tabindex="0"),
         class_="note",
     )
-    nothing = "The range that it will sell in, and what moved the price, will stand here."
+    placeholder = "Your estimate, its range and what drives it will appear here."
     result = tag(
         "section",
         tag("h2", "Estimate", id="result-title"),
-        tag("div", tag("p", nothing, class_="soft"), id="result"),
-        tag("p", id="said", class_="unseen", role="status"),
+        tag("div", tag("p", placeholder, class_="soft"), id="result"),
+        tag("p", id="announcement", class_="unseen", role="status"),
         aria_labelledby="result-title",
         class_="result",
     )
+    hint = "The typical range is shown below each field. Values outside it are estimated with a warning."
     form = tag(
         "section",
-        tag("h2", "The house", id="house-title"),
-        tag("p", "Below a field stands what is usual. Beyond that, an estimate comes with a warning.", class_="soft"),
+        tag("h2", "House", id="house-title"),
+        tag("p", hint, class_="soft"),
         _house_form(version.schema, house),
         aria_labelledby="house-title",
         class_="asked",
@@ -199,18 +208,18 @@ def _estimating(version: ModelVersion, house: Mapping[str, Value]) -> Markup:
 
 
 def _untrained() -> Markup:
-    said = "Train one on a file of sales, here or in a terminal:"
     command = "housepredict train SALES.csv --price COLUMN"
-    return tag("div", tag("p", said), tag("pre", command, tabindex="0"), class_="note")
+    advice = tag("p", "Train one on a file of sales, below or in a terminal:")
+    return tag("div", advice, tag("pre", command, tabindex="0"), class_="note")
 
 
 def _in_service(version: ModelVersion) -> Markup:
-    link = tag("a", "Everything about this version", href=f"models/{quote(version.name, safe='')}")
-    evaluated = f"Evaluated on {number(version.evaluation.held_out)} sales that it has not seen. "
+    link = tag("a", "Details and plots", href=f"models/{quote(version.name, safe='')}")
+    evaluated = f"Evaluated on {counted(version.evaluation.held_out, 'held-out sale')}. "
     return tag(
         "section",
-        tag("h2", "The model in service", tag("span", version.name, class_="name"), id="model-title"),
-        tag("p", evaluated, link, ", with plots."),
+        tag("h2", "Model in service", tag("span", version.name, class_="name"), id="model-title"),
+        tag("p", evaluated, link),
         key_figures(version.evaluation),
         aria_labelledby="model-title",
     )
@@ -222,36 +231,36 @@ def _monitoring() -> Markup:
 
 
 def _training() -> Markup:
-    token_error = tag("p", id="token-said", class_="error", hidden="hidden")
-    token_attributes = {"type": "password", "id": "token", "autocomplete": "off", "aria_describedby": "token-said"}
+    token_error = tag("p", id="token-error", class_="error", hidden="hidden")
+    token_attributes = {"type": "password", "id": "token", "autocomplete": "off", "aria_describedby": "token-error"}
     token = tag(
         "form",
         _field_of_row("Token", None, token_error, **token_attributes),
-        tag("button", "Use it", type="submit"),
+        tag("button", "Use token", type="submit"),
         id="access",
         class_="row",
         hidden="hidden",
     )
-    said = "Without a file, the model in service is trained anew on the sales that it learned from, as they are now."
+    hint = "Without a file, the model in service is retrained on the current content of its own sales file."
     training = tag(
         "form",
         _field_of_row("Sales", " CSV or Parquet, optional", type="file", id="sales", accept=".csv,.gz,.parquet"),
-        _field_of_row("Price column", " if not clear", type="text", id="price", autocomplete="off"),
-        _field_of_row("And sales that came back", None, type="checkbox", id="recorded"),
+        _field_of_row("Price column", " detected if empty", type="text", id="price", autocomplete="off"),
+        _field_of_row("Include recorded sales", None, type="checkbox", id="recorded"),
         tag("button", "Train", type="submit"),
         id="train",
         class_="row",
     )
-    content = join(tag("p", said), training, tag("div", id="progress"), tag("div", id="trainings"))
+    content = join(tag("p", hint), training, tag("div", id="progress"), tag("div", id="trainings"))
     opened = tag("div", content, id="open", hidden="hidden")
     return _section("training", "Training", tag("div", id="closed"), token, opened)
 
 
-def _field_of_row(title: str, note: str | None, *below: Markup, **attributes: str) -> Markup:
+def _field_of_row(title: str, note: str | None, *messages: Markup, **attributes: str) -> Markup:
     unit = tag("span", note, class_="unit") if note else None
     label = tag("label", title, unit, for_=attributes["id"])
     class_ = "field tick" if attributes["type"] == "checkbox" else "field"
-    return tag("div", label, tag("input", **attributes), *below, class_=class_)
+    return tag("div", label, tag("input", **attributes), *messages, class_=class_)
 
 
 def _section(name: str, title: str, *content: Markup) -> Markup:

@@ -1,4 +1,4 @@
-"""HTML: escaped text, tags, numbers, tables and whole pages."""
+"""HTML: escaped text, elements, numbers, tables and pages."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from datetime import date
 from html import escape
 
 _EMPTY = {"circle", "input", "line", "link", "meta", "path", "rect"}
-# what XML can't hold in any form
+# XML can't hold these characters, even escaped.
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Markup(str):
-    """Text that is markup, which is not escaped again."""
+    """Text that is markup already, so it isn't escaped again."""
 
     __slots__ = ()
 
 
 def text(value: str) -> Markup:
-    """Escape text; characters that XML cannot hold become the replacement character."""
+    """Escape text, and replace characters that XML can't hold with U+FFFD."""
     return value if isinstance(value, Markup) else Markup(escape(_UNWRITABLE.sub("\ufffd", value)))
 
 
 def tag(name: str, /, *children: str | None, **attributes: str | float | None) -> Markup:
-    """Return an element; children and attributes that are None are left out, and numbers have at most one decimal.
+    """Return an element. Children and attributes that are None are omitted.
 
-    `class_` is the attribute class, `aria_label` is aria-label.
+    Args:
+        name: the element's name.
+        children: the content; text is escaped, markup isn't.
+        attributes: `class_` is written as class, `aria_label` as aria-label, numbers with at most one decimal.
     """
     start = name
     for key, value in attributes.items():
@@ -37,62 +40,60 @@ def tag(name: str, /, *children: str | None, **attributes: str | float | None) -
 
 
 def join(*parts: str | None) -> Markup:
-    """Return markup and texts in a row."""
+    """Join markup and texts; None is omitted."""
     return Markup("".join(text(part) for part in parts if part is not None))
 
 
-NBSP = "\u00a0"
 MINUS = "\u2212"
 
 
 def number(value: float | None, digits: int = 0, unit: str = "") -> str:
-    """Return 1,234,567; a dash for None."""
+    """Format a number, such as 1,234,567, with the unit right after it; None is a dash."""
     if value is None:
         return "-"
-    # + 0.0: a number that is rounded to zero has no sign
-    shown = f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", MINUS)
-    return f"{shown}{NBSP}{unit}" if unit else shown
+    # + 0.0 removes the sign of a number that rounds to zero.
+    return f"{round(value, digits) + 0.0:,.{digits}f}{unit}".replace("-", MINUS)
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """Return 8.2 %."""
+    """Format a percentage, such as 8.2%."""
     return number(value, digits, "%")
 
 
 def difference(value: float, digits: int = 1) -> str:
-    """Return a percentage with its sign, unless it is 0."""
-    return f"{signed(value, digits)}{NBSP}%"
+    """Format a percentage with its sign, such as +8.2%; 0 has no sign."""
+    return f"{signed(value, digits)}%"
 
 
 def signed(value: float, digits: int = 0) -> str:
-    """Return a number with its sign, unless it is 0."""
+    """Format a number with its sign, such as +8; 0 has no sign."""
     return f"+{number(value, digits)}" if round(value, digits) > 0 else number(value, digits)
 
 
 def short(value: float) -> str:
-    """Return a number with as many digits as it takes: 0.5, 1,000."""
+    """Format a number with only the decimals it needs, such as 0.5 or 1,000."""
     return f"{value:,.10g}".replace("-", MINUS)
 
 
 def alike(values: Sequence[float]) -> Sequence[tuple[float, str]]:
-    """Return each value, and its text with as many decimals as any of them takes."""
+    """Pair each value with its text; all texts have the decimals that the value with the most needs."""
     digits = max((len(short(value).partition(".")[2]) for value in values), default=0)
     return [(value, number(value, digits)) for value in values]
 
 
 def day(value: date) -> str:
-    """Return 3 June 2025."""
-    return f"{value.day} {value:%B} {value.year}"
+    """Format a date, such as June 3, 2025."""
+    return f"{value:%B} {value.day}, {value.year}"
 
 
 def month(value: date) -> str:
-    """Return Jun 2025."""
+    """Format a month, such as Jun 2025."""
     return f"{value:%b} {value.year}"
 
 
 def page(title: str, main: Markup, *head: Markup, policy: str | None = None) -> str:
-    """Return an HTML document, with its Content-Security-Policy inside if one is given."""
-    whole = tag(
+    """Return an HTML document; `policy` is a Content-Security-Policy to embed in it."""
+    head_element = tag(
         "head",
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=policy) if policy else None,
@@ -101,7 +102,7 @@ def page(title: str, main: Markup, *head: Markup, policy: str | None = None) -> 
         tag("title", title),
         *head,
     )
-    return join(Markup("<!DOCTYPE html>\n"), tag("html", whole, tag("body", main), lang="en"), "\n")
+    return join(Markup("<!DOCTYPE html>\n"), tag("html", head_element, tag("body", main), lang="en"), "\n")
 
 
 def section(title: str, *content: Markup | None) -> Markup:
@@ -110,11 +111,11 @@ def section(title: str, *content: Markup | None) -> Markup:
 
 
 def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, of_words: bool = False) -> Markup:
-    """Return a table that scrolls sideways. The first column names the rows; the others have numbers, or words."""
+    """Return a table that can scroll sideways, with row titles in the first column, and numbers or words in others."""
     kind = "words" if of_words else "number"
-    head = tag("tr", *(tag("th", each, scope="col", class_=kind if at else None) for at, each in enumerate(header)))
+    head = tag("tr", *(tag("th", title, scope="col", class_=kind if at else None) for at, title in enumerate(header)))
     body = (
-        tag("tr", tag("th", name, scope="row"), *(tag("td", tag("div", each), class_=kind) for each in cells))
+        tag("tr", tag("th", name, scope="row"), *(tag("td", tag("div", cell), class_=kind) for cell in cells))
         for name, *cells in rows
     )
     content = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))

@@ -1,6 +1,6 @@
-// What the page does: each part is loaded by itself, and what is closed says so.
+// The home page: loads each part separately, and asks for the token if a part needs one.
 import { fewEstimates, showAccuracy, showDrift } from "./accuracy.js";
-import { bear } from "./asking.js";
+import { setToken } from "./asking.js";
 import { el, find } from "./drawing.js";
 import { predicting } from "./predicting.js";
 import { showRecent } from "./recent.js";
@@ -8,14 +8,14 @@ import { showTrainings, training } from "./training.js";
 
 const PARTS = { recent: showRecent, accuracy: showAccuracy, drift: showDrift, closed: showTrainings };
 
-/** Show a part. Gives the refusal if it takes a token. */
+/** Load a part. Returns the refusal if the part needs a token, else null. */
 async function load(id) {
   if (!find(id)) return null;
   try {
     await PARTS[id]();
     return null;
   } catch (refusal) {
-    find(id).replaceChildren(el("p", { class: "soft" }, refusal.locked ? "This takes the token of the service." : refusal.message));
+    find(id).replaceChildren(el("p", { class: "soft" }, refusal.locked ? "Enter the service token to see this." : refusal.message));
     return refusal.locked ? refusal : null;
   }
 }
@@ -28,13 +28,13 @@ async function loadAll() {
 }
 
 function unlocking() {
-  const place = find("token-said");
+  const error = find("token-error");
   find("access").addEventListener("submit", async event => {
     event.preventDefault();
-    bear(find("token").value.trim());
+    setToken(find("token").value.trim());
     const locked = await loadAll();
-    place.textContent = locked ? "This is not the token." : "";
-    place.hidden = !locked;
+    error.textContent = locked ? "Wrong token." : "";
+    error.hidden = !locked;
     if (locked) find("token").focus();
     else find("training-title").focus();
   });

@@ -1,4 +1,4 @@
-"""Plots of held-out and of realized sales, and the scales, axes and figures that they are drawn with."""
+"""SVG plots of held-out and recorded sales, with their scales, axes and figures."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from attrs import frozen
 
 from housepredict.domain.estimates import Calibration
 from housepredict.domain.evaluation.held_out import HeldOut, HeldOutSale, sample, tenths
+from housepredict.entrypoints.measure_labels import counted
 from housepredict.entrypoints.pages.markup import (
     Markup,
     alike,
@@ -33,8 +34,9 @@ _MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12000, 
 
 @frozen
 class Scale:
-    """Maps the values from `low` to `high`, which is higher, to the places from `start` to `end`, and values beyond to
-    the nearer end. A logarithmic scale needs values above 0.
+    """A scale that maps values from `low` to `high` (low < high) to places from `start` to `end`.
+
+    Values outside are mapped to the nearer end. A logarithmic scale needs values above 0.
     """
 
     low: float
@@ -51,36 +53,39 @@ class Scale:
         return self.start + (at - low) / (high - low) * (self.end - self.start)
 
     def shows(self, value: float) -> bool:
-        """Return whether a value lies within the scale."""
+        """Return whether a value is within the scale."""
         return self.low <= value <= self.high
 
 
 def ticks(low: float, high: float, most: int = 6) -> Sequence[float]:
-    """Return at most `most` multiples of 1, 2 or 5 times a power of ten; at least two if `most` is 6 or more."""
+    """Return evenly spaced ticks from `low` to `high`, at steps of 1, 2 or 5 times a power of ten.
+
+    There are at most `most`, and at least two if `most` is 6 or more.
+    """
     rough = (high - low) / (most - 1)
     exponent = math.floor(math.log10(rough))
     step = next(factor * 10.0**exponent for factor in (1, 2, 5, 10) if factor * 10.0**exponent >= rough * (1 - 1e-9))
-    # 1e-9: an end that is a tick but for its last bit is one
+    # 1e-9 keeps an end that differs from a tick only by rounding.
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(at * step, max(0, 1 - exponent)) for at in range(first, last + 1)]
 
 
 def log_ticks(low: float, high: float, most: int = 6) -> Sequence[float]:
-    """Return at most `most` of 1, 2 and 5 times powers of ten; linear ticks where these are too sparse."""
+    """Return at most `most` ticks at 1, 2 and 5 times powers of ten, or linear ones if these are too sparse."""
     decades = [10.0**exponent for exponent in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
-    whole = [decade for decade in decades if low <= decade <= high]
+    powers = [decade for decade in decades if low <= decade <= high]
     parts = [factor * decade for decade in decades for factor in (1, 2, 5) if low <= factor * decade <= high]
-    if len(parts) > most and len(whole) > 2:
-        return whole[:: math.ceil(len(whole) / most)]
+    if len(parts) > most and len(powers) > 2:
+        return powers[:: math.ceil(len(powers) / most)]
     return parts if 2 < len(parts) <= most else ticks(low, high, most)
 
 
 def day_ticks(first: date, last: date, most: int = 6) -> Sequence[date]:
-    """Return at most `most` evenly spaced first days of months; single days for a range of a few months."""
-    # months since the year 0; that of `first` counts only from its first day
+    """Return at most `most` ticks at evenly spaced first days of months, or at days for a range of a few months."""
+    # Months are counted since the year 0; the month of `first` has a tick only if `first` is its first day.
     start, end = first.year * 12 + first.month - (first.day == 1), last.year * 12 + last.month - 1
-    every = (range(math.ceil(start / step) * step, end + 1, step) for step in _MONTH_STEPS)
-    months = next(each for each in every if len(each) <= most)
+    candidates = (range(math.ceil(start / step) * step, end + 1, step) for step in _MONTH_STEPS)
+    months = next(steps for steps in candidates if len(steps) <= most)
     if len(months) < 3 and (last - first).days < 200:
         days = ticks(first.toordinal(), last.toordinal(), most)
         return [date.fromordinal(int(day)) for day in days if day == int(day)]
@@ -88,7 +93,7 @@ def day_ticks(first: date, last: date, most: int = 6) -> Sequence[date]:
 
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 400.0, 46.0, 16.0, 30.0, 40.0
-"""Width and margins of a plot, in units of which its text is 12 high. A plot fills the width of its container."""
+"""The width and margins of a plot, in SVG units. Text is 12 high; a plot fills the width of its container."""
 
 _LEGEND_HEIGHT, _SWATCH_WIDTH, _LETTER_WIDTH = 22.0, 26.0, 6.5
 
@@ -96,18 +101,18 @@ Point = tuple[float, float]
 
 
 def horizontal(low: float, high: float, *, logarithmic: bool = False) -> Scale:
-    """Return a scale from the left to the right."""
+    """Return a scale from left to right."""
     return Scale(low, high, LEFT, WIDTH - RIGHT, logarithmic)
 
 
 def vertical(low: float, high: float, height: float = 220.0, *, logarithmic: bool = False) -> Scale:
-    """Return a scale from the bottom to the top; `height` is measured between the margins."""
+    """Return a scale from bottom to top; `height` is the height between the margins."""
     return Scale(low, high, TOP + height, TOP, logarithmic)
 
 
 @frozen
 class Axis:
-    """A scale, the values to label on it, and a title with the unit."""
+    """A scale with labeled values, and a title that includes the unit."""
 
     scale: Scale
     marks: Sequence[tuple[float, str]]
@@ -116,10 +121,10 @@ class Axis:
 
 @frozen
 class Figure:
-    """The axes and texts of a plot, and the marks that can be drawn in it; marks take values, not places.
+    """The axes and texts of a plot, with methods that draw marks from values.
 
-    `name` is its id, `description` is read out by screen readers, and `caption` says how to read the plot. The legend
-    has pairs of a class and its label.
+    `name` is the HTML id, `description` the text for screen readers, and `caption` explains how to read the plot. The
+    legend has pairs of a CSS class and its label.
     """
 
     name: str
@@ -131,7 +136,7 @@ class Figure:
     legend: Sequence[tuple[str, str]] = ()
 
     def drawn(self, *marks: Markup | None) -> Markup:
-        """Return the figure, with the marks in order on top of the grid."""
+        """Return the figure with the marks drawn on its grid, the last on top."""
         floor = self.y.scale.start
         height = floor + BOTTOM + (_LEGEND_HEIGHT if self.legend else 0)
         title, description = f"{self.name}-title", f"{self.name}-description"
@@ -159,11 +164,11 @@ class Figure:
         return tag("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in self._places(points)), class_=class_)
 
     def trend(self, points: Sequence[Point]) -> Markup:
-        """Return large dots with a line through them."""
+        """Return large dots joined by a line."""
         return join(self.line(points, "trend"), self.dots(points, "median", 4.5))
 
     def level(self, value: float) -> Markup:
-        """Return a horizontal line through the whole plot, as a reference."""
+        """Return a horizontal reference line across the plot."""
         x, at = self.x.scale, self.y.scale(value)
         return tag("line", x1=x.start, x2=x.end, y1=at, y2=at, class_="reference")
 
@@ -189,7 +194,7 @@ class Figure:
         return tag("g", *lines)
 
     def _legend(self, height: float) -> Markup:
-        """Return the entries in a row, each as wide as its label."""
+        """Return the entries of the legend in a row."""
         starts = accumulate((_SWATCH_WIDTH + _LETTER_WIDTH * len(label) for _, label in self.legend), initial=2.0)
         entries = []
         for start, (class_, label) in zip(starts, self.legend, strict=False):
@@ -199,52 +204,52 @@ class Figure:
 
 
 MAX_DRAWN = 2000
-"""Of more sales, a sample is drawn."""
+"""The most sales in a plot; of more, a sample is drawn."""
 
-_SALES_LEGEND = (("sale", "a sale"), ("median", "median of a tenth of the sales"))
-_MIN_FOR_MEDIANS = 20  # realized sales; the medians of tenths of fewer say no more than the sales themselves
+_SALES_LEGEND = (("sale", "sale"), ("median", "median of a tenth of the sales"))
+_MIN_FOR_MEDIANS = 20  # Tenths of fewer recorded sales are single sales.
 
 
-def sale_plots(kept: HeldOut) -> Sequence[Markup]:
-    """Return the plots of estimates and prices; the one over time needs at least two dates of sale."""
-    plots = [_estimate_by_price(kept), _ratio_by_price(kept)]
-    if len({sale.sold_on for sale in kept.sales} - {None}) > 1:
-        plots.append(_error_over_time(kept))
+def sale_plots(held_out: HeldOut) -> Sequence[Markup]:
+    """Return the plots of estimates against prices; the one over time needs at least two sale dates."""
+    plots = [_estimate_by_price(held_out), _ratio_by_price(held_out)]
+    if len({sale.sold_on for sale in held_out.sales} - {None}) > 1:
+        plots.append(_error_over_time(held_out))
     return plots
 
 
-def _estimate_by_price(kept: HeldOut) -> Markup:
-    prices = [sale.price for sale in kept.sales]
+def _estimate_by_price(held_out: HeldOut) -> Markup:
+    prices = [sale.price for sale in held_out.sales]
     low, high = _padded(prices)
     x, y = horizontal(low, high, logarithmic=True), vertical(low, high, 300, logarithmic=True)
-    points = [(sale.price, sale.estimate) for sale in sample(kept.sales, MAX_DRAWN)]
+    points = [(sale.price, sale.estimate) for sale in sample(held_out.sales, MAX_DRAWN)]
     figure = Figure(
         "estimate-by-price",
         "Estimate and sale price",
         f"Scatter plot of {number(len(prices))} sales, priced from {number(min(prices))} to {number(max(prices))}. "
         "Half of the estimates are off by less than "
-        f"{percent(100 * median(abs(sale.ratio - 1) for sale in kept.sales))}.",
-        "Each dot is a sale, on the diagonal if the estimate is the price, and above it if the estimate is too high. "
-        + _drawn_note(points, y, kept.of, "held-out sales"),
+        f"{percent(100 * median(abs(sale.ratio - 1) for sale in held_out.sales))}.",
+        "Each dot is a sale: on the diagonal if the estimate equals the price, above it if the estimate is too high. "
+        + _drawn_note(points, y, held_out.of, "held-out sales"),
         _price_axis(x, "Sale price"),
         _price_axis(y, "Estimate"),
     )
     return figure.drawn(figure.dots(points, "sale"), figure.line([(low, low), (high, high)], "reference"))
 
 
-def _ratio_by_price(kept: HeldOut) -> Markup:
-    y = vertical(*_central([sale.ratio for sale in kept.sales], 0.75, 1.25))
-    ordered = [(sale.price, sale.ratio) for sale in sorted(kept.sales, key=lambda sale: sale.price)]
+def _ratio_by_price(held_out: HeldOut) -> Markup:
+    y = vertical(*_central([sale.ratio for sale in held_out.sales], 0.75, 1.25))
+    ordered = [(sale.price, sale.ratio) for sale in sorted(held_out.sales, key=lambda sale: sale.price)]
     medians = _medians(ordered)
-    points = [(sale.price, sale.ratio) for sale in sample(kept.sales, MAX_DRAWN)]
+    points = [(sale.price, sale.ratio) for sale in sample(held_out.sales, MAX_DRAWN)]
     figure = Figure(
         "ratio-by-price",
         "Sales ratio by sale price",
-        "Median sales ratio by tenth of the sale price, cheapest first: "
+        "Median sales ratio by tenth of the sales, cheapest first: "
         f"{', '.join(number(ratio, 3) for _, ratio in medians)}.",
-        "Above 1 a house was estimated too high; the band, 0.90 to 1.10, is acceptable for the median of all, and the "
-        "cheapest tenth lies high for any model, since some are cheap for having been sold below value. "
-        + _drawn_note(points, y, kept.of, "held-out sales"),
+        "Above 1, a house was overvalued. The band from 0.90 to 1.10 is acceptable for the median of all sales. The "
+        "cheapest tenth is high for any model, because some houses are sold below value. "
+        + _drawn_note(points, y, held_out.of, "held-out sales"),
         _price_axis(horizontal(*_padded([price for price, _ in ordered]), logarithmic=True), "Sale price"),
         _ratio_axis(y),
         _SALES_LEGEND,
@@ -252,20 +257,23 @@ def _ratio_by_price(kept: HeldOut) -> Markup:
     return figure.drawn(figure.band(0.9, 1.1), figure.dots(points, "sale"), figure.level(1), figure.trend(medians))
 
 
-def _error_over_time(kept: HeldOut) -> Markup:
-    dated = [(float(sale.sold_on.toordinal()), 100 * (sale.ratio - 1)) for sale in kept.sales if sale.sold_on]
+def _error_over_time(held_out: HeldOut) -> Markup:
+    dated = [(float(sale.sold_on.toordinal()), 100 * (sale.ratio - 1)) for sale in held_out.sales if sale.sold_on]
     ordered = sorted(dated, key=lambda point: point[0])
     first, last = (date.fromordinal(int(ordered[at][0])) for at in (0, -1))
     y = vertical(*_central([error for _, error in dated], -25, 25))
     medians = _medians(ordered)
     figure = Figure(
         "error-over-time",
-        "Error by date of sale",
-        f"Median error by tenth of the sales in order of their dates, from {month(first)} to {month(last)}: "
+        "Error by sale date",
+        f"Median error by tenth of the sales, in order of sale date from {month(first)} to {month(last)}: "
         f"{', '.join(difference(error) for _, error in medians)}.",
-        "Above 0 a house was estimated too high, and medians that fall say that the model lags a rising market. "
+        "Above 0, a house was overvalued. Falling medians mean that the model lags a rising market. "
         + _drawn_note(
-            [(0.0, 100 * (sale.ratio - 1)) for sale in sample(kept.sales, MAX_DRAWN)], y, kept.of, "held-out sales"
+            [(0.0, 100 * (sale.ratio - 1)) for sale in sample(held_out.sales, MAX_DRAWN)],
+            y,
+            held_out.of,
+            "held-out sales",
         ),
         _date_axis(first, last),
         Axis(y, [(at, signed(at)) for at in ticks(y.low, y.high)], "Error (% of the sale price)"),
@@ -275,10 +283,10 @@ def _error_over_time(kept: HeldOut) -> Markup:
 
 
 def ratio_over_time(sold: Sequence[tuple[date, float]]) -> Markup:
-    """Plot dates of sale and sales ratios, which are ordered by date, and their medians by tenths of the time."""
+    """Plot sales ratios by sale date, with medians if there are enough; `sold` are pairs of both, ordered by date."""
     first, last = sold[0][0], sold[-1][0]
     span = span_text(first, last)
-    if first == last:  # a scale has two ends
+    if first == last:  # A scale needs two different ends.
         first, last = first - timedelta(1), last + timedelta(1)
     ratios = [ratio for _, ratio in sold]
     y = vertical(*_central(ratios, 0.75, 1.25))
@@ -287,11 +295,11 @@ def ratio_over_time(sold: Sequence[tuple[date, float]]) -> Markup:
     drawn = sample(points, MAX_DRAWN)
     figure = Figure(
         "ratio-over-time",
-        "Sales ratio by date of sale",
-        f"Scatter plot of {number(len(sold))} sales, {span}. Their median ratio is {number(median(ratios), 3)}."
-        + (f" By tenth, in order of dates: {', '.join(number(ratio, 3) for _, ratio in medians)}." if medians else ""),
-        "Above 1 a house was estimated higher than it sold; the band, 0.90 to 1.10, is acceptable for the median of "
-        "all, and ratios that fall say that the market has risen since the model learned. "
+        "Sales ratio by sale date",
+        f"Scatter plot of {counted(len(sold), 'sale')}, {span}. Median ratio: {number(median(ratios), 3)}."
+        + (f" By tenth, by sale date: {', '.join(number(ratio, 3) for _, ratio in medians)}." if medians else ""),
+        "Above 1, a house was estimated higher than it sold. The band from 0.90 to 1.10 is acceptable for the median "
+        "of all sales. Falling ratios mean that the market has risen since the model was trained. "
         + _drawn_note(drawn, y, len(sold), "sales"),
         _date_axis(first, last),
         _ratio_axis(y),
@@ -306,29 +314,29 @@ def ratio_over_time(sold: Sequence[tuple[date, float]]) -> Markup:
 
 
 def span_text(first: date, last: date) -> str:
-    """Return the days of sales in words."""
+    """Format a range of days, such as `from June 3, 2025 to July 1, 2025`, or `on June 3, 2025` for a single day."""
     return f"on {day(first)}" if first == last else f"from {day(first)} to {day(last)}"
 
 
 def _medians(points: Sequence[Point]) -> Sequence[Point]:
-    """Return the medians of each tenth of the points, which are ordered."""
+    """Return the medians of each tenth of the points, in the order of the points."""
     return [(median(x for x, _ in group), median(y for _, y in group)) for group in tenths(points)]
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:
-    """Return a range above zero with some room around the values."""
+    """Return the range of positive values with a margin of 10%."""
     return min(values) / 1.1, max(values) * 1.1
 
 
 def _central(values: Sequence[float], low: float, high: float) -> tuple[float, float]:
-    """Return the range of all but the outermost hundredth at either end, and at least that from `low` to `high`."""
+    """Return the range of the values without the outermost 1% at either end, extended to `low` and `high`."""
     cuts = quantiles(values, n=100, method="inclusive") if len(values) > 1 else values
     return min(cuts[0], low), max(cuts[-1], high)
 
 
 def _price_axis(scale: Scale, title: str) -> Axis:
     unit, name = next(
-        (each for each in ((1e9, "billions"), (1e6, "millions"), (1e3, "thousands")) if scale.high >= 10 * each[0]),
+        (unit for unit in ((1e9, "billions"), (1e6, "millions"), (1e3, "thousands")) if scale.high >= 10 * unit[0]),
         (1.0, "currency of the sales"),
     )
     return Axis(scale, [(at, short(at / unit)) for at in log_ticks(scale.low, scale.high)], f"{title} ({name})")
@@ -340,79 +348,79 @@ def _ratio_axis(scale: Scale) -> Axis:
 
 def _date_axis(first: date, last: date) -> Axis:
     labels = [
-        (at.toordinal(), month(at) if (last - first).days >= 90 else f"{at.day} {month(at)}")
+        (at.toordinal(), month(at) if (last - first).days >= 90 else f"{at:%b} {at.day}, {at.year}")
         for at in day_ticks(first, last, 5)
     ]
-    return Axis(horizontal(first.toordinal(), last.toordinal()), labels, "Date of sale")
+    return Axis(horizontal(first.toordinal(), last.toordinal()), labels, "Sale date")
 
 
 def _drawn_note(points: Sequence[Point], y: Scale, of: int, sales: str) -> str:
-    """Say how many of the sales are drawn, and how many of them lie above or below the plot."""
-    beyond = sum(not y.shows(value) for _, value in points)
-    where = f", {number(beyond)} of them beyond the axes, at their edge" if beyond else ""
-    return f"{_count_note(len(points), of)} {sales} are drawn{where}."
+    """Return a note with the number of sales drawn, and how many of them are outside the range of the axis."""
+    outside = sum(not y.shows(value) for _, value in points)
+    where = f", {number(outside)} of them outside the axes and drawn at their edge" if outside else ""
+    return f"Shown: {_count_note(len(points), of)} {sales}{where}."
 
 
 def _count_note(drawn: int, of: int) -> str:
-    return f"All {number(of)}" if drawn == of else f"{number(drawn)} of {number(of)}"
+    return f"all {number(of)}" if drawn == of else f"{number(drawn)} of {number(of)}"
 
 
 _NINETY_FIVE = 1.96  # standard deviations
 
 
-def calibration_plots(kept: HeldOut, calibration: Calibration | None) -> Sequence[Markup]:
-    """Return the plots of a version's intervals; none for a version without intervals."""
+def calibration_plots(held_out: HeldOut, calibration: Calibration | None) -> Sequence[Markup]:
+    """Return the plots of a version's coverage; none if the version has no intervals."""
     if calibration is None or calibration.within_80 is None:
         return ()
     level, within = (80, calibration.within_80) if calibration.within_90 is None else (90, calibration.within_90)
-    return [_actual_by_nominal(kept, calibration), _coverage_by_estimate(kept, level, within)]
+    return [_actual_by_nominal(held_out, calibration), _coverage_by_estimate(held_out, level, within)]
 
 
 def coverage(sales: Sequence[HeldOutSale], within: float) -> float:
-    """Return the percentage of prices in the intervals that a factor gives."""
+    """Return the share of sale prices, in percent, in intervals of a width (see HeldOutSale.within)."""
     return 100 * sum(sale.within(within) for sale in sales) / len(sales)
 
 
-def _actual_by_nominal(kept: HeldOut, calibration: Calibration) -> Markup:
-    """Plot how many prices lie in intervals of 10, 20, … percent."""
-    shares = [(10.0 * at, coverage(kept.sales, each)) for at, each in enumerate(calibration.within_tenths, start=1)]
+def _actual_by_nominal(held_out: HeldOut, calibration: Calibration) -> Markup:
+    """Plot the actual against the nominal coverage of the 10%, 20%, … intervals."""
+    shares = [
+        (10.0 * at, coverage(held_out.sales, within)) for at, within in enumerate(calibration.within_tenths, start=1)
+    ]
     marks = [(at, number(at)) for at in range(0, 101, 20)]
     figure = Figure(
         "actual-by-nominal",
-        "Coverage of the intervals, promised and actual",
-        " ".join(
-            f"Intervals of {percent(promised, 0)} hold {percent(actual)} of the prices." for promised, actual in shares
-        ),
-        "Each dot is a kind of interval: on the diagonal it holds as many of the held-out prices as it promises; below "
-        f"it, fewer, and the model is surer than it may be. All {number(len(kept.sales))} sales count.",
-        Axis(horizontal(0, 100), marks, "Promised (% of the prices)"),
-        Axis(vertical(0, 100, 300), marks, "Actual (% of the prices)"),
+        "Actual and nominal coverage",
+        " ".join(f"{percent(nominal, 0)} interval: covered {percent(actual)}." for nominal, actual in shares),
+        "Each dot is a level of intervals. On the diagonal, the intervals cover their nominal share of the held-out "
+        f"sale prices; below it, they are too narrow. Based on {counted(len(held_out.sales), 'sale')}.",
+        Axis(horizontal(0, 100), marks, "Nominal (% of the sale prices)"),
+        Axis(vertical(0, 100, 300), marks, "Actual (% of the sale prices)"),
     )
     return figure.drawn(figure.line([(0, 0), (100, 100)], "reference"), figure.trend(shares))
 
 
-def _coverage_by_estimate(kept: HeldOut, promised: int, within: float) -> Markup:
-    """Plot how many prices lie in a version's widest intervals, by tenths of the estimate."""
-    groups = tenths(sorted(kept.sales, key=lambda sale: sale.estimate))
+def _coverage_by_estimate(held_out: HeldOut, nominal: int, within: float) -> Markup:
+    """Plot the coverage of a version's widest intervals, by tenths of the estimate."""
+    groups = tenths(sorted(held_out.sales, key=lambda sale: sale.estimate))
     shares = [coverage(group, within) for group in groups]
-    luck = 100 * _NINETY_FIVE * math.sqrt(promised / 100 * (1 - promised / 100) / len(groups[0]))
-    y = vertical(min(*shares, promised - luck, 60) - 2, 100)
+    chance = 100 * _NINETY_FIVE * math.sqrt(nominal / 100 * (1 - nominal / 100) / len(groups[0]))
+    y = vertical(min(*shares, nominal - chance, 60) - 2, 100)
     figure = Figure(
         "coverage-by-estimate",
-        f"Coverage of the {percent(promised, 0)} intervals by estimate",
-        f"Coverage by tenth of the estimate, lowest first: {', '.join(percent(share) for share in shares)}.",
-        f"Each dot is a tenth of the sales, {number(len(groups[0]))} or so, from the lowest estimates to the highest; "
-        f"inside the shaded band a difference from {percent(promised, 0)} may be luck, as it is 95 times in 100.",
+        f"Coverage of the {nominal}% intervals by estimate",
+        f"Coverage by tenth of the sales, lowest estimates first: {', '.join(percent(share) for share in shares)}.",
+        f"Each dot is a tenth of the sales (about {number(len(groups[0]))}), from the lowest estimates to the highest. "
+        f"Inside the band, a difference from {nominal}% can be due to chance (95% probability).",
         Axis(
             horizontal(0.5, len(groups) + 0.5),
             [(at, number(at)) for at in range(1, len(groups) + 1)],
             "Tenth of the sales by estimate",
         ),
-        Axis(y, [(at, number(at)) for at in range(0, 101, 10) if y.shows(at)], "Coverage (% of the prices)"),
+        Axis(y, [(at, number(at)) for at in range(0, 101, 10) if y.shows(at)], "Coverage (% of the sale prices)"),
     )
     return figure.drawn(
-        figure.band(promised - luck, promised + luck),
-        figure.level(promised),
+        figure.band(nominal - chance, nominal + chance),
+        figure.level(nominal),
         figure.trend([(float(at), share) for at, share in enumerate(shares, start=1)]),
     )
 
@@ -428,11 +436,11 @@ _CLASSES = (
 _SHORTEST, _TALLEST = 200.0, 420.0
 
 
-def ratio_on_map(kept: HeldOut) -> Markup | None:
-    """Plot the houses on a map, colored by sales ratio; None if no coordinates are known."""
+def ratio_on_map(held_out: HeldOut) -> Markup | None:
+    """Plot the houses on a map, colored by sales ratio; None without coordinates."""
     placed = [
         (sale.longitude, sale.latitude, bisect(_CUTS, sale.ratio))
-        for sale in kept.sales
+        for sale in held_out.sales
         if sale.longitude is not None and sale.latitude is not None
     ]
     if not placed:
@@ -440,7 +448,7 @@ def ratio_on_map(kept: HeldOut) -> Markup | None:
     counts = Counter(color for _, _, color in placed)
     west, east = _with_room([longitude for longitude, _, _ in placed])
     south, north = _with_room([latitude for _, latitude, _ in placed])
-    # a degree of longitude is shorter, the further from the equator
+    # A degree of longitude is shorter at higher latitudes.
     shrunk = math.cos(math.radians(min(abs(south + north) / 2, 80.0)))
     width = WIDTH - LEFT - RIGHT
     height = min(max(width * (north - south) / ((east - west) * shrunk), _SHORTEST), _TALLEST)
@@ -451,12 +459,12 @@ def ratio_on_map(kept: HeldOut) -> Markup | None:
     figure = Figure(
         "ratio-on-map",
         "Sales ratio on the map",
-        "Of the sales, by their sales ratio: "
+        "Share of the sales by sales ratio: "
         + "; ".join(f"{percent(100 * counts[at] / len(placed))} {label}" for at, (_, label) in enumerate(_CLASSES))
         + ".",
-        "Each dot is a sale, north above: blue houses were estimated too low, orange ones too high, and a patch of one "
-        "colour is a neighbourhood that the model does not know well enough. "
-        f"{_count_note(len(drawn), kept.of)} held-out sales are drawn.",
+        "Each dot is a sale, with north at the top. Blue houses were undervalued, orange ones overvalued; a patch of "
+        "one color is a neighborhood that the model doesn't know well enough. "
+        f"Shown: {_count_note(len(drawn), held_out.of)} held-out sales.",
         Axis(x, alike(ticks(x.low, x.high)), "Longitude (degrees)"),
         Axis(y, alike(ticks(y.low, y.high)), "Latitude (degrees)"),
         _CLASSES,
@@ -469,7 +477,7 @@ def ratio_on_map(kept: HeldOut) -> Markup | None:
 
 
 def _with_room(values: list[float]) -> tuple[float, float]:
-    """Return the range of coordinates with some room, also around a single one."""
+    """Return the range of coordinates with a margin, which is above zero for a single one too."""
     room = max((max(values) - min(values)) * 0.03, 0.001)
     return min(values) - room, max(values) + room
 

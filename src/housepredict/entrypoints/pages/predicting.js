@@ -1,13 +1,13 @@
-// The form of a house, and what is said of it.
+// The form of a house, and its estimate.
 import { ask } from "./asking.js";
-import { bar, change, day, el, find, intervals, price, told, words } from "./drawing.js";
+import { bar, change, day, el, find, formatted, intervals, price, words } from "./drawing.js";
 
-const FIRST = 8;  // contributions that are shown at once
+const FIRST = 8;  // contributions to show; the others are folded
 const NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
 
 const controls = () => [...document.querySelectorAll("[data-feature]")];
 
-/** The value of a field as JSON; undefined for none. What is no number goes as it is: the service says what is wrong. */
+/** Return the value of a field as JSON, undefined if it is empty. Invalid numbers stay text, and the service rejects them. */
 function valueOf(control) {
   const text = control.value.trim();
   if (control.type === "checkbox") return control.checked;
@@ -20,35 +20,35 @@ function valueOf(control) {
 }
 
 function house() {
-  const pairs = controls().map(each => [each.dataset.feature, valueOf(each)]);
+  const pairs = controls().map(control => [control.dataset.feature, valueOf(control)]);
   return Object.fromEntries(pairs.filter(([, value]) => value !== undefined));
 }
 
-function say(control, message) {
-  const place = find(`${control.id}-error`);
-  place.textContent = message;
-  place.hidden = !message;
+function showError(control, message) {
+  const error = find(`${control.id}-error`);
+  error.textContent = message;
+  error.hidden = !message;
   if (message) control.setAttribute("aria-invalid", "true");
   else control.removeAttribute("aria-invalid");
 }
 
-/** Each violation beside its field, and the focus on the first; what is about no field of this form above them all. */
+/** Show each violation at its field and focus the first one. Violations of fields that the form lacks go above it. */
 function showRefusal(refusal) {
-  const fields = new Map(controls().map(each => [each.dataset.feature, each]));
-  const astray = [];
+  const fields = new Map(controls().map(control => [control.dataset.feature, control]));
+  const others = [];
   for (const { pointer, message } of refusal.violations) {
-    const field = fields.get(pointer.slice(1).replaceAll("~1", "/").replaceAll("~0", "~"));
-    if (field) say(field, message.slice(0, 1).toUpperCase() + message.slice(1));
-    else astray.push(`${pointer.slice(1)} ${message}`);
+    const name = pointer.slice(1).replaceAll("~1", "/").replaceAll("~0", "~"), field = fields.get(name);
+    if (field) showError(field, message.slice(0, 1).toUpperCase() + message.slice(1));
+    else others.push(`${name}: ${message}`);
   }
-  const first = controls().find(each => each.hasAttribute("aria-invalid"));
-  const above = first || astray.length ? astray : [refusal.message];
-  if (astray.length) above.push("The model may have changed: load the page again.");
-  tell(above.join(". "));
+  const first = controls().find(control => control.hasAttribute("aria-invalid"));
+  const messages = first || others.length ? others : [refusal.message];
+  if (others.length) messages.push("The model may have changed: reload the page");
+  showAlert(messages.join(". "));
   first?.focus();
 }
 
-function tell(message) {
+function showAlert(message) {
   find("broken").textContent = message;
   find("broken").hidden = !message;
 }
@@ -65,24 +65,24 @@ async function explained(body) {
 
 function show(answer) {
   const spans = Object.entries(answer.interval ?? {}).map(([level, span]) => ({ level: Number(level), ...span }));
-  const between = spans.map(each => `${price(each.low)} to ${price(each.high)}`);
+  const ranges = spans.map(span => `${price(span.low)} to ${price(span.high)}`);
   find("result").replaceChildren(
     el("p", { class: "price" }, price(answer.prediction)),
     spans.length
       ? el("figure", {}, intervals(answer.prediction, spans),
-        el("figcaption", {}, el("dl", { class: "spans" }, ...spans.map((each, at) =>
-          el("div", {}, el("dt", { class: `level-${each.level}` }, `in ${each.level} of 100 cases`), el("dd", {}, between[at]))))))
-      : el("p", { class: "soft" }, "This model cannot tell how sure that is."),
-    ...answer.warnings.map(each => el("p", { class: "note" }, each.message.slice(0, 1).toUpperCase() + each.message.slice(1), ".")),
+        el("figcaption", {}, el("dl", { class: "spans" }, ...spans.map(({ level }, at) =>
+          el("div", {}, el("dt", { class: `level-${level}` }, `${level}% interval`), el("dd", {}, ranges[at]))))))
+      : el("p", { class: "soft" }, "This model has no intervals."),
+    ...answer.warnings.map(({ message }) => el("p", { class: "note" }, message.slice(0, 1).toUpperCase() + message.slice(1), ".")),
     ...(answer.explanation ? moved(answer.explanation, known(answer)) : []),
-    el("p", { class: "origin" }, `By ${answer.model_version}${answer.valued_on ? `, for ${day(answer.valued_on)}` : ""}. Recorded as `,
+    el("p", { class: "origin" }, `Model ${answer.model_version}${answer.valued_on ? `, valued as of ${day(answer.valued_on)}` : ""}. Prediction `,
       el("code", {}, answer.id), "."));
-  const sure = spans.length ? `; in ${spans[0].level} of 100 cases ${between[0]}` : "";
+  const range = spans.length ? `; ${spans[0].level}% interval ${ranges[0]}` : "";
   const warned = answer.warnings.length ? ` ${answer.warnings.length} warnings.`.replace(" 1 warnings", " 1 warning") : "";
-  find("said").textContent = `Estimate ${price(answer.prediction)}${sure}.${warned}`;
+  find("announcement").textContent = `Estimate ${price(answer.prediction)}${range}.${warned}`;
 }
 
-/** On a phone the answer stands below the form, and would go unseen. */
+/** Scroll to the result if it is out of view, as on a phone, where it is below the form. */
 function bringIntoView() {
   const { top } = find("result").getBoundingClientRect();
   if (top < 0 || top > 0.6 * innerHeight) find("result-title").scrollIntoView();
@@ -90,28 +90,28 @@ function bringIntoView() {
 
 function moved(explanation, input) {
   const all = [...explanation.contributions].sort((one, other) => Math.abs(other.contribution) - Math.abs(one.contribution));
-  const reach = [-1, 1].map(side => Math.max(0, ...all.map(each => side * each.contribution)));
-  const row = each => el("li", {},
-    el("span", { class: "what" }, each.features.map(words).join(", "), " ", el("small", {}, values(each.features, input))),
-    bar(each.contribution, reach), el("span", { class: "by" }, change(each)));
+  const reach = [-1, 1].map(side => Math.max(0, ...all.map(({ contribution }) => side * contribution)));
+  const row = item => el("li", {},
+    el("span", { class: "what" }, item.features.map(words).join(", "), " ", el("small", {}, values(item.features, input))),
+    bar(item.contribution, reach), el("span", { class: "by" }, change(item)));
   const more = all.slice(FIRST);
   return [
-    el("h3", {}, "What moved it"),
-    el("p", { class: "soft" }, `From ${price(explanation.base_price)}, what the model says of a house that it knows nothing of.`),
+    el("h3", {}, "What drives the estimate"),
+    el("p", { class: "soft" }, `Starting from ${price(explanation.base_price)}, the average before any feature is known.`),
     el("ol", { class: "moved" }, ...all.slice(0, FIRST).map(row)),
-    ...(more.length ? [el("details", {}, el("summary", {}, `${more.length} that moved it less`), el("ol", { class: "moved" }, ...more.map(row)))] : []),
+    ...(more.length ? [el("details", {}, el("summary", {}, `${more.length} smaller contributions`), el("ol", { class: "moved" }, ...more.map(row)))] : []),
   ];
 }
 
-/** What the model knew of a house: also the day of sale, where none was said. */
+/** Return the values that the model used: the input, and the valuation date if no sale date was entered. */
 function known({ input, valued_on: day }) {
   const sale = document.querySelector("[data-sale]");
   return sale && day ? { ...input, [sale.dataset.feature]: day } : input;
 }
 
-const values = (features, input) => features.map(name => input[name] === undefined ? "not known" : told(input[name])).join(", ");
+const values = (features, input) => features.map(name => input[name] === undefined ? "unknown" : formatted(input[name])).join(", ");
 
-/** Let the form estimate; `then` is called after each estimate. */
+/** Connect the form; `then` is called after each estimate. */
 export function predicting(then) {
   const form = find("house");
   if (!form) return;
@@ -120,8 +120,8 @@ export function predicting(then) {
     event.preventDefault();
     if (button.getAttribute("aria-disabled")) return;
     button.setAttribute("aria-disabled", "true");
-    tell("");
-    controls().forEach(each => say(each, ""));
+    showAlert("");
+    controls().forEach(control => showError(control, ""));
     try {
       show(await explained(JSON.stringify(house())));
       bringIntoView();

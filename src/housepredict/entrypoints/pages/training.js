@@ -1,32 +1,32 @@
-// Training, for whoever may: asked for, followed with its progress, and cancelled.
+// Training jobs: start, follow and cancel one, and list the latest.
 import { ask } from "./asking.js";
 import { el, find, table, time } from "./drawing.js";
 
 const KINDS = { csv: "text/csv", gz: "application/gzip", parquet: "application/vnd.apache.parquet" };
-const POLL = 1000;  // milliseconds
+const POLL_MS = 1000;
 
-let following = null;
+let following = null;  // the id of the running job
 
-/** Show the trainings, and the form to begin one. Throws a Refusal where that is closed. */
+/** Show the latest training jobs, and the form that starts one. Throws a Refusal if the client may not train. */
 export async function showTrainings() {
   const { trainings } = await ask("trainings?limit=5");
   find("open").hidden = false;
   find("closed").replaceChildren();
   find("trainings").replaceChildren(...(trainings.length
-    ? [table("The latest trainings", ["Began", "State", "Result"], trainings.map(each => [time(each.started_at), each.state, result(each)]))]
+    ? [table("Latest training jobs", ["Started", "State", "Result"], trainings.map(training => [time(training.started_at), training.state, result(training)]))]
     : []));
-  const running = trainings.find(each => each.state === "running");
+  const running = trainings.find(training => training.state === "running");
   if (running) follow(running);
 }
 
-/** What it failed of, as a sentence, and without the place where the service keeps the file. */
-function fault({ error, source }) {
-  const said = source ? error.replaceAll(source, "The file") : error;
-  return said[0].toUpperCase() + said.slice(1);
+/** Return the error of a job as a sentence, without the path where the service stores the file. */
+function errorOf({ error, source }) {
+  const message = source ? error.replaceAll(source, "The file") : error;
+  return message[0].toUpperCase() + message.slice(1);
 }
 
 function result(training) {
-  if (training.error) return fault(training);
+  if (training.error) return errorOf(training);
   if (!training.model_version) return "";
   const link = el("a", { href: `models/${encodeURIComponent(training.model_version)}` }, training.model_version);
   return [link, training.promoted ? ", promoted" : ", stored but not promoted"];
@@ -45,49 +45,49 @@ function follow(training) {
   const at = `trainings/${encodeURIComponent(training.id)}`;
   cancel.addEventListener("click", () => ask(at, { method: "DELETE" }).catch(refusal => report(refusal.message)));
   find("progress").replaceChildren(el("div", { class: "row" }, bar, steps, cancel));
-  const look = async () => {
-    let now;
+  const poll = async () => {
+    let status;
     try {
-      now = await ask(at);
+      status = await ask(at);
     } catch (refusal) {
       following = null;
       report(refusal.message);
       return;
     }
-    if (now.state === "running") {
-      const { done, total } = now.progress;
+    if (status.state === "running") {
+      const { done, total } = status.progress;
       if (total) { bar.max = total; bar.value = done; }
-      steps.textContent = now.cancelling ? "being cancelled" : total ? `${done} of ${total} steps` : "reading the sales";
-      setTimeout(look, POLL);
+      steps.textContent = status.cancelling ? "cancelling" : total ? `${done} of ${total} steps` : "reading the sales";
+      setTimeout(poll, POLL_MS);
     } else {
       following = null;
-      ended(now);
+      showOutcome(status);
     }
   };
-  look();
+  poll();
 }
 
-function ended(training) {
+function showOutcome(training) {
   const { state, promoted, model_version: version } = training;
-  const said = { succeeded: training.reasons.join(" "), failed: training.error && fault(training) }[state];
-  const next = promoted ? [el("a", { href: "" }, "Load the page of the new model")]
+  const reason = { succeeded: training.reasons.join(" "), failed: training.error && errorOf(training) }[state];
+  const next = promoted ? [el("a", { href: "" }, "Reload to use the new model")]
     : version ? ["To promote it anyway, run in a terminal: ", el("code", {}, `housepredict models promote ${version}`)] : [];
-  const stored = version && !promoted ? "The new version was stored, but not promoted: it does not serve. " : "";
-  report(el("p", {}, `Training ${state}. ${stored}${said ?? ""} `, ...next));
+  const stored = version && !promoted ? "The new version was stored, but not promoted. " : "";
+  report(el("p", {}, `Training ${state}. ${stored}${reason ?? ""} `, ...next));
   showTrainings().catch(() => {});
 }
 
-async function begin(event) {
+async function start(event) {
   event.preventDefault();
   const button = find("train").querySelector("button");
   if (following || button.getAttribute("aria-disabled")) return;
   const [file] = find("sales").files, column = find("price").value.trim(), query = new URLSearchParams();
   if (column && !file) {
-    report("The price column is that of a file: choose the file, too, or name no column.");
+    report("Choose a sales file for the price column, or leave the column empty.");
     return;
   }
   if (file && !file.size) {
-    report(`${file.name} is empty: choose a file of sales.`);
+    report(`${file.name} is empty. Choose a file with sales.`);
     return;
   }
   const headers = { Prefer: "respond-async" };
@@ -97,7 +97,7 @@ async function begin(event) {
     if (column) query.set("price", column);
   }
   button.setAttribute("aria-disabled", "true");
-  report(file ? `Sending ${file.name}` : "Beginning");
+  report(file ? `Uploading ${file.name}` : "Starting");
   try {
     follow(await ask(`train?${query}`, { method: "POST", headers, body: file }));
   } catch (refusal) {
@@ -107,5 +107,5 @@ async function begin(event) {
   }
 }
 
-/** Let the form train. */
-export const training = () => find("train").addEventListener("submit", begin);
+/** Connect the form that starts a job. */
+export const training = () => find("train").addEventListener("submit", start);

@@ -14,7 +14,6 @@ from housepredict.domain.evaluation.measures import (
     RANGES,
     Accuracy,
     Bounds,
-    Coverage,
     Evaluation,
     OutOfTimeEvaluation,
     Segment,
@@ -26,8 +25,11 @@ from housepredict.domain.usecases.review import Measured, measured
 from housepredict.entrypoints.measure_labels import (
     MEASURES,
     OUT_OF_RANGE,
+    SYNTHETIC,
     Measure,
+    counted,
     coverage_note,
+    coverage_text,
     intervals_text,
     options_text,
     source_text,
@@ -59,19 +61,19 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 _MARK = tag("span", OUT_OF_RANGE, class_="badge off")
 _COMPARED = [measure for measure in MEASURES if measure.field in ("mdape", "ppe10", "cod", "prd", "prb")]
-_MAX_CATEGORIES = 5  # named in the table of features
+_MAX_CATEGORIES = 5  # in a cell of the table of features
 
 
 def version_page(
-    version: ModelVersion, promoted: str | None, held_out: HeldOut | None, returned: Sequence[Valued] = ()
+    version: ModelVersion, promoted: str | None, held_out: HeldOut | None, realized: Sequence[Valued] = ()
 ) -> str:
     """Return a self-contained HTML document about a version.
 
     Args:
         version: the version.
         promoted: the name of the promoted version.
-        held_out: the sales that the version was evaluated on; without them, the page says why there are no plots.
-        returned: realized sales of houses that the version estimated.
+        held_out: the held-out sales that the version was evaluated on; without them, the page has no plots of them.
+        realized: the recorded sales of houses that the version estimated.
     """
     style = tag("style", Markup(files(__package__).joinpath("style.css").read_text(encoding="utf-8")))
     main = tag(
@@ -81,7 +83,7 @@ def version_page(
         _plots(version, held_out),
         _accuracy(version.evaluation, version.intervals),
         _out_of_time(version.evaluation),
-        _realized(returned, version.evaluation),
+        _realized(realized, version.evaluation),
         _decision(version),
         *_segment_sections(version.evaluation),
         _features(version.schema),
@@ -93,18 +95,17 @@ def version_page(
 
 def _header(version: ModelVersion, *, is_promoted: bool) -> Markup:
     evaluation = version.evaluation
-    said = (
-        f"{_method(version.algorithm)}, trained on {number(evaluation.trained_on)} sales on "
-        f"{day(version.created_at)} and evaluated on {number(evaluation.held_out)} others that it has not seen."
+    summary = (
+        f"{_method(version.algorithm)}, trained on {counted(evaluation.trained_on, 'sale')} on "
+        f"{day(version.created_at)} and evaluated on {counted(evaluation.held_out, 'held-out sale')}."
     )
-    made_up = "These sales are synthetic: the model says nothing about real houses."
     state, class_ = ("promoted", "badge on") if is_promoted else ("not promoted", "badge off")
     return tag(
         "header",
         tag("p", "Model version", class_="kicker"),
         tag("h1", version.name, tag("span", state, class_=class_)),
-        tag("p", said, class_="lead"),
-        tag("p", made_up, class_="note") if version.source.synthetic else None,
+        tag("p", summary, class_="lead"),
+        tag("p", SYNTHETIC, class_="note") if version.source.synthetic else None,
     )
 
 
@@ -117,23 +118,23 @@ def _method(algorithm: Algorithm) -> str:
         case Algorithm.BOOSTING:
             return "Gradient-boosted trees"
         case Algorithm.AUTO:
-            return "auto"  # which no version is
+            return "auto"  # A stored version always names the algorithm that was selected.
         case _:
             assert_never(algorithm)
 
 
 def key_figures(evaluation: Evaluation) -> Markup:
-    """Return the few figures to look at first."""
+    """Return the key figures of an evaluation as a list, and the titles of other measures that are out of range."""
     accuracy, marked = evaluation.accuracy, evaluation.out_of_range
     figures = [
         ("mdape", percent(accuracy.mdape), "median error (MdAPE)"),
-        ("ppe10", percent(accuracy.ppe10), f"of the estimates within {percent(10, 0)} of the price"),
+        ("ppe10", percent(accuracy.ppe10), "of estimates within 10% of the sale price"),
         ("cod", number(accuracy.cod, 1), "coefficient of dispersion (COD)"),
-        ("r2", number(accuracy.r2, 3), "of the variance of prices explained (R²)"),
+        ("r2", number(accuracy.r2, 3), "of price variance explained (R²)"),
     ]
-    for each in evaluation.coverage[-1:]:
-        name = f"of the prices in their {percent(each.level, 0)} interval"
-        figures.append((f"coverage_{each.level}", percent(each.share), name))
+    for coverage in evaluation.coverage[-1:]:
+        name = f"of sale prices in the {coverage.level}% interval"
+        figures.append((f"coverage_{coverage.level}", percent(coverage.share), name))
     items = (
         tag("li", tag("b", value), " ", _marked(tag("span", name), field, marked)) for field, value, name in figures
     )
@@ -143,75 +144,73 @@ def key_figures(evaluation: Evaluation) -> Markup:
 
 
 def _marked(value: str, field: str, out_of_range: Collection[str]) -> Markup:
-    """Return a value, followed by a mark if its measure is out of range."""
+    """Return a value, with a mark after it if its measure is out of range."""
     return join(value, *((" ", _MARK) if field in out_of_range else ()))
 
 
 def _title(field: str) -> str:
-    """Return the title of a measure, or of the coverage of a level."""
-    titles = {each.field: each.title for each in MEASURES}
-    return titles.get(field) or f"coverage of the {percent(int(field.removeprefix('coverage_')), 0)} intervals"
+    """Return the title of a measure, or of a level's coverage."""
+    titles = {measure.field: measure.title for measure in MEASURES}
+    return titles.get(field) or f"{field.removeprefix('coverage_')}% coverage"
 
 
 def _plots(version: ModelVersion, held_out: HeldOut | None) -> Markup:
     if held_out is None or not held_out.sales:
-        why = (
-            "There is nothing to plot: this version was trained before held-out sales were kept. Train again for plots."
-        )
-        return section("Held-out sales", tag("p", why))
+        return section("Held-out sales", tag("p", "No plots (trained by an older release). Retrain to get them."))
     plots = [*sale_plots(held_out), ratio_on_map(held_out), *calibration_plots(held_out, version.calibration)]
     return section("Held-out sales", tag("div", *plots, class_="figures"))
 
 
 def _accuracy(evaluation: Evaluation, intervals: IntervalChoice | None) -> Markup:
-    """Return every measure with its bounds and its acceptable range, and the kind of intervals."""
-    rows = [_measure_row(evaluation, each) for each in MEASURES]
-    said = (
-        "Had other sales of the same market been held out, a measure would lie within its bounds 95 times in 100 "
-        "(bootstrap). What is acceptable for houses was set by the International Association of Assessing Officers, "
-        "Standard on Ratio Studies (2013)."
+    """Return every measure with its bounds and acceptable range, the coverage, and the kind of the intervals."""
+    rows = [_measure_row(evaluation, measure) for measure in MEASURES]
+    note = (
+        "Bounds are 95% bootstrap confidence bounds. Acceptable ranges are from the International Association of "
+        "Assessing Officers, Standard on Ratio Studies (2013)."
     )
-    lines: Sequence[str] = [_covered(evaluation, each) for each in evaluation.coverage]
+    lines: list[str] = []
+    for coverage in evaluation.coverage:
+        acceptable = coverage_note(coverage.level, evaluation.accuracy.n)
+        text = f"{coverage_text(coverage).replace('-', MINUS)}. Acceptable for this number of sales: {acceptable}."
+        lines.append(_marked(text, f"coverage_{coverage.level}", evaluation.out_of_range))
     return section(
         "Accuracy",
-        tag("p", said),
+        tag("p", note),
         table("Measures on the held-out sales", ("Measure", "Value and bounds", "Acceptable"), rows),
-        *(tag("p", each) for each in lines or ["Its estimates have no intervals."]),
+        *(tag("p", line) for line in lines or ["Estimates of this version have no intervals."]),
         tag("p", f"Intervals: {intervals_text(intervals)}"),
     )
 
 
 def _out_of_time(evaluation: Evaluation) -> Markup:
-    """Return the measures on the latest sales beside those on sales of all dates, or why there are none."""
-    title, latest = "On the latest sales", evaluation.out_of_time
+    """Compare the out-of-time evaluation with the one on held-out sales, or give the reason why there is none."""
+    title, latest = "Out-of-time evaluation", evaluation.out_of_time
     if latest is None:
-        why = evaluation.out_of_time_skipped or "this version was trained before that was done"
-        return section(title, tag("p", f"It was not evaluated on the latest of the sales: {why}."))
-    said = (
-        f"The same recipe learned from {number(latest.trained_on)} sales before {day(latest.since)}, and estimated "
-        f"{number(latest.held_out)} of that day and after: what a model may be worth by the time it is replaced."
+        reason = evaluation.out_of_time_skipped or "trained by an older release"
+        return section(title, tag("p", f"Not available: {reason}."))
+    note = (
+        f"The same settings were trained on {counted(latest.trained_on, 'sale')} before {day(latest.since)} and "
+        f"evaluated on {number(latest.held_out)} from that day on. This shows how accurate a model is on later sales."
     )
-    rows = _rows_beside(latest, evaluation, {})
-    return section(title, tag("p", said), table("The measures", ("", "Latest sales", "Sales of all dates"), rows))
+    rows = _compared_rows(latest, evaluation, {})
+    return section(title, tag("p", note), table("Measures", ("", "Latest sales", "Held-out sales, all dates"), rows))
 
 
-def _rows_beside(
+def _compared_rows(
     current: OutOfTimeEvaluation | Measured, reference: Evaluation, bounds: Mapping[str, Bounds]
 ) -> list[tuple[str, str, str]]:
-    """Return every measure, and the coverage of every level, beside those of the held-out sales."""
-    marked, marked_beside = current.out_of_range, reference.out_of_range
+    """Return a row for every measure and level of coverage: its title, its value, and that of the held-out sales."""
     rows: list[tuple[str, str, str]] = []
     for measure in MEASURES:
-        value = _marked(_value(current.accuracy, measure), measure.field, marked)
-        beside = _marked(_value(reference.accuracy, measure), measure.field, marked_beside)
-        rows.append((measure.title, join(value, _bounds_note(measure, bounds)), beside))
-    shares = {each.level: each.share for each in reference.coverage}
-    for each in current.coverage:
-        field = f"coverage_{each.level}"
-        value = _marked(percent(each.share), field, marked)
-        rows.append(
-            (f"In {each.level} % interval", value, _marked(percent(shares.get(each.level)), field, marked_beside))
-        )
+        value = _marked(_value(current.accuracy, measure), measure.field, current.out_of_range)
+        other = _marked(_value(reference.accuracy, measure), measure.field, reference.out_of_range)
+        rows.append((measure.title, join(value, _bounds_note(measure, bounds)), other))
+    shares = {coverage.level: coverage.share for coverage in reference.coverage}
+    for coverage in current.coverage:
+        field = f"coverage_{coverage.level}"
+        value = _marked(percent(coverage.share), field, current.out_of_range)
+        other = _marked(percent(shares.get(coverage.level)), field, reference.out_of_range)
+        rows.append((_title(field), value, other))
     return rows
 
 
@@ -224,43 +223,28 @@ def _bounds_note(measure: Measure, bounds: Mapping[str, Bounds]) -> Markup | Non
 
 def _measure_row(evaluation: Evaluation, measure: Measure) -> tuple[str, ...]:
     value, acceptable = getattr(evaluation.accuracy, measure.field), RANGES.get(measure.field)
-    judged = join()
+    judgment = join()
     if acceptable is not None and value is not None:
         badge = tag("span", "yes", class_="badge on") if acceptable.contains(value) else _MARK
-        judged = join(badge, tag("small", measure.range.replace("-", MINUS)))
-    shown = join(_value(evaluation.accuracy, measure), _bounds_note(measure, evaluation.bounds))
-    return join(measure.title, tag("small", measure.meaning)), shown, judged
-
-
-def _covered(evaluation: Evaluation, coverage: Coverage) -> Markup:
-    level = coverage.level
-    text = f"{percent(coverage.share)} of the prices lie in their {percent(level, 0)} interval"
-    if coverage.width:
-        text += f"; half of these intervals end below {number(coverage.width, 2)} times the estimate"
-    text += f". Acceptable for so many sales: {coverage_note(level, evaluation.accuracy.n)}."
-    return _marked(text, f"coverage_{level}", evaluation.out_of_range)
+        judgment = join(badge, tag("small", measure.range.replace("-", MINUS)))
+    text = join(_value(evaluation.accuracy, measure), _bounds_note(measure, evaluation.bounds))
+    return join(measure.title, tag("small", measure.meaning)), text, judgment
 
 
 def _decision(version: ModelVersion) -> Markup:
-    """Return what the promotion rule decided, and what it compared."""
+    """Return the decision of the promotion rule, its reasons, and the comparison with the champion."""
     title, verdict = "Promotion", version.verdict
     if verdict is None:
-        return section(
-            title, tag("p", "What was decided is not known: this version was trained before that was kept with it.")
-        )
-    said = (
-        "It was promoted when it was trained."
-        if verdict.promoted
-        else "It was kept when it was trained, and not promoted."
-    )
+        return section(title, tag("p", "No promotion decision is recorded (trained by an older release)."))
+    decision = tag("p", f"After its training, this version was {'' if verdict.promoted else 'not '}promoted.")
     reasons = tag("ul", *(tag("li", reason) for reason in verdict.reasons))
     if verdict.comparison is None:
-        return section(title, tag("p", said), reasons)
+        return section(title, decision, reasons)
     comparison = verdict.comparison
-    names = ("Mean error", *(measure.title for measure in _COMPARED), "In 90 % interval", "No price for")
+    names = ("Mean error", *(measure.title for measure in _COMPARED), "90% coverage", "Houses without an estimate")
     rows = list(zip(names, _performance(comparison.challenger), _performance(comparison.incumbent), strict=True))
-    caption = f"Both versions on the same {number(comparison.sales)} held-out sales"
-    return section(title, tag("p", said), reasons, table(caption, ("", "This version", comparison.champion), rows))
+    caption = f"Both versions on the same {counted(comparison.sales, 'held-out sale')}"
+    return section(title, decision, reasons, table(caption, ("", "This version", comparison.champion), rows))
 
 
 def _performance(performance: Performance) -> Sequence[str]:
@@ -270,19 +254,21 @@ def _performance(performance: Performance) -> Sequence[str]:
 
 
 def _value(accuracy: Accuracy, measure: Measure) -> str:
-    return number(getattr(accuracy, measure.field), measure.digits, measure.unit.strip())
+    return number(getattr(accuracy, measure.field), measure.digits, measure.unit)
 
 
 def _segment_sections(evaluation: Evaluation) -> Sequence[Markup]:
-    """Return the accuracy by price, and by category."""
+    """Return the accuracy by sale price, and by the category with the commonest values."""
     sections = []
     if evaluation.price_tenths:
-        names = [re.sub(r"\d+", lambda digits: f"{int(digits[0]):,}", each.name) for each in evaluation.price_tenths]
-        caption = "Tenths of the held-out sales, cheapest first"
+        names = [
+            re.sub(r"\d+", lambda digits: f"{int(digits[0]):,}", segment.name) for segment in evaluation.price_tenths
+        ]
+        caption = "Tenths of the held-out sales by price, cheapest first"
         sections.append(section("By sale price", _segments(caption, "Sale price", names, evaluation.price_tenths)))
     if evaluation.categories and evaluation.category is not None:
-        names = [each.name for each in evaluation.categories]
-        caption = "The commonest values, most sales first"
+        names = [segment.name for segment in evaluation.categories]
+        caption = "The most common values"
         content = _segments(caption, evaluation.category, names, evaluation.categories)
         sections.append(section(f"By {evaluation.category}", content))
     return sections
@@ -290,38 +276,34 @@ def _segment_sections(evaluation: Evaluation) -> Sequence[Markup]:
 
 def _segments(caption: str, title: str, names: Sequence[str], segments: Sequence[Segment]) -> Markup:
     rows = [
-        (name, number(each.n), number(each.median_ratio, 3), percent(each.mdape), percent(each.coverage))
-        for name, each in zip(names, segments, strict=True)
+        (name, number(segment.n), number(segment.median_ratio, 3), percent(segment.mdape), percent(segment.coverage))
+        for name, segment in zip(names, segments, strict=True)
     ]
-    return table(caption, (title, "Sales", "Median ratio", "MdAPE", "In 90 % interval"), rows)
+    return table(caption, (title, "Sales", "Median ratio", "MdAPE", "90% coverage"), rows)
 
 
 def _realized(rows: Sequence[Valued], evaluation: Evaluation) -> Markup | None:
-    """Return the measures of the realized sales beside those of the held-out ones, and a plot over time; None without
-    realized sales.
-    """
+    """Compare the measures of recorded and held-out sales, and plot the former over time; None without any."""
     sold = sorted(
         ((row.sale.sold_on, row.estimate / row.sale.price) for row in rows if row.sale.sold_on),
         key=lambda sale: sale[0],
     )
     if not sold:
         return None
-    one = len(sold) == 1
-    houses = "1 house that it had estimated was" if one else f"{number(len(sold))} houses that it had estimated were"
-    said = (
-        f"{houses} sold later, {span_text(sold[0][0], sold[-1][0])}, and the price was sent back. Where the market "
-        "moved, or other houses were asked about than it learned from, these measures tell and those of the held-out "
-        "sales do not."
+    note = (
+        f"{counted(len(sold), 'recorded sale')} {span_text(sold[0][0], sold[-1][0])} of houses that this version "
+        "estimated before. Unlike held-out sales, these show how it performs if the market moves, or if the houses "
+        "differ from those in its training sales."
     )
     realized = measured(rows)
     counts = ("Sales", number(realized.accuracy.n), number(evaluation.held_out))
     return section(
-        "Sales that came back",
-        tag("p", said),
+        "Recorded sales",
+        tag("p", note),
         table(
-            "The measures, with bounds as above",
-            ("", "Sales that came back", "Held-out sales"),
-            [counts, *_rows_beside(realized, evaluation, realized.bounds)],
+            "Measures, with 95% bounds",
+            ("", "Recorded sales", "Held-out sales"),
+            [counts, *_compared_rows(realized, evaluation, realized.bounds)],
         ),
         tag("div", ratio_over_time(sold), class_="figures"),
     )
@@ -335,16 +317,16 @@ def _features(schema: FeatureSchema) -> Markup | None:
             feature.name,
             feature.kind,
             feature.unit or "",
-            "required" if feature.required else "may be missing",
+            "required" if feature.required else "optional",
             _observed(feature),
             _accepted(feature),
         )
         for feature in schema.features
     ]
-    header = ("Feature", "Kind", "Unit", "In a request", "Learned from", "Accepted")
-    said = "What lies beyond what the model learned from is estimated with a warning; what is not accepted is refused."
-    content = table("What the version must know of a house", header, rows, of_words=True)
-    return section("Features", tag("p", said), content)
+    header = ("Feature", "Kind", "Unit", "In a request", "Training values", "Accepted values")
+    note = "Accepted values beyond the training values are estimated with a warning; all others are rejected."
+    content = table("Features that the version uses", header, rows, of_words=True)
+    return section("Features", tag("p", note), content)
 
 
 def _observed(feature: Feature) -> str:
@@ -352,13 +334,13 @@ def _observed(feature: Feature) -> str:
         return " to ".join(_bound(feature, value) for value in feature.observed)
     names = ", ".join(feature.categories[:_MAX_CATEGORIES])
     more = len(feature.categories) - _MAX_CATEGORIES
-    return f"{names}, and {number(more)} more" if more > 0 else names
+    return f"{names} and {number(more)} more" if more > 0 else names
 
 
 def _bound(feature: Feature, value: Value) -> str:
     if isinstance(value, str):
         return value
-    # a number without a unit may be a year or a code
+    # A number without a unit may be a year or a code, so it has no comma.
     return short(value) if feature.unit else short(value).replace(",", "")
 
 
@@ -382,9 +364,9 @@ def _origin(version: ModelVersion) -> Markup:
         ("SHA-256 of the sales", version.source.digest),
         ("Options", options_text(version.options)),
         ("Reproducible", f"no: {version.irreproducible}" if version.irreproducible else "yes"),
-        ("Estimates are for", day(version.valuation_date) if version.valuation_date else "no date"),
+        ("Valuation date", day(version.valuation_date) if version.valuation_date else "none"),
         ("Libraries", ", ".join(f"{name} {release}" for name, release in sorted(version.libraries.items()))),
         *((f"SHA-256 of {name}", digest) for name, digest in sorted(version.digests.items())),
     ]
     facts = (tag("div", tag("dt", name), tag("dd", value)) for name, value in rows)
-    return section("How it came about", tag("dl", *facts))
+    return section("Origin", tag("dl", *facts))
