@@ -1,4 +1,4 @@
-"""The results as a Markdown table, as raw JSON, and as a plot."""
+"""Write the results as Markdown, JSON and a plot."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ THEIRS = ("flask", "gunicorn", "psycopg2-binary", "fastapi", "starlette", "sciki
 
 
 def facts(service_python: str, baseline_python: str, postgres_version: str) -> dict[str, Any]:
-    """The machine and the versions that the figures were taken with."""
+    """Return the machine and the versions of the measurement."""
     cpu = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.machine())  # fmt: skip
     return {
@@ -39,13 +39,13 @@ def facts(service_python: str, baseline_python: str, postgres_version: str) -> d
 
 
 def _versions(python: str, packages: Sequence[str]) -> dict[str, str | None]:
-    said = subprocess.run([python, "-c", VERSIONS, *packages], capture_output=True, check=True)
-    versions: dict[str, str | None] = json.loads(said.stdout)
+    process = subprocess.run([python, "-c", VERSIONS, *packages], capture_output=True, check=True)
+    versions: dict[str, str | None] = json.loads(process.stdout)
     return versions
 
 
 def markdown(about: Mapping[str, Any], effort: str, outcomes: Sequence[Outcome], rounds: Rounds) -> str:
-    """The claims with their verdicts, then all that was measured."""
+    """Return the claims with their verdicts, and all measurements."""
     lines = [
         "# Throughput",
         "",
@@ -57,17 +57,17 @@ def markdown(about: Mapping[str, Any], effort: str, outcomes: Sequence[Outcome],
         "",
         "## Claims",
         "",
-        "In brackets: the least and the greatest of the single rounds.",
+        "In parentheses: the minimum and maximum of the rounds.",
         "",
         "| Claim | Target | Measured | |",
         "|---|---|---|---|",
         *(_row(outcome) for outcome in outcomes),
         "",
-        "## All that was measured",
+        "## All measurements",
         "",
-        "Medians of the rounds; answers and rows are the sums. Rows are counted in the database after each run.",
+        "Medians of the rounds; responses and rows are sums. Rows are counted in the database after each run.",
         "",
-        "| Target | Connections | Answers a second | p50 ms | p99 ms | 2xx answers | Rows stored | |",
+        "| Target | Connections | Requests/s | p50 ms | p99 ms | 2xx responses | Rows stored | |",
         "|---|---|---|---|---|---|---|---|",
         *(_place_row(place, runs) for place, runs in rounds.items()),
         "",
@@ -77,8 +77,9 @@ def markdown(about: Mapping[str, Any], effort: str, outcomes: Sequence[Outcome],
 
 def _row(outcome: Outcome) -> str:
     bound = outcome.at_least if outcome.at_least is not None else outcome.at_most
-    target = f"{'at least' if outcome.at_least is not None else 'at most'} {_figure(bound)} {outcome.unit}".strip()
-    measured = "" if outcome.value is None else f"{_figure(outcome.value)} {outcome.unit}".strip()
+    unit = "x" if outcome.unit == "times" else f" {outcome.unit}".rstrip()
+    target = f"{'at least' if outcome.at_least is not None else 'at most'} {_figure(bound)}{unit}"
+    measured = "" if outcome.value is None else f"{_figure(outcome.value)}{unit}"
     if outcome.low is not None:
         measured += f" ({_figure(outcome.low)} to {_figure(outcome.high)})"
     remarks = "; ".join([f"**{outcome.verdict}**", *outcome.notes])
@@ -111,9 +112,9 @@ def write(
     document = {
         "about": about,
         "effort": effort,
-        "claims": [{"claim": each.claim, "value": each.value, "low": each.low, "high": each.high,
-                    "at_least": each.at_least, "at_most": each.at_most, "unit": each.unit, "verdict": each.verdict,
-                    "notes": list(each.notes)} for each in outcomes],
+        "claims": [{"claim": outcome.claim, "value": outcome.value, "low": outcome.low, "high": outcome.high,
+                    "at_least": outcome.at_least, "at_most": outcome.at_most, "unit": outcome.unit,
+                    "verdict": outcome.verdict, "notes": list(outcome.notes)} for outcome in outcomes],
         "runs": [{"target": place.target, "connections": place.connections, "rounds": [run.as_json() for run in runs]}
                  for place, runs in rounds.items()],
         "outage": {phase: [run.as_json() for run in runs] for phase, runs in outage.items()},
@@ -123,11 +124,11 @@ def write(
 
 
 def plot(path: Path, rounds: Rounds) -> None:
-    """Answers a second of each target that was measured at several numbers of connections."""
+    """Plot the rates of all targets that were measured with several numbers of connections."""
     import matplotlib as mpl
 
     mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "housepredict"  # the same figures make the same file
+    mpl.rcParams["svg.hashsalt"] = "housepredict"  # equal results make equal files
     from matplotlib import pyplot as plt
 
     connections = sorted({place.connections for place in rounds})
@@ -141,7 +142,7 @@ def plot(path: Path, rounds: Rounds) -> None:
         axis.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=3)
         axis.margins(x=0.2)
         axis.set_title(f"{number} connection{'s' if number > 1 else ''}")
-        axis.set_xlabel("answers a second")
+        axis.set_xlabel("requests/s")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].invert_yaxis()
     figure.tight_layout()
