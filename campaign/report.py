@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -16,12 +18,13 @@ FOUND = Path(__file__).with_name("found.md")
 """Findings of the campaign, written by hand."""
 PAGE = FIGURES.with_suffix(".md")
 
-_INTRODUCTION = """# The durability campaign
+_INTRODUCTION = """# Durability campaign
 
-What happens to estimates when processes are killed, connections are cut, disks are full and releases are mixed.
-`make campaign` attacks a running service and records every request and answer. A checker compares them with what is
-stored. The figures are also in [JSON](campaign-report.json).
+Are estimates lost, duplicated, or changed when processes are killed, connections are cut, disks fill up, or releases
+are mixed? `make campaign` attacks a running service, records every request and answer, and compares them with what is
+stored. All figures are also in [JSON](campaign-report.json).
 """
+_MAX_FAILURE = 160  # characters of a failure on the page; the JSON has all
 
 
 def read(code: str, path: Path = FIGURES) -> Any:
@@ -57,7 +60,7 @@ def _lines(figures: Any, attacks: Sequence[Attack]) -> Iterator[str]:
     rows = figures["attacks"]
     yield _INTRODUCTION
     yield f"Code: commit `{figures['code']}`.\n"
-    yield "| Attack | Done | Must hold | Failed trials | Acknowledged |"
+    yield "| Attack | Completed | Must hold | Failed trials | Acknowledged estimates |"
     yield "|---|---|---|---|---|"
     for each in attacks:
         row = rows.get(each.name)
@@ -76,21 +79,37 @@ def _lines(figures: Any, attacks: Sequence[Attack]) -> Iterator[str]:
 
 def _details(attack: Attack, row: Any) -> Iterator[str]:
     yield f"\n## {attack.name}\n"
-    yield f"{attack.title}.\n"
     seeds = f"`{row['first_seed']}` to `{row['last_seed']}`" + "".join(f", and `{seed}`" for seed in row["other_seeds"])
     yield f"{row['trials']} trials in {row['took']:,.0f} s, seeds {seeds}.\n"
-    yield from (f"Could not run: {each}.\n" for each in row["unavailable"])
+    yield from (f"Could not run: {reason}.\n" for reason in row["unavailable"])
     if row["seconds"]:
         yield "| Seconds | Times | Median | 95th percentile | Longest |"
         yield "|---|---|---|---|---|"
-        for name, each in row["seconds"].items():
-            yield f"| {name} | {each['times']:,} | {each['median']:.2f} | {each['p95']:.2f} | {each['longest']:.2f} |"
+        for name, times in row["seconds"].items():
+            figures = (f"{times[key]:.2f}" for key in ("median", "p95", "longest"))
+            yield f"| {name} | {times['times']:,} | {' | '.join(figures)} |"
         yield ""
     if row["counts"]:
         yield "| Count | |"
         yield "|---|---|"
-        yield from (f"| {name} | {number:,} |" for name, number in row["counts"].items())
-    yield from (f"\n- {each}" for each in row["failures"])
+        yield from _count_rows(row["counts"])
+    yield from (f"\n- {_shorten(failure)}" for failure in row["failures"])
+
+
+def _count_rows(counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield a table row for all counts with the same beginning, up to a comma or colon, of their names."""
+    for subject, names in groupby(counts, key=lambda name: re.split("[,:] ", name)[0]):
+        match list(names):
+            case [name]:
+                yield f"| {name} | {counts[name]:,} |"
+            case several:
+                cells = (f"{name[len(subject) + 2 :]}: {counts[name]:,}".removeprefix(": ") for name in several)
+                yield f"| {subject} | {'; '.join(cells)} |"
+
+
+def _shorten(failure: str) -> str:
+    line = failure.partition("\n")[0]
+    return line if len(line) <= _MAX_FAILURE else f"{line[:_MAX_FAILURE].rstrip()}…"
 
 
 def _summary(results: Sequence[Result]) -> Any:
@@ -109,7 +128,7 @@ def _summary(results: Sequence[Result]) -> Any:
         "other_seeds": [each.seed for each in results if _run(each) != _run(results[0])],
         "failures": [
             *(each.failure for each in results if each.failure),
-            *(f"Run again after this: {failure}" for each in results for failure in each.earlier_failures),
+            *(f"Passed when run again, after: {failure}" for each in results for failure in each.earlier_failures),
         ],
         "unavailable": sorted({each.unavailable for each in results if each.unavailable}),
         "counts": dict(sorted(counts.items())),

@@ -77,8 +77,9 @@ def markdown(about: Mapping[str, Any], effort: str, outcomes: Sequence[Outcome],
 
 def _row(outcome: Outcome) -> str:
     bound = outcome.at_least if outcome.at_least is not None else outcome.at_most
-    target = f"{'at least' if outcome.at_least is not None else 'at most'} {_figure(bound)} {outcome.unit}".strip()
-    measured = "" if outcome.value is None else f"{_figure(outcome.value)} {outcome.unit}".strip()
+    unit = "x" if outcome.unit == "times" else f" {outcome.unit}".rstrip()
+    target = f"{'at least' if outcome.at_least is not None else 'at most'} {_figure(bound)}{unit}"
+    measured = "" if outcome.value is None else f"{_figure(outcome.value)}{unit}"
     if outcome.low is not None:
         measured += f" ({_figure(outcome.low)} to {_figure(outcome.high)})"
     remarks = "; ".join([f"**{outcome.verdict}**", *outcome.notes])

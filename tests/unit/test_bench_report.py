@@ -110,7 +110,7 @@ def test_the_table_has_each_claim_with_its_target_and_its_verdict() -> None:
     measured = rounds(ours=[a_run(250, stored=2500)], theirs=[a_run(100)])
     about = {"cores": 2, "cpu": "a CPU", "system": "Linux", "postgres": "15", "service": {}, "baselines": {}}
     text = markdown(about, "One round.", [OURS_THAN_THEIRS.outcome(measured)], measured)
-    assert "| ours ÷ theirs | at least 2 times | 2.50 times (2.50 to 2.50) | **met** |" in text
+    assert "| ours ÷ theirs | at least 2x | 2.50x (2.50 to 2.50) | **met** |" in text
     assert "| ours | 32 | 250.0 | 1.00 | 5.00 | 2,500 | 2,500 |  |" in text
 
 
