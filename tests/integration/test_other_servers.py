@@ -31,7 +31,7 @@ STOPPED = (0, -signal.SIGTERM)  # some raise the signal again once they are done
 @contextmanager
 def started(name: str, folder: Path) -> Iterator[httpx2.Client]:
     greeting, options = SERVERS[name]
-    documented = re.search(rf"^\$ ({name} .+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    documented = re.search(rf"^({name} .+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert documented
     with (
         TemporaryDirectory() as short,  # the address of a socket may have some hundred characters
