@@ -84,17 +84,17 @@ def a_log_form() -> LogPrices:
     )
 
 
-def a_version(form: ServingForm, **overrides: Any) -> tuple[ModelVersion, Artifact]:
+def sample_version(form: ServingForm, **overrides: Any) -> tuple[ModelVersion, Artifact]:
     """A version of the tutorial's features that serves this form, and its files."""
     artifact = {SERVING_FILE: pack(form), "estimator.joblib": b"never opened"}
     algorithm = Algorithm.LINEAR if isinstance(form, Linear) else Algorithm.BOOSTING
     version = evolve(
-        versions.a_version()[0], algorithm=algorithm, schema=TUTORIAL, self_test=(), digests=digests_of(artifact)
+        versions.sample_version()[0], algorithm=algorithm, schema=TUTORIAL, self_test=(), digests=digests_of(artifact)
     )
     return evolve(version, **overrides), artifact
 
 
-def some_sales(schema: FeatureSchema, count: int, seed: int = 1, missing: float = 0.2) -> list[Sale]:
+def sample_sales(schema: FeatureSchema, count: int, seed: int = 1, missing: float = 0.2) -> list[Sale]:
     """Sales at random, whose prices depend on the first two features; each value is missing with a probability."""
     random = Random(seed)
     sales = []

@@ -25,7 +25,7 @@ from housepredict.domain.usecases.train import Train
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.app import asgi_app
 from housepredict.entrypoints.in_memory import in_memory
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 
 LAB_HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
 LAB_PRICE = 254206.02
@@ -64,7 +64,7 @@ def _lab_price(size: float = 0, bedrooms: int = 0, age: int = 0, **_others: obje
 def lab_version(
     name: str = "lab", *, schema: FeatureSchema = LAB_SCHEMA, location: str | None = "/sales.csv"
 ) -> tuple[ModelVersion, Artifact]:
-    version, artifact = a_version(name)
+    version, artifact = sample_version(name)
     return evolve(version, schema=schema, source=TrainingSource(location, "0" * 64)), artifact
 
 

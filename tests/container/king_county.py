@@ -19,7 +19,7 @@ from housepredict.domain.models import Artifact, ModelVersion, SelfTest, digests
 from housepredict.domain.schema_inference.inference import prepare
 from housepredict.domain.training_options import TrainingOptions
 from tests.containers import ROOT
-from tests.factories import a_log_form, a_version
+from tests.factories import a_log_form, sample_version
 
 
 @frozen
@@ -43,7 +43,7 @@ def a_boosted_version(trees: int) -> Boosted:
     artifact = {SERVING_FILE: pack(form), EXPLANATION_FILE: pack(attribution(model, form, table))}
     houses = [sale.house for sale in sales.held_out[:1000]]
     said = np.asarray(valuation(form, Encoder(sales.schema)(houses)).prices).tolist()
-    version, _ = a_version(
+    version, _ = sample_version(
         a_log_form(), schema=sales.schema, digests=digests_of(artifact), self_test=(SelfTest(houses[0], said[0]),)
     )
     as_json = [

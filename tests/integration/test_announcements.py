@@ -13,7 +13,7 @@ from housepredict.adapters.live_model import Follower, LiveModel
 from housepredict.adapters.postgres.model_store import PostgresModels
 from housepredict.adapters.postgres.persistent_connection import ModelDatabase, PostgresAnnouncements
 from housepredict.domain.models import Artifact, ModelVersion
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 from tests.postgres_servers import Server
 
 LONG = 60.0  # seconds, which nobody waits for
@@ -46,7 +46,7 @@ class Listener(Thread):
 def test_each_move_of_the_pointer_is_heard(server: ModelDatabase) -> None:
     models, announcements = PostgresModels(server), PostgresAnnouncements(server)
     for name in "ab":
-        models.add(*a_version(name))
+        models.add(*sample_version(name))
     for move, name in ((models.promote, "a"), (models.promote, "b"), (models.rollback, "a")):
         listener = Listener(announcements)
         move(name)
@@ -67,7 +67,7 @@ def test_a_wait_ends_when_it_is_told_to(server: ModelDatabase) -> None:
 def test_a_connection_that_is_lost_ends_the_wait_for_it_and_is_made_anew(stoppable: Server) -> None:
     server = ModelDatabase.at(stoppable.conninfo)
     announcements, models = PostgresAnnouncements(server), PostgresModels(server)
-    models.add(*a_version("heard"))
+    models.add(*sample_version("heard"))
     announcements.wait(0)
     stoppable.stop()
     announcements.wait(0.01)
@@ -91,10 +91,10 @@ class Named:
 def test_follower_takes_up_announced_promotions_without_polling(server: ModelDatabase) -> None:
     models, looked = PostgresModels(server), Semaphore(0)
     live = LiveModel(models, Named)
-    follower = Follower(live, looked.release, PostgresAnnouncements(server), look_every=LONG)
+    follower = Follower(live, looked.release, PostgresAnnouncements(server), poll_interval_s=LONG)
     follower.start()
     for generation, name in enumerate(("one", "two"), 1):
-        models.add(*a_version(name))
+        models.add(*sample_version(name))
         models.promote(name)
         while live.serving is None or live.serving.generation != generation:
             assert looked.acquire(timeout=LONG / 2)

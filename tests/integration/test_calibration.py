@@ -40,7 +40,7 @@ from housepredict.domain.models import digests_of
 from housepredict.domain.ports import CalibratedModel, TrainedModel
 from housepredict.domain.sales import Sale
 from housepredict.domain.training_options import Algorithm, TrainingOptions
-from tests.factories import TUTORIAL, a_log_form, a_version, scattered_sales
+from tests.factories import TUTORIAL, a_log_form, sample_version, scattered_sales
 
 HELD_OUT = 500
 
@@ -173,7 +173,7 @@ def test_plain_alternative_is_the_same_model_without_spread_trees() -> None:
     assert len(widths) == 1
     # a version that serves them can be loaded, and earlier sales get the same kind
     version = evolve(
-        a_version(a_log_form())[0], schema=TUTORIAL, algorithm=plain.algorithm, digests=digests_of(plain.artifact)
+        sample_version(a_log_form())[0], schema=TUTORIAL, algorithm=plain.algorithm, digests=digests_of(plain.artifact)
     )
     assert load_predictor(version, plain.artifact).predict(houses) == plain.predict(houses)
     earlier = scattered_sales(1000, 23)

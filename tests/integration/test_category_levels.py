@@ -38,7 +38,7 @@ def worth(street: int) -> float:
     return Random(street).gauss(0, 0.4)
 
 
-def some_sales(count: int = 3000, seed: int = 1) -> list[Sale]:
+def sample_sales(count: int = 3000, seed: int = 1) -> list[Sale]:
     random = Random(seed)
     sales = []
     for number in range(count):
@@ -71,7 +71,7 @@ def test_levels_are_what_scikit_learns_target_encoder_says_beside_the_mean(seed:
 
 
 def test_a_sale_is_told_nothing_by_its_own_price_nor_by_those_of_its_fold() -> None:
-    sales = some_sales()
+    sales = sample_sales()
     folds = np.arange(len(sales)) % FOLDS
     dearer = [Sale(sale.house, sale.price * 1000 ** (fold == 2), "") for sale, fold in zip(sales, folds, strict=True)]
     before, after = (level_column(with_target_encoding(a_table(STREET, each), folds)) for each in (sales, dearer))
@@ -80,19 +80,21 @@ def test_a_sale_is_told_nothing_by_its_own_price_nor_by_those_of_its_fold() -> N
 
 
 def test_categories_of_one_sale_each_say_nothing() -> None:
-    sales = [Sale(a_house(street=street), sale.price, "") for street, sale in zip(STREETS, some_sales(), strict=False)]
+    sales = [
+        Sale(a_house(street=street), sale.price, "") for street, sale in zip(STREETS, sample_sales(), strict=False)
+    ]
     assert not level_column(with_target_encoding(a_table(STREET, sales), np.arange(len(sales)) % FOLDS)).any()
 
 
 def test_what_is_missing_or_unseen_gets_the_mean() -> None:
-    table = with_target_encoding(a_table(HOUSE, some_sales()), np.arange(3000) % FOLDS)
+    table = with_target_encoding(a_table(HOUSE, sample_sales()), np.arange(3000) % FOLDS)
     columns = table.columns(Encoder(HOUSE)([a_house(size=1e3), a_house(size=1e3, street="new")]))
     assert columns[:, table.columns.for_levels].tolist() == [[0.0], [0.0]]
 
 
 @pytest.mark.parametrize("recipe", [LINE, TREES], ids=["line", "trees"])
 def test_sales_kept_out_are_estimated_nearly_as_if_the_worth_of_each_street_were_known(recipe: Candidate) -> None:
-    sales = some_sales()
+    sales = sample_sales()
     folds = np.arange(len(sales)) % FOLDS
     known = FeatureSchema((Feature("size", Kind.NUMBER), Feature("worth", Kind.NUMBER)))
     told = [
@@ -112,12 +114,12 @@ def test_sales_kept_out_are_estimated_nearly_as_if_the_worth_of_each_street_were
 
 def test_a_file_with_fewer_categories_is_left_as_it_is() -> None:
     few = FeatureSchema((Feature("street", Kind.CATEGORY, categories=STREETS[:255]),))
-    table = a_table(few, some_sales())
+    table = a_table(few, sample_sales())
     assert with_target_encoding(table, np.arange(len(table)) % FOLDS) is table
 
 
 def test_what_serves_has_the_levels() -> None:
-    fitted = SklearnTrainer(lambda *_: [LINE]).fit(HOUSE, some_sales(), TrainingOptions(), lambda _done, _total: None)
+    fitted = SklearnTrainer(lambda *_: [LINE]).fit(HOUSE, sample_sales(), TrainingOptions(), lambda _done, _total: None)
     ranked = sorted(range(len(STREETS)), key=worth)
     cheap, dear = fitted.predict([a_house(size=1e3, street=STREETS[ranked[place]]) for place in (25, -25)]).prices
     assert np.log(dear / cheap) == pytest.approx(worth(ranked[-25]) - worth(ranked[25]), rel=0.3)

@@ -29,14 +29,14 @@ from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.models import SelfTest, digests_of
 from housepredict.domain.schema_inference.inference import prepare
 from housepredict.domain.training_options import Algorithm, TrainingOptions
-from tests.factories import MIXED, a_house, a_log_form, a_version, some_sales
+from tests.factories import MIXED, a_house, a_log_form, sample_sales, sample_version
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BOTH = Candidate(on_a_line=True, leaves=8, iterations=8, share=0.25)
 
 
 def a_model(schema: FeatureSchema, seed: int, missing: float, recipe: Candidate) -> tuple[Model, TrainingTable]:
-    sales = some_sales(schema, 120, seed, missing)
+    sales = sample_sales(schema, 120, seed, missing)
     matrix = Encoder(schema)([sale.house for sale in sales])
     table = table_of(schema, matrix, np.array([sale.price for sale in sales]), 0.0)
     return fit_candidate(recipe, table, seed), table
@@ -122,7 +122,7 @@ def test_contributions_are_the_shapley_values_of_scikit_learns_own_trees_and_lin
     model, table = a_model(schema, seed, missing, evolve(BOTH, on_a_line=on_a_line, share=share))
     contributions = contributions_of(model, table)
     columns, players = table.columns, contributions.players.max() + 1
-    houses = [*(sale.house for sale in some_sales(schema, 2, seed + 1, missing)), a_house(f0="unseen"), a_house()]
+    houses = [*(sale.house for sale in sample_sales(schema, 2, seed + 1, missing)), a_house(f0="unseen"), a_house()]
     houses = [each for each in houses if kinds[0] is Kind.CATEGORY or each.values.get("f0") != "unseen"]
     matrix = Encoder(schema)(houses)
     for_lines, for_trees = (columns.players[part].tolist() for part in (columns.for_lines, columns.for_trees))
@@ -145,9 +145,11 @@ def test_contributions_are_the_shapley_values_of_scikit_learns_own_trees_and_lin
 
 def test_features_that_turned_axes_connect_are_one_player_named_after_them() -> None:
     schema = FeatureSchema(tuple(Feature(name, Kind.NUMBER) for name in ("size", "lat", "age", "long")))
-    sales = some_sales(schema, 150)
+    sales = sample_sales(schema, 150)
     fitted = SklearnTrainer(lambda *_: [BOTH]).fit(schema, sales, TrainingOptions(), lambda _done, _total: None)
-    version, _ = a_version(a_log_form(), schema=schema, algorithm=fitted.algorithm, digests=digests_of(fitted.artifact))
+    version, _ = sample_version(
+        a_log_form(), schema=schema, algorithm=fitted.algorithm, digests=digests_of(fitted.artifact)
+    )
     (explanation,) = load_explainer(version, fitted.artifact).explain([sales[0].house])
     assert [each.name for each in explanation.contributions] == ["size", "lat, long", "age"]
 
@@ -170,7 +172,7 @@ def test_contributions_add_up_to_the_estimates_of_real_houses(file: str, algorit
     )
     houses = [sale.house for sale in sales.held_out[:50]]
     prices = fitted.predict(houses).prices
-    version, _ = a_version(
+    version, _ = sample_version(
         a_log_form(),
         schema=sales.schema,
         algorithm=fitted.algorithm,
@@ -190,10 +192,12 @@ def test_contributions_add_up_to_the_estimates_of_real_houses(file: str, algorit
 
 
 def test_the_contributions_of_a_linear_model_are_its_terms_above_their_mean() -> None:
-    sales = some_sales(MIXED, 200)
+    sales = sample_sales(MIXED, 200)
     options = TrainingOptions(algorithm=Algorithm.LINEAR)
     fitted = SklearnTrainer().fit(MIXED, sales, options, lambda _done, _total: None)
-    version, _ = a_version(a_log_form(), schema=MIXED, algorithm=Algorithm.LINEAR, digests=digests_of(fitted.artifact))
+    version, _ = sample_version(
+        a_log_form(), schema=MIXED, algorithm=Algorithm.LINEAR, digests=digests_of(fitted.artifact)
+    )
     explanations = load_explainer(version, fitted.artifact).explain([sale.house for sale in sales])
     assert explanations[0].base == pytest.approx(np.mean([sale.price for sale in sales]))
     amounts = np.array([[each.amount for each in explanation.contributions] for explanation in explanations])
@@ -217,7 +221,7 @@ def test_the_proof_finds_contributions_that_do_not_add_up(damage: Callable[[Path
     model, table = a_model(MIXED, 1, 0.2, BOTH)
     form = model.form(table, None)
     right = attribution(model, form, table)
-    matrix = Encoder(MIXED)([sale.house for sale in some_sales(MIXED, 50)])
+    matrix = Encoder(MIXED)([sale.house for sale in sample_sales(MIXED, 50)])
     read_contributions(pack(right), form).check_sum(matrix)
     assert right.squared
     with pytest.raises(RefusedModel, match="do not add up"):
@@ -227,7 +231,7 @@ def test_the_proof_finds_contributions_that_do_not_add_up(damage: Callable[[Path
 def test_a_house_is_explained_alike_in_every_batch() -> None:
     model, table = a_model(MIXED, 1, 0.2, BOTH)
     contributions = contributions_of(model, table)
-    matrix = Encoder(MIXED)([sale.house for sale in some_sales(MIXED, 700)])
+    matrix = Encoder(MIXED)([sale.house for sale in sample_sales(MIXED, 700)])
     assert contributions(matrix).tolist() == [contributions(row[np.newaxis])[0].tolist() for row in matrix]
     assert contributions(matrix[:0]).shape == (0, 6)
 

@@ -9,7 +9,7 @@ from attrs import asdict, evolve
 
 from housepredict.adapters.serving.demonstration import load_demonstration, load_demonstration_explainer
 from housepredict.adapters.serving.loader import SERVING_FILE, load_explainer, load_predictor
-from housepredict.domain.estimates import whole_cents
+from housepredict.domain.estimates import round_to_cents
 from housepredict.domain.features import House
 from housepredict.domain.training_options import TrainingOptions
 from housepredict.entrypoints.composition import Application, sales_at
@@ -26,8 +26,8 @@ def test_the_demonstration_is_what_training_makes(tmp_path: Path) -> None:
     # processors differ in the last bit of a sum
     assert asdict(trained.evaluation.accuracy) == pytest.approx(asdict(shipped.evaluation.accuracy))
     houses = [House({"size": float(size), "bedrooms": size % 5 + 1, "age": size % 50}) for size in range(400, 4000, 7)]
-    ours = [whole_cents(price) for price in load_predictor(trained, artifact).predict(houses).prices]
-    assert ours == [whole_cents(price) for price in load_demonstration().predict(houses).prices]
+    ours = [round_to_cents(price) for price in load_predictor(trained, artifact).predict(houses).prices]
+    assert ours == [round_to_cents(price) for price in load_demonstration().predict(houses).prices]
     assert SERVING_FILE in artifact
     theirs, own = load_explainer(trained, artifact).explain(houses), load_demonstration_explainer().explain(houses)
     for told, expected in zip(own, theirs, strict=True):
@@ -46,11 +46,11 @@ def test_the_error_is_the_tutorials() -> None:
 )
 def test_the_prices_are_the_tutorials(size: int, bedrooms: int, age: int, price: float) -> None:
     (estimate,) = load_demonstration().predict([House({"size": size, "bedrooms": bedrooms, "age": age})]).prices
-    assert whole_cents(estimate) == price
+    assert round_to_cents(estimate) == price
 
 
 def test_its_contributions_add_up_to_the_tutorials_price() -> None:
     (explanation,) = load_demonstration_explainer().explain([House({"size": 2500, "bedrooms": 3, "age": 10})])
     assert [each.features for each in explanation.contributions] == [("size",), ("bedrooms",), ("age",)]
     total = explanation.base + sum(each.amount for each in explanation.contributions)
-    assert whole_cents(total) == 254206.02
+    assert round_to_cents(total) == 254206.02

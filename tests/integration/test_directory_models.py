@@ -16,7 +16,7 @@ from housepredict.adapters.folder.model_store import DirectoryModels
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, UnknownModel
 from housepredict.domain.models import MAX_ARTIFACT, Pointer, digests_of
 from housepredict.domain.ports import ModelStore
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 from housepredict.testing.model_contract import ModelStoreContract, NewStore
 
 Damage = Callable[[Path], object]
@@ -40,8 +40,8 @@ def store(tmp_path: Path) -> DirectoryModels:
 @pytest.fixture
 def folder(store: DirectoryModels) -> Path:
     """Of the version `a`, kept beside a version `b`."""
-    store.add(*a_version("a"))
-    store.add(*a_version("b"))
+    store.add(*sample_version("a"))
+    store.add(*sample_version("b"))
     return store.path / "versions" / "a"
 
 
@@ -103,7 +103,7 @@ def test_a_damaged_version_is_refused_with_the_reason(
     damage(folder)
     with pytest.raises(RefusedModel, match=reason):
         store.get("a")
-    assert store.get("b") == a_version("b")
+    assert store.get("b") == sample_version("b")
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ def test_a_damaged_version_is_refused_with_the_reason(
 )
 def test_a_damaged_version_that_is_added_again_is_whole(store: DirectoryModels, folder: Path, damage: Damage) -> None:
     damage(folder)
-    store.add(*a_version("a"))
+    store.add(*sample_version("a"))
     if damage is DAMAGED_MANIFESTS["a manifest of tomorrow"][0]:
         assert (folder / "manifest.json").read_text() == '{"format": 2}'
     else:
-        assert store.get("a") == a_version("a")
+        assert store.get("a") == sample_version("a")
         assert list(store.path.glob(".*")) == []
 
 
@@ -139,7 +139,7 @@ def test_files_that_are_no_versions_are_left_alone(store: DirectoryModels, folde
 
 def test_a_file_of_a_version_may_not_take_the_manifests_name(store: DirectoryModels) -> None:
     artifact = {"manifest.json": b"{}"}
-    version = evolve(a_version()[0], digests=digests_of(artifact))
+    version = evolve(sample_version()[0], digests=digests_of(artifact))
     with pytest.raises(RefusedModel, match="may not be named"):
         store.add(version, artifact)
 
@@ -183,7 +183,7 @@ def test_a_damaged_history_leads_nowhere(store: DirectoryModels, folder: Path) -
 
 def test_promotions_at_once_are_all_remembered(store: DirectoryModels, folder: Path) -> None:
     for number in range(20):
-        store.add(*a_version(f"v{number}"))
+        store.add(*sample_version(f"v{number}"))
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: DirectoryModels(store.path).promote(f"v{number}"), range(20)))
     assert sorted(store.history()) == sorted(f"v{number}" for number in range(20))
@@ -192,7 +192,7 @@ def test_promotions_at_once_are_all_remembered(store: DirectoryModels, folder: P
 def test_a_store_that_cannot_be_read_or_written_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = DirectoryModels(tmp_path / "file")
-    calls: list[Callable[[], object]] = [store.versions, store.pointer, lambda: store.add(*a_version())]
+    calls: list[Callable[[], object]] = [store.versions, store.pointer, lambda: store.add(*sample_version())]
     for call in calls:
         with pytest.raises(ModelStoreUnavailable, match=str(store.path)) as raised:
             call()
@@ -206,5 +206,5 @@ def test_what_killed_writers_left_is_removed_when_it_is_old(store: DirectoryMode
         (leftover / "c" / "model.bin").touch()
     os.utime(old, (0, 0))
     assert [version.name for version in store.versions()] == ["a", "b"]
-    store.add(*a_version("c"))
+    store.add(*sample_version("c"))
     assert list(store.path.glob(".*")) == [young]

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from housepredict.adapters.folder.model_store import DirectoryModels
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 
 WRITER = """
 import os, resource, signal, sys
 from housepredict.adapters.folder.model_store import DirectoryModels
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 
 def write(path):
     store = DirectoryModels(path)
-    store.add(*a_version("new", content=bytes(100_000)))
+    store.add(*sample_version("new", content=bytes(100_000)))
     store.promote("new")
 
 def in_a_process(work):
@@ -63,7 +63,7 @@ def killed_before(step, path):
 for step in range(1000):
     path = f"{sys.argv[1]}/{step}"
     store = DirectoryModels(path)
-    store.add(*a_version("old"))
+    store.add(*sample_version("old"))
     store.promote("old")
     status = in_a_process(lambda: killed_before(step, path))
     print(status)
@@ -81,7 +81,7 @@ for step in range(1000):
     assert promoted == sorted(promoted)
     assert (added[0], added[-1], promoted[0], promoted[-1]) == (False, True, False, True)
     for store in stores:
-        store.add(*a_version("new", content=bytes(100_000)))
+        store.add(*sample_version("new", content=bytes(100_000)))
         store.promote("new")
         assert assert_whole(store)
         assert store.pointer().name == "new"
@@ -103,13 +103,13 @@ def full():
 print(in_a_process(full))
 """
     store = DirectoryModels(tmp_path)
-    store.add(*a_version("old"))
+    store.add(*sample_version("old"))
     store.promote("old")
     said = run(script, tmp_path, killed).split()
     assert said == ["-25"] if killed else ["ModelStoreUnavailable", "0"]
     assert not assert_whole(store)
     assert len(list(store.path.glob(".*"))) == killed
-    store.add(*a_version("new"))
+    store.add(*sample_version("new"))
     assert assert_whole(store)
 
 
@@ -118,7 +118,7 @@ def test_processes_that_add_the_same_versions_at_once_keep_each_whole(tmp_path: 
 def add():
     store = DirectoryModels(sys.argv[1])
     for number in range(20):
-        store.add(*a_version(f"v{number:02}", content=bytes(10_000)))
+        store.add(*sample_version(f"v{number:02}", content=bytes(10_000)))
         store.promote(f"v{number:02}")
 
 children = []

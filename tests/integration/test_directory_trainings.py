@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from housepredict.adapters.folder.training_log import KEPT, DirectoryTrainings
+from housepredict.adapters.folder.training_log import MAX_TRAININGS, DirectoryTrainings
 from housepredict.domain.errors import ModelStoreUnavailable, UnknownTraining
 from housepredict.domain.ports import TrainingLog
 from housepredict.domain.training_status import TrainingStatus
-from housepredict.testing.training_contract import NewLog, TrainingLogContract, a_training
+from housepredict.testing.training_contract import NewLog, TrainingLogContract, sample_training
 
 
 class TestDirectoryTrainings(TrainingLogContract):
@@ -29,16 +29,16 @@ class TestDirectoryTrainings(TrainingLogContract):
 
 def test_only_its_owner_may_look_into_it(tmp_path: Path) -> None:
     log = DirectoryTrainings(tmp_path / "models" / "trainings")
-    log.begin(a_training())
+    log.begin(sample_training())
     assert stat.S_IMODE(log.path.stat().st_mode) == 0o700
     assert {stat.S_IMODE(each.stat().st_mode) for each in log.path.iterdir()} == {0o600}
 
 
 def test_the_oldest_are_forgotten(tmp_path: Path) -> None:
-    log, records = DirectoryTrainings(tmp_path), [a_training() for _ in range(KEPT + 1)]
+    log, records = DirectoryTrainings(tmp_path), [sample_training() for _ in range(MAX_TRAININGS + 1)]
     for record in records:
         log.begin(record)
-    assert len(log.recent(1000)) == KEPT
+    assert len(log.recent(1000)) == MAX_TRAININGS
     with pytest.raises(UnknownTraining):
         log.get(records[0].id)
 
@@ -47,7 +47,7 @@ def test_the_oldest_are_forgotten(tmp_path: Path) -> None:
 def test_one_that_is_damaged_is_left_out_and_unknown(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log, damaged, whole = DirectoryTrainings(tmp_path), a_training(), a_training()
+    log, damaged, whole = DirectoryTrainings(tmp_path), sample_training(), sample_training()
     for each in damaged, whole:
         log.begin(each)
     (tmp_path / f"{damaged.id}.json").write_bytes(content)
@@ -55,11 +55,11 @@ def test_one_that_is_damaged_is_left_out_and_unknown(
         assert list(log.recent(10)) == [whole]
     assert "is damaged" in caplog.text
     with pytest.raises(UnknownTraining, match="is damaged"):
-        log.change(damaged.id, TrainingStatus.to_be_cancelled)
+        log.change(damaged.id, TrainingStatus.request_cancellation)
 
 
 def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
-    log, record = DirectoryTrainings(tmp_path), a_training()
+    log, record = DirectoryTrainings(tmp_path), sample_training()
     (tmp_path / ".tmp-half").write_text("{")
     log.begin(record)
     assert list(log.recent(10)) == [record]
@@ -69,12 +69,12 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelStoreUnavailable, match="training log"):
-        DirectoryTrainings(tmp_path / "file" / "trainings").begin(a_training())
+        DirectoryTrainings(tmp_path / "file" / "trainings").begin(sample_training())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a file that its own user cannot replace takes an attribute of root's")
 def test_what_could_not_be_written_leaves_what_was_there(tmp_path: Path) -> None:
-    log, record = DirectoryTrainings(tmp_path), a_training()
+    log, record = DirectoryTrainings(tmp_path), sample_training()
     log.begin(record)
     (tmp_path / f"{record.id}.json").unlink()
     (tmp_path / f"{record.id}.json").mkdir()

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from housepredict.entrypoints.http.batching import Estimator
 from housepredict.entrypoints.http.observer import Observer
-from housepredict.entrypoints.http.request_metrics import Meter, Tally
+from housepredict.entrypoints.http.request_metrics import Meter, SharedCounters
 from housepredict.entrypoints.http.server.express import ExpressProtocol
 from housepredict.entrypoints.http.server.server import Server
 from housepredict.entrypoints.http.service_state import RunningService, ServiceState
@@ -181,7 +181,7 @@ def test_usual_requests_are_answered_without_the_app(tmp_path: Path) -> None:
         server = Server(app, settings, lambda: None)
         server.config.load()
         estimator = Estimator(made.live_model, made.predict, 10_000, 10, 10)
-        observer = Observer.of((), Meter.of(Tally.of(1)), "none", None)
+        observer = Observer.of((), Meter.of(SharedCounters.of(1)), "none", None)
         app.state.service = ServiceState(embedded=False, running=RunningService(made, observer, estimator, estimator))
         made.live_model.current()
         of_uvicorn: dict[str, Any] = {"config": server.config, "server_state": server.server_state, "app_state": {}}

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from joblib import delayed
 
-from housepredict.adapters.system import held_back
+from housepredict.adapters.system import defer_interrupts
 from housepredict.adapters.training.search import results_of
 from tests.integration.load import eventually
 from tests.integration.services import environment
@@ -274,7 +274,7 @@ def test_interrupts_are_held_back_until_the_context_is_left() -> None:
 
     before: Mapping[int, Any] = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with held_back():
+        with defer_interrupts():
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGINT)
             assert steps == []

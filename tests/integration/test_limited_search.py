@@ -17,12 +17,12 @@ from housepredict.domain.evaluation.held_out import coverage, valued
 from housepredict.domain.ports import TrainedModel
 from housepredict.domain.sales import Sale
 from housepredict.domain.training_options import Algorithm, TrainingOptions
-from tests.factories import MIXED, some_sales
+from tests.factories import MIXED, sample_sales
 
 LINE = Candidate(on_a_line=True)
 FEW, MANY = (Candidate(on_a_line=on_a_line, leaves=4, iterations=16) for on_a_line in (False, True))
 CANDIDATES = [LINE, FEW, MANY]
-SALES = some_sales(MIXED, 150)
+SALES = sample_sales(MIXED, 150)
 
 
 def fit(
@@ -68,7 +68,7 @@ def test_what_is_learned_again_is_of_the_other_sales_alone(algorithm: Algorithm)
     """Whoever knew of sales at ten times the price would estimate more. Only the scale of errors comes from them."""
     recipe = LINE if algorithm is Algorithm.RIDGE else MANY
     dear = [evolve(sale, price=10 * sale.price) for sale in SALES]
-    others = some_sales(MIXED, 600, seed=3)
+    others = sample_sales(MIXED, 600, seed=3)
     houses = [sale.house for sale in SALES]
     first, second = (fit([recipe], sales=sales, algorithm=algorithm).refit(others) for sales in (SALES, dear))
     assert first.predict(houses) == second.predict(houses)
@@ -80,8 +80,8 @@ def test_what_is_learned_again_is_of_the_other_sales_alone(algorithm: Algorithm)
 def test_how_sure_it_is_comes_of_sales_that_it_was_kept_from() -> None:
     """So many trees know the sales that they have learned from by heart."""
     deep = Candidate(on_a_line=True, leaves=31, iterations=320)
-    form, calibration = refit(MIXED, some_sales(MIXED, 1000, seed=3), deep, seed=1, scaled=True, error_scale=1.0)
-    asked = some_sales(MIXED, 500, seed=4)
+    form, calibration = refit(MIXED, sample_sales(MIXED, 1000, seed=3), deep, seed=1, scaled=True, error_scale=1.0)
+    asked = sample_sales(MIXED, 500, seed=4)
     said = valuation(form, Encoder(MIXED)([sale.house for sale in asked]))
     held = coverage(valued(asked, said, calibration), 90)
     assert held

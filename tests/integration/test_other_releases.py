@@ -192,7 +192,7 @@ def test_log_of_a_newer_release_is_read_and_its_fields_stay(data: Path, caplog: 
         document = with_new_fields(TrainingStatus, json.loads(file.read_bytes()))
         file.write_text(json.dumps(document))
     assert list(log.recent(10)) == [running, *before]
-    log.change(running.id, TrainingStatus.to_be_cancelled)
+    log.change(running.id, TrainingStatus.request_cancellation)
     failure = TrainingOutcome.failure("It failed.")
     log.change(running.id, lambda record: record.ended(datetime(2026, 12, 1, 1, tzinfo=UTC), failure))
     assert json.loads((log.path / f"{running.id}.json").read_bytes())["of_a_newer_release"] == NEW

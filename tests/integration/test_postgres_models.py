@@ -15,7 +15,7 @@ from housepredict.adapters.postgres.persistent_connection import ModelDatabase
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel, TrainingInProgress, UnknownModel
 from housepredict.domain.models import MAX_FILE
 from housepredict.domain.ports import ModelStore
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 from housepredict.testing.model_contract import ModelStoreContract, NewStore
 from tests.integration.relay import Relay
 from tests.postgres_servers import Server
@@ -61,7 +61,7 @@ class TestPostgresModels(ModelStoreContract):
 
 def test_the_generation_grows_with_each_move_of_the_pointer(store: PostgresModels, execute: Execute) -> None:
     for name in "ab":
-        store.add(*a_version(name))
+        store.add(*sample_version(name))
     generations = []
     for move, name in ((store.promote, "a"), (store.promote, "b"), (store.rollback, "a")):
         for _ in range(2):  # the second time it stays where it is
@@ -94,8 +94,8 @@ def test_the_generation_grows_with_each_move_of_the_pointer(store: PostgresModel
 def test_a_damaged_version_is_refused_and_says_why(
     store: PostgresModels, execute: Execute, damage: str, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store.add(*a_version("a"))
-    store.add(*a_version("b"))
+    store.add(*sample_version("a"))
+    store.add(*sample_version("b"))
     execute(damage)
     with pytest.raises(RefusedModel, match=said):
         store.get("a")
@@ -103,20 +103,20 @@ def test_a_damaged_version_is_refused_and_says_why(
         listed = [version.name for version in store.versions()]
     assert listed == (["b"] if "manifest" in damage else ["a", "b"])
     assert ("skipping model version a" in caplog.text) == ("manifest" in damage)
-    assert store.get("b") == a_version("b")
+    assert store.get("b") == sample_version("b")
 
 
 def test_a_version_is_added_whole_or_not_at_all(store: PostgresModels, execute: Execute) -> None:
     store.versions()
     execute("ALTER TABLE model_files ADD CHECK (name <> 'model.bin')")
     with pytest.raises(ModelStoreUnavailable):
-        store.add(*a_version("a"))
+        store.add(*sample_version("a"))
     assert store.versions() == []
 
 
 def test_a_store_that_is_down_is_unavailable_and_serves_again_when_it_is_back(stoppable: Server) -> None:
     store = PostgresModels(ModelDatabase.at(stoppable.conninfo))
-    store.add(*a_version("outlives-a-restart"))
+    store.add(*sample_version("outlives-a-restart"))
     stoppable.stop()
     for ask in store.pointer, store.versions, store.history, lambda: store.get("a"), lambda: store.promote("a"):
         with pytest.raises(ModelStoreUnavailable, match="PostgreSQL at"):

@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 from housepredict.adapters.postgres.connections import Database
 from housepredict.adapters.postgres.recorded_sales import PostgresSales
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.testing.drawing import new_delivery, some_sales
+from housepredict.testing.drawing import new_delivery, sample_sales
 from housepredict.testing.sale_contract import Another, SaleRepositoryContract
 from tests.integration.relay import Relay
 
@@ -29,7 +29,7 @@ class TestPostgresSales(SaleRepositoryContract):
 
 def test_prices_are_exact_to_the_cent(postgres: str) -> None:
     with closing(PostgresSales.at(postgres)) as sales:
-        sales.append(some_sales(1, price=9999999999999.99))
+        sales.append(sample_sales(1, price=9999999999999.99))
     with psycopg.connect(postgres) as connection:
         [(price,)] = connection.execute("SELECT price::text FROM sales")
     assert price == "9999999999999.99"
@@ -39,14 +39,14 @@ def test_while_the_server_is_away_nothing_is_acknowledged_and_a_key_makes_it_saf
     postgres: str, relay: Relay
 ) -> None:
     through = make_conninfo(postgres, host="127.0.0.1", port=relay.port)
-    recorded, delivery = some_sales(2), new_delivery()
+    recorded, delivery = sample_sales(2), new_delivery()
     with closing(PostgresSales(Database.at(through), patience=0.1)) as sales:
         sales.append(recorded, delivery)
         relay.freeze()
         with pytest.raises(RepositoryUnavailable, match="the sales in PostgreSQL"):
             sales.append(recorded, delivery)
         relay.thaw()
-        assert list(sales.append(some_sales(2), delivery)) == recorded
+        assert list(sales.append(sample_sales(2), delivery)) == recorded
         assert list(sales.current()) == recorded[::-1]
 
 

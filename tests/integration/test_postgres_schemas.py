@@ -21,8 +21,8 @@ from housepredict.adapters.postgres.predictions import PostgresPredictions
 from housepredict.adapters.postgres.recorded_sales import PostgresSales
 from housepredict.adapters.postgres.training_log import PostgresTrainings
 from housepredict.domain.errors import MisconfiguredRepository
-from housepredict.testing.drawing import new_delivery, new_ids, some_sales
-from housepredict.testing.training_contract import a_training
+from housepredict.testing.drawing import new_delivery, new_ids, sample_sales
+from housepredict.testing.training_contract import sample_training
 from tests.doubles import a_batch
 from tests.integration.test_postgres_migrations import LAB_TABLE
 from tests.releases import DOCUMENTS
@@ -58,7 +58,7 @@ def uses(conninfo: str, schema: str | None = None) -> None:
         assert predictions.prune(batch[1].id, 10) >= 1
         assert predictions.find_by_lab_id(10**6) is None
     with closing(PostgresSales.at(conninfo, schema=schema)) as sales:
-        recorded, delivery = some_sales(2), new_delivery()
+        recorded, delivery = sample_sales(2), new_delivery()
         for _ in range(2):
             assert list(sales.append(recorded, delivery)) == recorded
         assert sales.history(recorded[0].prediction)
@@ -70,7 +70,7 @@ def uses(conninfo: str, schema: str | None = None) -> None:
         assert keys.prune(ids[0], 10) >= 0
     with closing(ModelDatabase.at(conninfo, schema=schema)) as database:
         assert PostgresModels(database).pointer().name is None
-        PostgresTrainings(database).begin(training := a_training())
+        PostgresTrainings(database).begin(training := sample_training())
         assert PostgresTrainings(database).get(training.id) == training
 
 

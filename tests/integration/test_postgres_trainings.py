@@ -12,7 +12,7 @@ from housepredict.adapters.postgres.training_log import PostgresTrainings
 from housepredict.domain.errors import ModelStoreUnavailable, UnknownTraining
 from housepredict.domain.ports import TrainingLog
 from housepredict.domain.training_status import TrainingStatus
-from housepredict.testing.training_contract import NewLog, TrainingLogContract, a_training
+from housepredict.testing.training_contract import NewLog, TrainingLogContract, sample_training
 from tests.postgres_servers import Server
 
 
@@ -34,13 +34,13 @@ class TestPostgresTrainings(TrainingLogContract):
 
 
 def test_a_log_that_is_down_is_unavailable_and_tells_again_when_it_is_back(stoppable: Server) -> None:
-    server, record = ModelDatabase.at(stoppable.conninfo), a_training()
+    server, record = ModelDatabase.at(stoppable.conninfo), sample_training()
     log = PostgresTrainings(server)
     log.begin(record)
     stoppable.stop()
     for ask in (
         lambda: log.get(record.id),
-        lambda: log.change(record.id, TrainingStatus.to_be_cancelled),
+        lambda: log.change(record.id, TrainingStatus.request_cancellation),
         lambda: log.recent(1),
     ):
         with pytest.raises(ModelStoreUnavailable, match="PostgreSQL at"):
@@ -52,7 +52,7 @@ def test_a_log_that_is_down_is_unavailable_and_tells_again_when_it_is_back(stopp
 
 def test_damaged_row_is_reported_and_left_out(postgres: str, caplog: pytest.LogCaptureFixture) -> None:
     with closing(ModelDatabase.at(postgres)) as server:
-        log, damaged, sound = PostgresTrainings(server), a_training(), a_training()
+        log, damaged, sound = PostgresTrainings(server), sample_training(), sample_training()
         log.begin(damaged)
         log.begin(sound)
         with server.session() as connection:

@@ -124,7 +124,7 @@ def test_without_a_file_it_is_that_of_the_promoted_version_and_training_again_do
     prices.train(sales, options, promote="always")
     version = prices.train(None, with_recorded=True, promote="always").version
     assert (version.source.location, version.source.recorded, version.options) == (str(sales), 40, options)
-    again = prices._application.train.again(version, lambda _done, _total: None)
+    again = prices._application.train.retrain(version, lambda _done, _total: None)
     assert (again.version.source, again.version.options) == (version.source, options)
     assert again.version.digests == version.digests
     named = prices.train(None, QUICK, with_recorded=True, promote="never").version
@@ -142,7 +142,7 @@ def test_where_the_file_is_gone_what_came_back_is_all_there_is(prices: Prices, s
     assert (version.source.location, version.source.recorded) == (None, 63)
     assert version.evaluation.trained_on + version.evaluation.held_out == 63
     assert prices.predict({"sqft": 1200, "rooms": 3}).estimate.warnings == ()
-    again = prices._application.train.again(version, lambda _done, _total: None)
+    again = prices._application.train.retrain(version, lambda _done, _total: None)
     assert again.version.source == version.source
 
 

@@ -24,7 +24,7 @@ from housepredict.adapters.training.refit import table_of
 from housepredict.adapters.training.serving_form import flatten
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.features import Feature, FeatureSchema, Kind
-from tests.factories import MIXED, some_sales
+from tests.factories import MIXED, sample_sales
 
 RIDGE = Candidate(on_a_line=True)
 MEANS, MEDIANS, BOTH = (Candidate(on_a_line=False, leaves=8, iterations=12, share=share) for share in (0.0, 1.0, 0.25))
@@ -33,7 +33,7 @@ TINY = 5e-324
 
 
 def a_table(schema: FeatureSchema, count: int, seed: int, missing: float = 0.2) -> TrainingTable:
-    sales = some_sales(schema, count, seed, missing)
+    sales = sample_sales(schema, count, seed, missing)
     matrix = Encoder(schema)([sale.house for sale in sales])
     return table_of(schema, matrix, np.array([sale.price for sale in sales]), 0.0)
 

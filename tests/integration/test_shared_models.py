@@ -16,7 +16,7 @@ from housepredict.adapters.memory import InMemoryModels
 from housepredict.domain.errors import ModelStoreUnavailable, RefusedModel
 from housepredict.domain.models import Artifact, ModelVersion, Pointer
 from housepredict.domain.ports import ModelStore
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 from housepredict.testing.model_contract import ModelStoreContract, NewStore
 
 
@@ -77,7 +77,7 @@ def test_what_was_served_last_is_served_without_the_shared_store_also_after_a_re
     shared: Reachable, own: DirectoryModels, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in "abc":
-        shared.add(*a_version(name))
+        shared.add(*sample_version(name))
     before = SharedModels(shared, own)
     for name in "abca":
         shared.promote(name)
@@ -95,7 +95,7 @@ def test_what_was_served_last_is_served_without_the_shared_store_also_after_a_re
 
 
 def test_what_was_never_served_needs_the_shared_store(shared: Reachable, own: DirectoryModels) -> None:
-    shared.add(*a_version("a"))
+    shared.add(*sample_version("a"))
     shared.promote("a")
     shared.up = False
     with pytest.raises(ModelStoreUnavailable, match="the cable was pulled"):
@@ -105,33 +105,33 @@ def test_what_was_never_served_needs_the_shared_store(shared: Reachable, own: Di
 def test_the_model_in_service_is_handed_over_to_a_shared_store_that_has_none(
     shared: Reachable, own: DirectoryModels
 ) -> None:
-    own.add(*a_version("a"))
+    own.add(*sample_version("a"))
     own.promote("a")
     assert served(SharedModels(shared, own)) == "a"
-    assert (shared.pointer().name, shared.get("a")) == ("a", a_version("a"))
+    assert (shared.pointer().name, shared.get("a")) == ("a", sample_version("a"))
 
 
 def test_a_model_in_service_here_is_not_forced_on_others(shared: Reachable, own: DirectoryModels) -> None:
-    own.add(*a_version("a"))
+    own.add(*sample_version("a"))
     own.promote("a")
-    shared.add(*a_version("b"))
+    shared.add(*sample_version("b"))
     shared.promote("b")
     assert served(SharedModels(shared, own)) == "b"
     assert list(shared.history()) == ["b"]
 
 
 def test_a_damaged_copy_is_passed_over(shared: Reachable, own: DirectoryModels) -> None:
-    shared.add(*a_version("a"))
+    shared.add(*sample_version("a"))
     store = SharedModels(shared, own)
     store.get("a")
     (own.path / "versions" / "a" / "model.bin").write_bytes(b"other")
     with pytest.raises(RefusedModel):
         own.get("a")
-    assert store.get("a") == a_version("a")
+    assert store.get("a") == sample_version("a")
 
 
 def test_a_damaged_copy_is_made_again(shared: Reachable, own: DirectoryModels) -> None:
-    shared.add(*a_version("a"))
+    shared.add(*sample_version("a"))
     shared.promote("a")
     models = SharedModels(shared, own)
     models.pointer()
@@ -139,13 +139,13 @@ def test_a_damaged_copy_is_made_again(shared: Reachable, own: DirectoryModels) -
     (own.path / "versions" / "a" / "model.bin").write_bytes(b"")
     models.get("a")
     shared.up = False
-    assert SharedModels(shared, own).get("a") == a_version("a")
+    assert SharedModels(shared, own).get("a") == sample_version("a")
 
 
 def test_a_full_or_read_only_disk_costs_the_copy_alone(
     shared: Reachable, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shared.add(*a_version("a"))
+    shared.add(*sample_version("a"))
     shared.promote("a")
     (tmp_path / "models").write_text("a file where the folder would be")
     with caplog.at_level(logging.WARNING):

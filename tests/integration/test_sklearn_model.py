@@ -30,7 +30,7 @@ from housepredict.domain.models import digests_of
 from housepredict.domain.ports import TrainedModel
 from housepredict.domain.sales import Sale
 from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
-from tests.factories import MIXED, TUTORIAL, a_house, a_log_form, a_version, some_sales
+from tests.factories import MIXED, TUTORIAL, a_house, a_log_form, sample_sales, sample_version
 
 LINE = Candidate(on_a_line=True)
 QUICK = [LINE, Candidate(on_a_line=False, leaves=4, iterations=16), Candidate(on_a_line=True, leaves=8, iterations=16)]
@@ -88,10 +88,10 @@ def test_boosting_serves_what_scikit_learn_predicts(
 ) -> None:
     schema = _schema(kinds, categories)
     recipe = Candidate(on_a_line, leaves=8, iterations=12, share=0.0 if loss == "squared_error" else 1.0)
-    table = a_table(schema, some_sales(schema, 120, seed, missing))
+    table = a_table(schema, sample_sales(schema, 120, seed, missing))
     model = fit_candidate(recipe, table, seed)
     form = model.form(table, None)
-    houses = [*(sale.house for sale in some_sales(schema, 60, seed + 1, missing)), a_house()]
+    houses = [*(sale.house for sale in sample_sales(schema, 60, seed + 1, missing)), a_house()]
     houses += [House({feature.name: "unseen"}) for feature in schema.features if feature.kind is Kind.CATEGORY]
     rows = asked(table, schema, houses)
     trees = form.squared or form.absolute
@@ -115,15 +115,15 @@ def test_a_linear_model_serves_what_scikit_learn_predicts(
     kinds: list[Kind], categories: int, missing: float, seed: int
 ) -> None:
     schema = _schema(kinds, categories)
-    fitted = fit(schema, some_sales(schema, 60, seed, missing), Algorithm.LINEAR)
-    houses = [*(sale.house for sale in some_sales(schema, 60, seed + 1, missing)), a_house()]
+    fitted = fit(schema, sample_sales(schema, 60, seed, missing), Algorithm.LINEAR)
+    houses = [*(sale.house for sale in sample_sales(schema, 60, seed + 1, missing)), a_house()]
     expected = joblib.load(BytesIO(fitted.artifact["estimator.joblib"])).predict(Encoder(schema)(houses))
     assert prices_of(fitted, houses) == pytest.approx(expected.tolist(), rel=1e-9)
     assert [prices_of(fitted, [house])[0] for house in houses] == prices_of(fitted, houses)
 
 
 def test_the_tutorials_features_get_what_plain_least_squares_gives() -> None:
-    sales = some_sales(TUTORIAL, 200, missing=0)
+    sales = sample_sales(TUTORIAL, 200, missing=0)
     houses = [sale.house for sale in sales]
     matrix = np.array([[house.values[name] for name in ("size", "bedrooms", "age")] for house in houses], dtype=float)
     plain = LinearRegression().fit(matrix, [sale.price for sale in sales])
@@ -133,9 +133,9 @@ def test_the_tutorials_features_get_what_plain_least_squares_gives() -> None:
 
 @ALGORITHMS
 def test_what_was_fitted_can_be_loaded_and_predicts_the_same(algorithm: Algorithm) -> None:
-    sales = some_sales(MIXED, 200)
+    sales = sample_sales(MIXED, 200)
     fitted = fit(MIXED, sales, algorithm)
-    version, _ = a_version(a_log_form())
+    version, _ = sample_version(a_log_form())
     version = evolve(version, schema=MIXED, algorithm=algorithm, digests=digests_of(fitted.artifact))
     houses = [sale.house for sale in sales]
     assert load_predictor(version, fitted.artifact).predict(houses) == fitted.predict(houses)
@@ -144,12 +144,12 @@ def test_what_was_fitted_can_be_loaded_and_predicts_the_same(algorithm: Algorith
 
 @ALGORITHMS
 def test_the_same_sales_and_seed_make_the_same_serving_form(algorithm: Algorithm) -> None:
-    first, second = (fit(MIXED, some_sales(MIXED, 150), algorithm) for _ in range(2))
+    first, second = (fit(MIXED, sample_sales(MIXED, 150), algorithm) for _ in range(2))
     assert first.artifact["serving.npz"] == second.artifact["serving.npz"]
 
 
 def test_another_seed_makes_other_trees() -> None:
-    first, second = (fit(MIXED, some_sales(MIXED, 150), Algorithm.BOOSTING, seed) for seed in (1, 2))
+    first, second = (fit(MIXED, sample_sales(MIXED, 150), Algorithm.BOOSTING, seed) for seed in (1, 2))
     assert first.artifact["serving.npz"] != second.artifact["serving.npz"]
 
 
@@ -170,7 +170,7 @@ def test_more_categories_than_least_squares_can_tell_apart_leave_the_rare_ones_a
 def test_a_feature_that_no_sale_has_is_no_obstacle(algorithm: Algorithm) -> None:
     sales = [
         evolve(sale, house=House({name: value for name, value in sale.house.values.items() if name == "bedrooms"}))
-        for sale in some_sales(MIXED, 60)
+        for sale in sample_sales(MIXED, 60)
     ]
     fitted = fit(MIXED, sales, algorithm)
     assert all(map(math.isfinite, prices_of(fitted, [a_house(area="north", size=1.0), a_house()])))
@@ -217,7 +217,7 @@ def _summed_in_another_order(form: Trees) -> Trees:
     ],
 )
 def test_the_proof_finds_trees_that_differ_by_the_least_that_they_can(damage: Any) -> None:
-    table = a_table(MIXED, some_sales(MIXED, 300))
+    table = a_table(MIXED, sample_sales(MIXED, 300))
     estimator = boost(
         table.categorical, table.for_trees, table.log_prices, loss="squared_error", leaves=31, iterations=12, seed=42
     )
@@ -231,7 +231,7 @@ def test_the_proof_finds_trees_that_differ_by_the_least_that_they_can(damage: An
 @pytest.mark.parametrize("name", ["means", "coefficients", "offsets"])
 @pytest.mark.parametrize("fitted", [least_squares, ridge])
 def test_the_proof_finds_a_linear_form_that_is_a_little_off(fitted: Any, name: str) -> None:
-    table = a_table(MIXED, some_sales(MIXED, 100))
+    table = a_table(MIXED, sample_sales(MIXED, 100))
     pipeline = fitted(table.line_categories, table.for_lines, table.log_prices)
     right = linear_form(table.line_categories, pipeline)
     names = table.names[table.columns.for_lines]

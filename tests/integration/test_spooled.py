@@ -42,7 +42,7 @@ class TestSpooledDuringAnOutage(PredictionRepositoryContract):
         with spooled(path, Behind(down=True)) as repository:
             yield repository
 
-    def test_an_id_that_is_not_known_is_left_out_of_what_is_found(self, repository: PredictionRepository) -> None:
+    def test_find_omits_unknown_ids(self, repository: PredictionRepository) -> None:
         """It may be known behind."""
         kept, elsewhere = a_batch(2)
         repository.append([kept])

@@ -8,7 +8,7 @@ import pytest
 
 from housepredict.adapters.sqlite.recorded_sales import SqliteSales
 from housepredict.domain.errors import RepositoryUnavailable
-from housepredict.testing.drawing import some_sales
+from housepredict.testing.drawing import sample_sales
 from housepredict.testing.sale_contract import Another, SaleRepositoryContract
 
 
@@ -31,14 +31,14 @@ class TestSqliteSales(SaleRepositoryContract):
 def test_a_sale_waits_for_the_disk_and_is_nobody_elses_business(path: Path) -> None:
     full = 2
     with SqliteSales.open(path) as sales:
-        sales.append(some_sales(1))
+        sales.append(sample_sales(1))
         assert sales._connection.execute("PRAGMA synchronous").fetchone() == (full,)
         assert sales._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert {f"{each.stat().st_mode & 0o777:o}" for each in path.parent.iterdir()} == {"600"}
 
 
 def test_what_was_recorded_is_there_when_the_file_is_opened_again(path: Path) -> None:
-    recorded = some_sales(3)
+    recorded = sample_sales(3)
     with SqliteSales.open(path) as sales:
         sales.append(recorded)
     with SqliteSales.open(path) as sales:
@@ -47,18 +47,18 @@ def test_what_was_recorded_is_there_when_the_file_is_opened_again(path: Path) ->
 
 def test_a_full_disk_refuses_the_whole_batch(path: Path) -> None:
     with SqliteSales.open(path) as sales:
-        kept = sales.append(some_sales(1))
+        kept = sales.append(sample_sales(1))
         (used,) = sales._connection.execute("PRAGMA page_count").fetchone()
         sales._connection.execute(f"PRAGMA max_page_count = {used + 1}")
         with pytest.raises(RepositoryUnavailable, match=r"the sales in .*full"):
-            sales.append(some_sales(1000))
+            sales.append(sample_sales(1000))
         assert list(sales.current()) == kept
 
 
 def test_after_close_it_is_unavailable(path: Path) -> None:
     sales = SqliteSales.open(path)
     sales.close()
-    (sale,) = some_sales(1)
+    (sale,) = sample_sales(1)
     with pytest.raises(RepositoryUnavailable):
         sales.current()
     with pytest.raises(RepositoryUnavailable):

@@ -25,7 +25,7 @@ from housepredict.domain.ports import ModelStore, Predictor
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.settings import read_settings
 from housepredict.testing.model_contract import ModelStoreContract, NewStore
-from tests.factories import MIXED, a_house, a_log_form, a_version
+from tests.factories import MIXED, a_house, a_log_form, sample_version
 
 KEY = bytes(range(32))
 HOUSE = a_house(size=1400, area="west", waterfront=True, sold="2015-05-27", bedrooms=3, heating="oil")
@@ -36,7 +36,7 @@ FORM = Linear(
     sizes=np.array([0, 5, 0, 0, 0, 3]),
     offsets=np.array([1.0, 2.0, 3.0, 4.0, 0.0, 5.0, 6.0, 0.0]),
 )
-VERSION, ARTIFACT = a_version(FORM, schema=MIXED)
+VERSION, ARTIFACT = sample_version(FORM, schema=MIXED)
 VERSION = evolve(VERSION, self_test=(SelfTest(HOUSE, load_predictor(VERSION, ARTIFACT).predict([HOUSE]).prices[0]),))
 
 
@@ -45,7 +45,7 @@ class TestSignedDirectory(ModelStoreContract):
     def new_store(self, tmp_path: Path) -> NewStore:
         return lambda: SignedModels(DirectoryModels(tempfile.mkdtemp(dir=tmp_path)), [KEY])
 
-    def test_a_signature_is_kept(self, tested_store: ModelStore) -> None:
+    def test_signature_is_stored(self, tested_store: ModelStore) -> None:
         """By the folder beneath, which has a contract of its own."""
 
 
@@ -93,7 +93,7 @@ def store(tmp_path: Path, keys: Sequence[bytes]) -> ModelStore:
     """In a folder `models`, as an application has it."""
     made = store_in(tmp_path / "models", keys)
     made.add(VERSION, ARTIFACT)
-    made.add(*a_version(a_log_form(), name="b"))
+    made.add(*sample_version(a_log_form(), name="b"))
     return made
 
 

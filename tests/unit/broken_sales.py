@@ -17,7 +17,7 @@ from housepredict.adapters.memory import InMemorySales
 from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.idempotency import Delivery
 from housepredict.domain.sales import RecordedSale
-from housepredict.testing.drawing import some_sales
+from housepredict.testing.drawing import sample_sales
 from housepredict.testing.sale_contract import SaleRepositoryContract
 
 
@@ -27,7 +27,7 @@ class Haunted(InMemorySales):
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:
-        return super().current(since, until, limit) or some_sales(1)
+        return super().current(since, until, limit) or sample_sales(1)
 
 
 class Rounding(InMemorySales):
@@ -56,7 +56,7 @@ class Overwriting(InMemorySales):
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         recorded = super().append(sales, delivery)
-        self._of_prediction = {prediction: each[-1:] for prediction, each in self._of_prediction.items()}
+        self._by_prediction = {prediction: each[-1:] for prediction, each in self._by_prediction.items()}
         return recorded
 
 
@@ -66,7 +66,7 @@ class LastSold(InMemorySales):
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:
-        counting = [max(each, key=lambda sale: sale.sold_on) for each in self._of_prediction.values()]
+        counting = [max(each, key=lambda sale: sale.sold_on) for each in self._by_prediction.values()]
         inside = [each for each in counting if (since or date.min) <= each.sold_on <= (until or date.max)]
         return sorted(inside, key=lambda each: (each.sold_on, each.id), reverse=True)[:limit]
 
@@ -75,11 +75,11 @@ class LastArrived(InMemorySales):
     """Lets count what arrived last, whatever its id."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
-        before = {prediction: list(each) for prediction, each in self._of_prediction.items()}
+        before = {prediction: list(each) for prediction, each in self._by_prediction.items()}
         recorded = super().append(sales, delivery)
-        for prediction, each in self._of_prediction.items():
+        for prediction, each in self._by_prediction.items():
             known = before.get(prediction, [])
-            self._of_prediction[prediction] = known + [sale for sale in each if sale not in known]
+            self._by_prediction[prediction] = known + [sale for sale in each if sale not in known]
         return recorded
 
 
@@ -170,11 +170,11 @@ class Racing(InMemorySales):
     """As above, with the sales."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
-        kept = {prediction: list(each) for prediction, each in self._of_prediction.items()}
+        kept = {prediction: list(each) for prediction, each in self._by_prediction.items()}
         Event().wait(0.001)
         recorded = super().append(sales, delivery)
-        added = {each.prediction: self._of_prediction[each.prediction] for each in recorded}
-        self._of_prediction = kept | added
+        added = {each.prediction: self._by_prediction[each.prediction] for each in recorded}
+        self._by_prediction = kept | added
         return recorded
 
 
@@ -205,10 +205,10 @@ class Latest(InMemorySales):
 
     def erase(self, predictions: Sequence[UUID]) -> int:
         kept = {
-            each: self._of_prediction[each][:-1] for each in predictions if len(self._of_prediction.get(each, ())) > 1
+            each: self._by_prediction[each][:-1] for each in predictions if len(self._by_prediction.get(each, ())) > 1
         }
         known = super().erase(predictions)
-        self._of_prediction |= kept
+        self._by_prediction |= kept
         return known
 
 
@@ -223,7 +223,7 @@ class Smallest(InMemorySales):
     """Takes the id that is recorded first for the largest."""
 
     def largest_id(self) -> UUID | None:
-        return min((each[0].id for each in self._of_prediction.values()), default=None)
+        return min((each[0].id for each in self._by_prediction.values()), default=None)
 
 
 class _Suite(SaleRepositoryContract):

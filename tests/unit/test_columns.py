@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.sales import Cell
-from housepredict.domain.schema_inference.columns import Column, read_column, read_prices, words_of
+from housepredict.domain.schema_inference.columns import Column, normalize_name, read_column, read_prices
 
 cells = st.none() | st.booleans() | st.integers() | st.floats() | st.dates() | st.text(max_size=12) | st.sampled_from(
     ["", "NA", "1", "2.5", "$1,000", "2014-05-02", "20140502", "true", "no", "007", "x" * 300, "\ud800", "9" * 5000]
@@ -257,7 +257,7 @@ def test_years_stay_whole_however_many_there_are() -> None:
 
 @pytest.mark.parametrize("name", ["YearBuilt", "year_built", "Year Built", " year-built ", "Year.Built"])
 def test_a_name_is_the_same_words_however_it_is_written(name: str) -> None:
-    assert words_of(name) == "year built"
+    assert normalize_name(name) == "year built"
 
 
 def test_a_column_counts_its_values() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from housepredict.domain.schema_inference.leakage import (
     Part,
-    centred,
+    center,
     combined_correlations,
     correlation,
     dot,
@@ -52,7 +52,7 @@ def test_rounding_makes_no_correlation_beyond_one(factor: float) -> None:
 @given(triples)
 def test_a_combination_correlates_as_if_it_were_a_column(rows: list[tuple[float, float, float]]) -> None:
     left, right, target = zip(*rows, strict=True)
-    away = centred(target)
+    away = center(target)
     combined = combined_correlations(Part.of(left, away), Part.of(right, away), dot(away, away))
     total = [a + b for a, b in zip(left, right, strict=True)]
     ratio = [a - b for a, b in zip(left, right, strict=True)]

@@ -14,7 +14,7 @@ from housepredict.domain.errors import UnusableSales
 from housepredict.domain.features import Kind
 from housepredict.domain.sales import SalesTable
 from housepredict.domain.schema_inference.inference import PreparedSales, prepare
-from housepredict.domain.schema_inference.sale_dates import last_year_of, latest_day, plausible_days
+from housepredict.domain.schema_inference.sale_dates import last_year_of, latest_sale_date, plausible_days
 from housepredict.domain.training_options import TrainingOptions
 
 READ_ON = date(2026, 11, 30)
@@ -37,8 +37,8 @@ def reasons(found: PreparedSales) -> list[tuple[str, int]]:
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))
 def test_latest_day_is_tomorrow_by_utc_and_today_in_no_zone_is_later(now: datetime) -> None:
-    assert latest_day(now) == now.date() + timedelta(1)
-    assert now.astimezone(timezone(timedelta(hours=14))).date() <= latest_day(now)
+    assert latest_sale_date(now) == now.date() + timedelta(1)
+    assert now.astimezone(timezone(timedelta(hours=14))).date() <= latest_sale_date(now)
 
 
 @pytest.mark.parametrize("future", ["2026-12-01", "2105-06-01", "9999-12-31"])

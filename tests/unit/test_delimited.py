@@ -13,8 +13,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from housepredict.adapters.files.house_file import houses_of_csv
-from housepredict.adapters.files.sales_file import RAGGED, SalesFile, recorded_sales_of_csv
+from housepredict.adapters.files.house_file import read_houses_csv
+from housepredict.adapters.files.sales_file import WRONG_FIELD_COUNT, SalesFile, read_sales_csv
 from housepredict.adapters.files.table_file import csv_table
 from housepredict.domain.errors import InvalidSales, UnusableSales
 from housepredict.domain.features import Feature, FeatureSchema, Kind
@@ -79,7 +79,7 @@ def test_delimiters_at_the_end_of_lines_are_no_columns(read: Reading, of_header:
 
 def test_rows_of_another_width_are_counted_and_the_first_of_them_named(read: Reading) -> None:
     table = read("town,note,price\n" + "A,1\nB,1,2,3\n\n" + lines(ROWS) + 'C,"1\n1",2,3\nD\n')
-    assert (rows_of(table), table.rejected) == (ROWS, {RAGGED: 4})
+    assert (rows_of(table), table.rejected) == (ROWS, {WRONG_FIELD_COUNT: 4})
     assert table.notes == (
         "the header has 3 fields, but some rows have more or fewer: line 2 has 2, line 3 has 4, line 65 has 4, …",
     )
@@ -108,7 +108,7 @@ def test_quotes_that_do_not_pair_up_cost_no_other_row(read: Reading, cells: str,
     if note is not None:
         assert table.notes == ("1 row (line 32) with unbalanced quotes, which were read literally",)
     else:
-        assert table.rejected == {RAGGED: 1}
+        assert table.rejected == {WRONG_FIELD_COUNT: 1}
 
 
 def test_quote_that_ends_many_rows_later_swallows_none(read: Reading) -> None:
@@ -147,7 +147,7 @@ def test_unpaired_quotes_take_time_proportional_to_their_number(text: str) -> No
 @pytest.mark.parametrize("kind", list(Kind))
 def test_long_cell_takes_time_proportional_to_its_length(cell: str, kind: Kind) -> None:
     started = time.process_time()
-    houses = houses_of_csv(
+    houses = read_houses_csv(
         f'id,cell\n1,"{cell}"\n'.encode(), FeatureSchema((Feature("id", kind), Feature("cell", kind))), 1000
     )
     assert [dict(house)["cell"] for house in houses if isinstance(house, dict)] == [cell]
@@ -157,7 +157,7 @@ def test_long_cell_takes_time_proportional_to_its_length(cell: str, kind: Kind) 
 def test_row_that_is_longer_than_all_others_takes_no_room_in_them() -> None:
     content = b"prediction,price,date\n" + b"," * 100_000 + b"x\n" + b"a,1,2\n" * 50_000
     tracemalloc.start()
-    long, *others = recorded_sales_of_csv(content)
+    long, *others = read_sales_csv(content)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (long, len(others)) == ({"column 100001": "x"}, 50_000)

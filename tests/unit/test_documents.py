@@ -29,7 +29,7 @@ from housepredict.domain.evaluation.held_out import HELD_OUT_FILE, HeldOut, Held
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.training_status import TrainingState, TrainingStatus
 from housepredict.domain.warnings import EstimateWarning
-from housepredict.testing.drawing import Drawing, a_version, exactly, model_versions
+from housepredict.testing.drawing import Drawing, exactly, model_versions, sample_version
 from tests.releases import NEW, at, objects, with_new_fields
 
 _few = settings(max_examples=40, deadline=None)
@@ -118,7 +118,7 @@ def test_documents_that_are_no_objects_are_damage(document: object) -> None:
     ids=str,
 )
 def test_unknown_member_of_an_enumeration_is_of_a_newer_release(path: tuple[str | int, ...]) -> None:
-    document = json.loads(to_json(a_version()[0]))
+    document = json.loads(to_json(sample_version()[0]))
     at(document, path[:-1])[path[-1]] = "tomorrow's"
     with pytest.raises(NewerModel, match=rf"made by a newer release of housepredict: .*{path[-1]}.* Upgrade"):
         from_json(json.dumps(document))
@@ -128,7 +128,7 @@ def test_unknown_member_of_an_enumeration_is_of_a_newer_release(path: tuple[str 
 
 
 def test_document_with_an_unknown_member_and_damage_is_damaged() -> None:
-    document = json.loads(to_json(a_version()[0])) | {"algorithm": "forest", "self_test": 1}
+    document = json.loads(to_json(sample_version()[0])) | {"algorithm": "forest", "self_test": 1}
     with pytest.raises(RefusedModel, match="is damaged") as raised:
         from_json(json.dumps(document))
     assert not isinstance(raised.value, NewerModel)

@@ -30,7 +30,7 @@ from housepredict.domain.models import ModelVersion, digests_of
 from housepredict.domain.ports import InService
 from housepredict.domain.usecases.review import MAX_REVIEWED, PAGE_SIZE, ReviewDrift
 from housepredict.domain.warnings import EstimateWarning
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 from tests.training import NOON, SCHEMA, PricePerArea
 
 _ids = IdSequence()
@@ -64,7 +64,7 @@ class Counting(InMemoryPredictions):
 def version(*, kept: bool = True) -> tuple[ModelVersion, dict[str, bytes]]:
     trained = snapshot(SCHEMA, [House({"size": size}) for size in SIZES], [1000 * size for size in SIZES])
     artifact = {"model.bin": b"", **({SNAPSHOT_FILE: write_snapshot(trained)} if kept else {})}
-    return evolve(a_version("mine")[0], schema=SCHEMA, digests=digests_of(artifact)), artifact
+    return evolve(sample_version("mine")[0], schema=SCHEMA, digests=digests_of(artifact)), artifact
 
 
 def estimates(sizes: Sequence[float], name: str = "mine", *caveats: EstimateWarning) -> list[Prediction]:

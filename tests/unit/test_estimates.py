@@ -10,28 +10,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.domain.estimates import MAX_PRICE, Calibration, Estimate, Prediction, whole_cents
+from housepredict.domain.estimates import MAX_PRICE, Calibration, Estimate, Prediction, round_to_cents
 from housepredict.domain.features import House
 
 
 @given(st.floats(max_value=MAX_PRICE, exclude_max=True, allow_infinity=False, allow_nan=False))
 def test_a_price_is_never_negative_and_the_nearest_of_whole_cents(price: float) -> None:
-    cents = whole_cents(price)
+    cents = round_to_cents(price)
     if cents is None:  # the last half cent rounds up to the limit
         assert price > MAX_PRICE - 0.01
     else:
         assert math.copysign(1, cents) == 1
         assert cents == float(f"{max(price, 0):.2f}")
-        assert whole_cents(cents) == cents
+        assert round_to_cents(cents) == cents
 
 
 @given(st.floats(min_value=MAX_PRICE) | st.sampled_from([math.nan, math.inf, -math.inf, math.nextafter(MAX_PRICE, 0)]))
 def test_what_is_no_number_or_beyond_every_house_is_no_price(price: float) -> None:
-    assert whole_cents(price) is None
+    assert round_to_cents(price) is None
 
 
 def test_minus_nothing_is_nothing() -> None:
-    assert str(whole_cents(-0.0)) == "0.0"
+    assert str(round_to_cents(-0.0)) == "0.0"
 
 
 def test_a_prediction_has_the_price_of_its_estimate() -> None:
@@ -41,7 +41,7 @@ def test_a_prediction_has_the_price_of_its_estimate() -> None:
 
 def test_the_limit_is_a_number_of_cents_that_floats_can_tell_apart() -> None:
     assert MAX_PRICE - 0.01 != MAX_PRICE
-    assert whole_cents(MAX_PRICE - 0.01) == pytest.approx(MAX_PRICE - 0.01, abs=0.001)
+    assert round_to_cents(MAX_PRICE - 0.01) == pytest.approx(MAX_PRICE - 0.01, abs=0.001)
 
 
 @given(price=st.integers(0, 10**12).map(lambda cents: cents / 100), spread=st.floats(0, 1e6))

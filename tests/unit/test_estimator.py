@@ -20,7 +20,7 @@ from housepredict.domain.ports import InService, PredictionRepository, Valuation
 from housepredict.domain.usecases.predict import Predict
 from housepredict.entrypoints.http.batching import EstimateJob, Estimator
 from housepredict.entrypoints.http.problems import Problem
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 from tests.in_loop import MemoryInLoop
 
 
@@ -40,7 +40,7 @@ class PricePerFoot:
 
 def predictor(name: str = "one", per_foot: float = 100.0) -> PricePerFoot:
     schema = FeatureSchema((Feature("size", Kind.NUMBER),))
-    return PricePerFoot(evolve(a_version(name)[0], schema=schema), per_foot)
+    return PricePerFoot(evolve(sample_version(name)[0], schema=schema), per_foot)
 
 
 @define

@@ -17,7 +17,7 @@ from housepredict.domain.evaluation.measures import Coverage
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.ports import Valuation
 from housepredict.domain.sales import Sale
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 
 SCHEMA = FeatureSchema(
     (
@@ -112,7 +112,7 @@ def test_a_house_without_a_price_is_left_out_and_one_below_nothing_is_worth_noth
 
 
 def test_a_manifest_from_before_these_were_measured_is_read() -> None:
-    version, _ = a_version()
+    version, _ = sample_version()
     document = json.loads(to_json(version))
     for added in ("bounds", "coverage", "price_tenths", "category", "categories", "later", "why_no_later"):
         del document["evaluation"][added]

@@ -13,7 +13,7 @@ from housepredict.domain.errors import InvalidHouses, NoExplanation, UnknownMode
 from housepredict.domain.estimates import Contribution, Explanation, Prediction, Unit
 from housepredict.domain.models import Artifact, ModelVersion
 from housepredict.domain.usecases.predict import Explain
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 from tests.explaining import ExplainedBySize
 from tests.training import PricePerArea
 from tests.unit.test_usecases import FullPredictions, predict, predictor
@@ -104,7 +104,7 @@ class CountingLoader:
 
 def test_an_explainer_is_loaded_when_it_is_asked_for_and_stays_until_another_is() -> None:
     models, load = InMemoryModels(), CountingLoader()
-    versions = {name: a_version(name) for name in ("one", "two")}
+    versions = {name: sample_version(name) for name in ("one", "two")}
     for each in versions.values():
         models.add(*each)
     explainers = StoredExplainers(models, load)
@@ -114,7 +114,7 @@ def test_an_explainer_is_loaded_when_it_is_asked_for_and_stays_until_another_is(
 
 
 def test_the_demonstration_is_explained_though_it_is_in_no_store() -> None:
-    version, _ = a_version("demonstration")
+    version, _ = sample_version("demonstration")
     demonstration, load = ExplainedBySize(version), CountingLoader()
     assert StoredExplainers(InMemoryModels(), load, demonstration)(version) is demonstration
     with pytest.raises(UnknownModel):

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 from housepredict.domain.estimates import Estimate, Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House
-from housepredict.entrypoints.composition import csv_of, houses_of_csv
+from housepredict.entrypoints.composition import predictions_to_csv, read_houses_csv
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.requests import MIN_COMPRESSED_BYTES, accepts_gzip, decompress, prefers_csv
 from housepredict.testing import drawing as drawn_predictions
@@ -109,7 +109,7 @@ class TestTables:
     def test_cells_are_missing_where_they_would_be_in_a_file_of_sales(self) -> None:
         optional = FeatureSchema(tuple(Feature(each.name, each.kind, required=False) for each in MIXED.features))
         table = "size,area,waterfront,sold,bedrooms,heating\n,NA,null,NaT,?,\n1,north,TRUE,2015-05-27,2,98001\n"
-        missing, present = houses_of_csv(table.encode(), optional, 1000)
+        missing, present = read_houses_csv(table.encode(), optional, 1000)
         assert missing == {}
         assert present == {
             "size": 1, "area": "north", "waterfront": True, "sold": "2015-05-27", "bedrooms": 2, "heating": "98001",
@@ -118,7 +118,7 @@ class TestTables:
 
 @given(drawn_predictions.batches(drawn_predictions.estimates, min_size=1))
 def test_a_table_says_what_is_remembered_to_the_last_digit(batch: list[Prediction]) -> None:
-    header, *found = csv.reader(io.StringIO(csv_of(batch).decode(), newline=""))
+    header, *found = csv.reader(io.StringIO(predictions_to_csv(batch).decode(), newline=""))
     assert len(set(header)) == len(header)
     for row, each in zip(found, batch, strict=True):
         said = dict(zip(header, row, strict=True))
@@ -131,7 +131,7 @@ def test_a_table_says_what_is_remembered_to_the_last_digit(batch: list[Predictio
 
 def test_a_feature_that_is_called_as_a_column_has_another_name_in_a_table() -> None:
     estimate = Estimate(House({"low_80": 1, "size": 2, "new": True}), 3.0, "a")
-    (told,) = rows(csv_of([Prediction(uuid4(), datetime.now(UTC), estimate)]).decode())
+    (told,) = rows(predictions_to_csv([Prediction(uuid4(), datetime.now(UTC), estimate)]).decode())
     assert (told["low_80"], told["feature low_80"], told["size"], told["new"]) == ("", "1", "2", "true")
 
 

@@ -22,7 +22,7 @@ from housepredict.domain.ports import Backlog
 from housepredict.domain.usecases.review import MAX_REVIEWED
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.metrics import ACCURACY_INTERVAL_S, DRIFT_INTERVAL_S, PartsCollector, registry_of
-from housepredict.entrypoints.http.request_metrics import Meter, Tally
+from housepredict.entrypoints.http.request_metrics import Meter, SharedCounters
 from tests.docs.environment import ROOT
 from tests.http_service import LabModel, application, lab_version, remembering_version, served
 from tests.unit.test_http_drift import Unreadable
@@ -205,7 +205,7 @@ def test_a_part_that_fails_in_an_unexpected_way_is_logged_and_left_out(caplog: p
 
 def test_drift_is_reviewed_once_a_minute() -> None:
     made, now = everything(), 0.0
-    registry = registry_of(made, Meter.of(Tally.of(1)), lambda: now)
+    registry = registry_of(made, Meter.of(SharedCounters.of(1)), lambda: now)
 
     def reviewed() -> float:
         [count] = re.findall(
@@ -224,7 +224,7 @@ def test_drift_is_reviewed_once_a_minute() -> None:
 def test_a_review_that_failed_is_tried_again_at_once() -> None:
     made = application(remembering_version())
     predictions = made.storage.predictions = Unreadable(fault=RepositoryUnavailable())
-    registry = registry_of(made, Meter.of(Tally.of(1)), lambda: 0.0)
+    registry = registry_of(made, Meter.of(SharedCounters.of(1)), lambda: 0.0)
     assert b"drift" not in generate_latest(registry)
     predictions.fault = None
     assert b"drift" in generate_latest(registry)

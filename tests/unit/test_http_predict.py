@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.entrypoints.answers import PredictionAnswer, RecordedPredictionAnswer
-from housepredict.entrypoints.http.routes.predict_routes import written
+from housepredict.entrypoints.http.routes.predict_routes import encode_predictions
 from housepredict.entrypoints.json_documents import document, parts_of
 from housepredict.testing import drawing as drawn_predictions
 from tests.http_service import (
@@ -66,8 +66,8 @@ bare = drawn_predictions.estimates.map(lambda estimate: evolve(estimate, house=H
 @given(drawn_predictions.batches(bare, min_size=1))
 def test_every_answer_is_what_is_remembered_to_the_last_digit(batch: list[Prediction]) -> None:
     house: dict[str, object] = {"sent": 1}
-    answers = json.loads(written(batch, [house] * len(batch), b""))["predictions"]
-    assert json.loads(written(batch[:1], house, b'{"sent":1}')) == answers[0]
+    answers = json.loads(encode_predictions(batch, [house] * len(batch), b""))["predictions"]
+    assert json.loads(encode_predictions(batch[:1], house, b'{"sent":1}')) == answers[0]
     for answer, each in zip(answers, batch, strict=True):
         assert list(answer) == [part.name for part in parts_of(PredictionAnswer) if not part.optional]
         assert answer["interval"] == (

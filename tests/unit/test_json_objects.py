@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from housepredict.adapters.documents import encode_each
+from housepredict.adapters.documents import encode_objects
 
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 TEXTS = st.text() | st.text(alphabet='},{[]":\\')
@@ -20,4 +20,4 @@ VALUES = TEXTS | st.integers() | st.booleans() | st.dictionaries(TEXTS, TEXTS, m
 @example([{}, {}])
 @example([{"a": [{}, {}]}])
 def test_each_is_encoded_as_it_would_be_alone(objects: list[dict[str, Any]]) -> None:
-    assert encode_each(encode, objects) == [encode(each) for each in objects]
+    assert encode_objects(encode, objects) == [encode(each) for each in objects]

@@ -12,13 +12,13 @@ from threading import Condition
 import pytest
 from attrs import define, field, frozen
 
-from housepredict.adapters.live_model import LOOK_EVERY, Follower, LiveModel
+from housepredict.adapters.live_model import POLL_INTERVAL_S, Follower, LiveModel
 from housepredict.adapters.memory import InMemoryModels
 from housepredict.domain.errors import ModelStoreUnavailable, NoModel, RefusedModel
 from housepredict.domain.features import House
 from housepredict.domain.models import Artifact, ModelVersion, Pointer
 from housepredict.domain.ports import Valuation
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 
 
 @frozen
@@ -71,7 +71,7 @@ class Scene:
         return LiveModel(self.models, self.load, demonstration, monotonic=lambda: self.seconds)
 
     def promote(self, name: str) -> None:
-        self.models.add(*a_version(name))
+        self.models.add(*sample_version(name))
         self.models.promote(name)
 
 
@@ -86,10 +86,10 @@ def test_without_a_promoted_version_there_is_no_model(scene: Scene) -> None:
 
 
 def test_the_demonstration_serves_until_a_version_is_promoted(scene: Scene) -> None:
-    live = scene.live(StubPredictor(a_version("demonstration")[0]))
+    live = scene.live(StubPredictor(sample_version("demonstration")[0]))
     assert live.current().version.name == "demonstration"
     scene.promote("v1")
-    scene.seconds += LOOK_EVERY
+    scene.seconds += POLL_INTERVAL_S
     assert live.current().version.name == "v1"
 
 
@@ -99,7 +99,7 @@ def test_a_newly_promoted_version_is_in_service_after_the_next_look_and_loaded_o
     assert live.current().version.name == "v1"
     scene.promote("v2")
     assert live.current().version.name == "v1"
-    scene.seconds += LOOK_EVERY
+    scene.seconds += POLL_INTERVAL_S
     assert [live.current().version.name for _ in range(3)] == ["v2"] * 3
     assert scene.load.loaded == ["v1", "v2"]
 
@@ -120,12 +120,12 @@ def test_a_refused_version_leaves_what_is_in_service_and_is_not_tried_again(scen
     scene.load.refused.add("bad")
     scene.promote("bad")
     for _ in range(3):
-        scene.seconds += LOOK_EVERY
+        scene.seconds += POLL_INTERVAL_S
         assert live.current().version.name == "v1"
         assert str(live.refusal) == "its digest is wrong"
     assert scene.load.loaded == ["v1", "bad"]
     scene.promote("v3")
-    scene.seconds += LOOK_EVERY
+    scene.seconds += POLL_INTERVAL_S
     assert live.current().version.name == "v3"
     assert live.refusal is None
 
@@ -136,10 +136,10 @@ def test_a_rollback_from_a_refused_version_leaves_no_trace_of_it(scene: Scene) -
     live.current()
     scene.load.refused.add("bad")
     scene.promote("bad")
-    scene.seconds += LOOK_EVERY
+    scene.seconds += POLL_INTERVAL_S
     live.current()
     scene.models.rollback("v1")
-    scene.seconds += LOOK_EVERY
+    scene.seconds += POLL_INTERVAL_S
     assert live.current().version.name == "v1"
     assert live.refusal is None
     assert scene.load.loaded == ["v1", "bad"]
@@ -151,7 +151,7 @@ def test_a_store_that_is_back_is_not_held_against_what_is_in_service(scene: Scen
     live.current()
     for cut, told in ((True, "the disk is gone"), (False, "None")):
         scene.models.cut = cut
-        scene.seconds += LOOK_EVERY
+        scene.seconds += POLL_INTERVAL_S
         assert live.current().version.name == "v1"
         assert str(live.refusal) == told
 
@@ -159,7 +159,7 @@ def test_a_store_that_is_back_is_not_held_against_what_is_in_service(scene: Scen
 def test_the_demonstration_never_stands_in_for_a_refused_version(scene: Scene) -> None:
     scene.load.refused.add("bad")
     scene.promote("bad")
-    live = scene.live(StubPredictor(a_version("demonstration")[0]))
+    live = scene.live(StubPredictor(sample_version("demonstration")[0]))
     for _ in range(2):
         with pytest.raises(RefusedModel, match="digest"):
             live.current()
@@ -170,7 +170,7 @@ def test_a_store_that_cannot_be_read_leaves_what_is_in_service(scene: Scene) -> 
     scene.promote("v1")
     live.current()
     scene.models.cut = True
-    scene.seconds += LOOK_EVERY
+    scene.seconds += POLL_INTERVAL_S
     assert live.current().version.name == "v1"
 
 
@@ -181,7 +181,7 @@ def test_a_store_that_cannot_be_read_at_first_is_asked_again(scene: Scene) -> No
     with pytest.raises(ModelStoreUnavailable):
         live.current()
     scene.models.cut = False
-    scene.seconds += LOOK_EVERY
+    scene.seconds += POLL_INTERVAL_S
     assert live.current().version.name == "v1"
 
 
@@ -193,14 +193,14 @@ class Following:
     """A follower of a scene's model, which shows when it has looked."""
 
     scene: Scene
-    look_every: float = SHORT
+    poll_interval_s: float = SHORT
     looked: Condition = field(factory=Condition)
     live: LiveModel = field(init=False)
     follower: Follower = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.live = self.scene.live()
-        self.follower = Follower(self.live, self._publish, look_every=self.look_every)
+        self.follower = Follower(self.live, self._publish, poll_interval_s=self.poll_interval_s)
 
     def published(self, condition: Callable[[], bool]) -> None:
         """Wait until the follower publishes while the condition holds."""

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from housepredict.entrypoints.settings import read_settings
-from housepredict.entrypoints.telemetry import JsonFormatter, TextFormatter, of_request, set_up_logging
+from housepredict.entrypoints.telemetry import JsonFormatter, TextFormatter, request_fields, set_up_logging
 
 
 def record(message: str, *arguments: object, **more: object) -> logging.LogRecord:
@@ -50,12 +50,12 @@ def test_text_has_the_fields_behind_the_message() -> None:
 
 
 def test_whatever_is_logged_says_which_request_it_is_about() -> None:
-    token = of_request.set({"request_id": "one"})
+    token = request_fields.set({"request_id": "one"})
     try:
         assert json.loads(JsonFormatter().format(record("said")))["request_id"] == "one"
         assert TextFormatter().format(record("said")).endswith("said request_id=one")
     finally:
-        of_request.reset(token)
+        request_fields.reset(token)
     assert "request_id" not in JsonFormatter().format(record("said"))
 
 

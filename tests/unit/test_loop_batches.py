@@ -16,7 +16,7 @@ from housepredict.domain.features import House
 from housepredict.domain.ports import InService, Valuation
 from housepredict.domain.usecases.predict import Predict
 from housepredict.entrypoints.http.batching import LOOP_BUDGET_S, MAX_TRIAL_HOUSES, TRIALS, Estimator
-from housepredict.entrypoints.http.request_metrics import BATCHES, COMMITS, Meter, Tally
+from housepredict.entrypoints.http.request_metrics import BATCHES, COMMITS, Meter, SharedCounters
 from tests.in_loop import Done, MemoryInLoop
 from tests.unit.test_estimator import Models, PricePerFoot, predictor
 
@@ -54,7 +54,7 @@ class Scene:
 
     predictions: MemoryInLoop
     models: Models = field(factory=lambda: Models(InService(predictor(), 1)))
-    meter: Meter = field(factory=lambda: Meter.of(Tally.of(1)))
+    meter: Meter = field(factory=lambda: Meter.of(SharedCounters.of(1)))
 
     def play(self, scene: Callable[[Estimator], Awaitable[None]]) -> None:
         async def played() -> None:

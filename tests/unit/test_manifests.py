@@ -15,9 +15,9 @@ from housepredict.domain.errors import RefusedModel
 from housepredict.domain.features import House
 from housepredict.domain.models import ModelVersion, SelfTest
 from housepredict.domain.training_options import TrainingOptions
-from housepredict.testing.drawing import a_version, exactly, model_versions
+from housepredict.testing.drawing import exactly, model_versions, sample_version
 
-VERSION, _ = a_version()
+VERSION, _ = sample_version()
 
 
 class Removed:
@@ -143,14 +143,14 @@ def test_what_could_not_be_read_again_is_not_written(version: ModelVersion) -> N
 
 
 def test_manifest_of_an_older_release_has_no_rejected_rows_and_no_notes() -> None:
-    version, _ = a_version()
+    version, _ = sample_version()
     document = json.loads(to_json(version))
     del document["source"]["rejected"], document["source"]["notes"]
     assert from_json(json.dumps(document)) == version
 
 
 def test_manifest_of_an_older_release_has_no_day_of_training_and_no_encoding() -> None:
-    version, _ = a_version()
+    version, _ = sample_version()
     document = json.loads(to_json(version))
     del document["source"]["read_on"], document["options"]["encoding"]
     assert from_json(json.dumps(document)) == version

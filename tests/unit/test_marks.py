@@ -20,14 +20,14 @@ from housepredict.entrypoints.cli.sale_commands import accuracy_text
 from housepredict.entrypoints.json_documents import document
 from housepredict.entrypoints.pages.home import home_page
 from housepredict.entrypoints.pages.version_page import key_figures, version_page
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 
 SOUND = {"n": 200, "cod": 10.0, "prd": 1.0, "prb": 0.0, "median_ratio": 1.0}
 
 
 def version_with(shares: Mapping[int, float], **measures: Any) -> ModelVersion:
     """A version whose evaluation on 200 sales has these measures and coverage, of all sales and of the latest."""
-    version, _ = a_version()
+    version, _ = sample_version()
     accuracy = evolve(version.evaluation.accuracy, **{**SOUND, **measures})
     coverage = tuple(Coverage(level, share, 1.2) for level, share in shares.items())
     later = OutOfTimeEvaluation(date(2025, 5, 1), 800, 200, accuracy, coverage)

@@ -10,29 +10,29 @@ from attrs import evolve
 from housepredict.domain.errors import HousepredictError, InvalidSettings, MissingExtra, RefusedModel
 from housepredict.domain.models import MAX_ARTIFACT, MAX_FILE, digests_of, is_plain, verify, version_name
 from housepredict.testing.doubles import NOON
-from housepredict.testing.drawing import OfSize, a_version
+from housepredict.testing.drawing import FakeSizedBytes, sample_version
 
 
 def test_the_files_of_the_manifest_are_accepted() -> None:
-    verify(*a_version())
+    verify(*sample_version())
 
 
 def test_a_file_that_was_changed_is_named() -> None:
-    version, _ = a_version()
+    version, _ = sample_version()
     with pytest.raises(RefusedModel, match=r"a is damaged: model\.bin was changed"):
         verify(version, {"model.bin": b"other"})
 
 
 @pytest.mark.parametrize(("files", "found"), [({}, "none"), ({"x": b"", "model.bin": b"content"}, r"model\.bin, x")])
 def test_other_files_than_those_of_the_manifest_are_refused(files: dict[str, bytes], found: str) -> None:
-    version, _ = a_version()
+    version, _ = sample_version()
     with pytest.raises(RefusedModel, match=rf"files are {found}, not model\.bin"):
         verify(version, files)
 
 
 def verify_sizes(*sizes: int) -> None:
-    files = {f"{number}.bin": OfSize(size) for number, size in enumerate(sizes)}
-    verify(evolve(a_version()[0], digests=digests_of(files)), files)
+    files = {f"{number}.bin": FakeSizedBytes(size) for number, size in enumerate(sizes)}
+    verify(evolve(sample_version()[0], digests=digests_of(files)), files)
 
 
 def test_a_file_that_is_too_large_is_refused() -> None:
@@ -49,7 +49,7 @@ def test_files_that_are_too_large_together_are_refused() -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../a", "a/b", "-a", "a\n", "a b", "ä", "a" * 101])
 def test_a_name_that_is_no_plain_name_is_refused(name: str) -> None:
-    version, artifact = a_version()
+    version, artifact = sample_version()
     assert not is_plain(name)
     with pytest.raises(RefusedModel, match="is not a valid name"):
         verify(evolve(version, name=name), artifact)

@@ -16,11 +16,11 @@ from housepredict.domain.errors import TrainingInProgress, UnknownModel
 from housepredict.domain.features import House
 from housepredict.domain.models import Artifact, ModelVersion, SelfTest, digests_of
 from housepredict.domain.ports import ModelStore
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 from housepredict.testing.model_contract import ModelStoreContract, NewStore
 
-PROMOTION = "any_version_can_be_promoted_and_history_lists_promotions_newest_first"
-ROLLBACK = "rollback_forgets_later_promotions_and_needs_an_earlier_one"
+PROMOTION = "history_lists_promotions_newest_first"
+ROLLBACK = "rollback_removes_later_promotions_from_history"
 
 
 class TestInMemoryModels(ModelStoreContract):
@@ -40,7 +40,7 @@ class IsNeverNew(InMemoryModels):
     def __init__(self) -> None:
         super().__init__()
         self._kept = self.everything
-        self._kept["z"] = a_version("z")
+        self._kept["z"] = sample_version("z")
 
 
 class Overwrites(InMemoryModels):
@@ -176,30 +176,30 @@ class TrainsOnce(InMemoryModels):
 @pytest.mark.parametrize(
     ("broken", "promise"),
     [
-        (LetsEveryoneTrain, "one_trains_at_a_time"),
-        (TrainsOnce, "one_trains_at_a_time"),
-        (IsNeverNew, "a_new_store_is_empty"),
+        (LetsEveryoneTrain, "training_lock_is_exclusive"),
+        (TrainsOnce, "training_lock_is_exclusive"),
+        (IsNeverNew, "new_store_is_empty"),
         (LosesTypes, "values_keep_their_types"),
-        (NewestFirst, "versions_are_listed_by_age_and_at_the_same_age_by_name"),
-        (ByNameAlone, "versions_are_listed_by_age_and_at_the_same_age_by_name"),
-        (Overwrites, "adding_a_version_again_changes_nothing"),
-        (KeepsTheCallersFiles, "what_was_added_does_not_change_with_what_it_was_added_from"),
-        (KeepsAnyName, "a_name_that_could_be_a_path_is_refused"),
-        (KeepsAnyFiles, "files_that_are_not_those_of_the_manifest_are_refused"),
-        (KeepsTheCallersFiles, "files_that_are_too_large_are_refused"),
-        (LosesSignatures, "a_signature_is_kept"),
-        (RaisesItsOwnError, "a_version_that_is_not_there_is_unknown"),
-        (PromotesTheNewest, "failed_promotion_leaves_the_pointer"),
-        (PromotesWhatIsNotThere, "failed_promotion_leaves_the_pointer"),
-        (MovesThePointerBeforeItLooks, "failed_promotion_leaves_the_pointer"),
+        (NewestFirst, "versions_are_sorted_by_age_and_name"),
+        (ByNameAlone, "versions_are_sorted_by_age_and_name"),
+        (Overwrites, "version_added_again_is_ignored"),
+        (KeepsTheCallersFiles, "stored_files_are_copies"),
+        (KeepsAnyName, "names_with_path_characters_are_rejected"),
+        (KeepsAnyFiles, "files_that_differ_from_manifest_are_rejected"),
+        (KeepsTheCallersFiles, "large_files_are_rejected"),
+        (LosesSignatures, "signature_is_stored"),
+        (RaisesItsOwnError, "missing_version_is_unknown"),
+        (PromotesTheNewest, "failed_promotion_leaves_pointer"),
+        (PromotesWhatIsNotThere, "failed_promotion_leaves_pointer"),
+        (MovesThePointerBeforeItLooks, "failed_promotion_leaves_pointer"),
         (NeverGoesBack, PROMOTION),
         (RemembersNothing, PROMOTION),
         (CountsARepeatedPromotion, PROMOTION),
         (RemembersWhatWasTakenBack, ROLLBACK),
         (GoesBackToAnything, ROLLBACK),
-        (LosesWhatOthersAdd, "versions_that_are_added_at_once_are_all_kept"),
+        (LosesWhatOthersAdd, "concurrently_added_versions_are_all_stored"),
         *[
-            (broken, "no_sequence_of_calls_breaks_a_promise")
+            (broken, "random_calls_match_the_model")
             for broken in (Overwrites, NewestFirst, KeepsAnyFiles, PromotesWhatIsNotThere)
         ],
     ],
@@ -224,8 +224,8 @@ class Forgets(ModelStoreContract):
         "values_keep_their_types",
         PROMOTION,
         ROLLBACK,
-        "versions_that_are_added_at_once_are_all_kept",
-        "no_sequence_of_calls_breaks_a_promise",
+        "concurrently_added_versions_are_all_stored",
+        "random_calls_match_the_model",
     ],
 )
 def test_the_contract_finds_a_store_that_forgets(promise: str) -> None:

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 import housepredict
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.entrypoints.http.app import asgi_app
-from housepredict.entrypoints.http.problems import KINDS, PROBLEMS
+from housepredict.entrypoints.http.problems import PROBLEM_TYPES, PROBLEMS
 from housepredict.entrypoints.http.routes.route_table import OPERATIONS, ROUTES
 from tests.http_service import (
     LAB_HOUSE,
@@ -58,7 +58,7 @@ class TestTheDocument:
 
     def test_has_a_type_for_every_problem_and_no_other(self) -> None:
         raised = re.findall(r"\bProblem\(\s*\"([a-z]+(?:-[a-z]+)*)\"", SOURCE)
-        assert PROBLEMS.keys() == {kind.name for kind in KINDS.values()} | set(raised)
+        assert PROBLEMS.keys() == {kind.name for kind in PROBLEM_TYPES.values()} | set(raised)
 
     def test_tells_of_every_problem_somewhere(self, client: TestClient) -> None:
         document = document_of(client)

@@ -14,7 +14,7 @@ from housepredict.entrypoints.cli.main import main
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.plugins import PREDICTORS, REPOSITORIES, installed, load
 from housepredict.entrypoints.settings import IN_MEMORY, Settings, read_settings
-from tests.factories import a_linear_form, a_version
+from tests.factories import a_linear_form, sample_version
 from tests.http_service import LAB_HOUSE
 from tests.plugins import tell_of
 
@@ -100,7 +100,7 @@ def test_a_predictor_that_is_not_installed_is_told_with_those_that_are() -> None
 
 
 def test_versions_are_loaded_by_the_predictor_that_was_chosen(theirs: str, tmp_path: Path) -> None:
-    version, artifact = a_version(a_linear_form())
+    version, artifact = sample_version(a_linear_form())
     with Application(Settings(tmp_path)) as application:
         application.models.add(version, artifact)
         application.models.promote(version.name)

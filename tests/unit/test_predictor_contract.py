@@ -18,7 +18,7 @@ from housepredict.domain.features import House
 from housepredict.domain.models import Artifact, ModelVersion, SelfTest, verify
 from housepredict.domain.ports import Predictor, PredictorLoader, Valuation
 from housepredict.testing.model_contract import Kept, PredictorLoaderContract
-from tests.factories import a_house, a_log_form, a_version
+from tests.factories import a_house, a_log_form, sample_version
 from tests.http_service import LAB_HOUSE, LabModel, lab_version
 
 HOUSES = [House(LAB_HOUSE), House({**LAB_HOUSE, "size": 900.5})]
@@ -38,7 +38,7 @@ class TestLoadPredictor(PredictorLoaderContract):
 
     @pytest.fixture
     def kept(self) -> Kept:
-        version, artifact = a_version(a_log_form())
+        version, artifact = sample_version(a_log_form())
         return proven(version, artifact, load_predictor(version, artifact))
 
 
@@ -160,14 +160,14 @@ def unverified(version: ModelVersion, artifact: Artifact) -> Predictor:
 
 
 FAILURES: dict[str, PredictorLoader] = {
-    "test_a_predictor_says_which_version_it_is": Nameless,
-    "test_the_houses_of_the_self_test_get_their_prices": Dear,
-    "test_a_price_does_not_depend_on_the_houses_beside_it": Relative,
-    "test_no_houses_have_no_prices": Never,
-    "test_it_says_of_every_house_how_sure_it_is_or_of_none": HalfSure,
-    "test_threads_may_share_a_predictor": Restless,
-    "test_files_that_are_not_those_of_the_manifest_are_refused": unverified,
-    "test_a_version_that_fails_its_self_test_is_refused": unproven,
+    "test_predictor_has_its_version": Nameless,
+    "test_prices_match_self_test": Dear,
+    "test_prices_do_not_depend_on_batch": Relative,
+    "test_empty_batch_has_no_prices": Never,
+    "test_spreads_cover_all_houses_or_none": HalfSure,
+    "test_predictor_is_thread_safe": Restless,
+    "test_files_that_differ_from_manifest_are_rejected": unverified,
+    "test_version_that_fails_self_test_is_rejected": unproven,
 }
 
 
@@ -188,7 +188,7 @@ def test_every_test_of_the_suite_is_seen_to_fail() -> None:
 
 
 def test_a_house_that_is_none_fails_the_self_test() -> None:
-    version, artifact = a_version(a_log_form(), self_test=(SelfTest(a_house(size="large"), 1.0),))
+    version, artifact = sample_version(a_log_form(), self_test=(SelfTest(a_house(size="large"), 1.0),))
     with pytest.raises(RefusedModel, match="self-test"):
         load_predictor(version, artifact)
 

@@ -25,7 +25,7 @@ from housepredict.domain.errors import InvalidHouses, InvalidSettings, Repositor
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.schema_inference.columns import read_column
 from housepredict.domain.usecases.estimate_table import MAX_REJECTIONS, EstimatedTable
-from housepredict.entrypoints.composition import houses_at, houses_of_csv, prices_at
+from housepredict.entrypoints.composition import houses_at, open_price_output, read_houses_csv
 from housepredict.entrypoints.python import Prices
 from tests.http_service import LAB_SCHEMA, Faulty, SureModel, application, lab_version, sure_version
 
@@ -280,7 +280,7 @@ def test_line_means_the_same_in_a_file_and_in_a_body(
     path.write_text("row;cell\n" + "".join(f"{row};{cell}\n" for row, cell in enumerate(column)))
     schema = FeatureSchema((Feature("row", Kind.INTEGER), Feature("cell", kind, required=False)))
     of_file = [house for rows in houses_at(path).read(schema, 3).rows for house in rows.houses]
-    assert houses_of_csv(path.read_bytes(), schema, 1000) == of_file
+    assert read_houses_csv(path.read_bytes(), schema, 1000) == of_file
 
 
 @given(st.text('ab1 ",;.\n\t\0', max_size=40))
@@ -292,7 +292,7 @@ def test_text_of_any_kind_is_split_in_the_same_way_in_a_file_and_in_a_body(
     path.write_text(f"x;y\n{text}", newline="")
     schema = FeatureSchema((Feature("x", Kind.CATEGORY, required=False), Feature("y", Kind.CATEGORY, required=False)))
     with suppress(InvalidHouses, UnreadableFile):
-        of_body = [house for house in houses_of_csv(path.read_bytes(), schema, 1000) if house]
+        of_body = [house for house in read_houses_csv(path.read_bytes(), schema, 1000) if house]
         assert [house for rows in houses_at(path).read(schema, 3).rows for house in rows.houses if house] == of_body
 
 
@@ -337,7 +337,7 @@ def test_a_feature_that_may_be_missing_needs_no_column(tmp_path: Path) -> None:
 def test_standard_output_takes_prices_too(tmp_path: Path, made: Any, capsys: pytest.CaptureFixture[str]) -> None:
     houses = tmp_path / "houses.csv"
     houses.write_text(HEADER + "a,2500,3,10\n")
-    with prices_at(None) as prices:
+    with open_price_output(None) as prices:
         made.estimate_table(houses_at(houses), prices, lambda _done, _total: None)
     assert capsys.readouterr().out.splitlines()[1].startswith("a,2500,3,10,254206.02,")
 

@@ -17,7 +17,7 @@ from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.models import Artifact, ModelVersion, TrainingSource
 from housepredict.domain.usecases.train import Promote, Training
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 from tests.training import (
     OPTIONS,
     FrozenClock,
@@ -34,7 +34,7 @@ from tests.training import (
 
 def champion_of(models: InMemoryModels, **changes: Any) -> ModelVersion:
     """A promoted version that knows the size of a house."""
-    version, artifact = a_version("champion")
+    version, artifact = sample_version("champion")
     version = evolve(version, **changes)
     models.add(version, artifact)
     models.promote(version.name)
@@ -193,7 +193,7 @@ class TestPromotionOfWhatWasTrained:
         models, clock = InMemoryModels(), FrozenClock()
         first = training(models=models)(ListedSales("/sales.csv"), OPTIONS, ignore).version
         clock.time += timedelta(hours=1)
-        again = training(models=models, clock=clock).again(first, ignore)
+        again = training(models=models, clock=clock).retrain(first, ignore)
         assert not again.verdict.promoted
         assert "Identical" in again.verdict.reasons[0]
         assert models.pointer().name == first.name
@@ -201,9 +201,9 @@ class TestPromotionOfWhatWasTrained:
 
     def test_training_again_leaves_a_champion_that_it_cannot_be_compared_with(self) -> None:
         models = InMemoryModels()
-        older, _ = a_version("older")
+        older, _ = sample_version("older")
         champion_of(models, schema=FeatureSchema((Feature("area", Kind.NUMBER),)))
-        again = training(models=models).again(evolve(older, options=OPTIONS), ignore)
+        again = training(models=models).retrain(evolve(older, options=OPTIONS), ignore)
         assert not again.verdict.promoted
         assert models.pointer().name == "champion"
 
@@ -212,7 +212,7 @@ class TestPromote:
     def models(self, *names: str) -> InMemoryModels:
         models = InMemoryModels()
         for name in names:
-            models.add(*a_version(name))
+            models.add(*sample_version(name))
         return models
 
     def test_a_version_that_loads_is_promoted_and_can_be_taken_back(self) -> None:

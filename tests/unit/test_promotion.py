@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from housepredict.domain.estimates import Interval
 from housepredict.domain.evaluation.held_out import Valued, measure, valued
 from housepredict.domain.evaluation.measures import Accuracy
-from housepredict.domain.evaluation.promotion import compare, incomparable, is_same, judge, judge_alone
+from housepredict.domain.evaluation.promotion import compare, incomparable, is_same, judge, judge_without_champion
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.models import Comparison, ModelVersion, Performance, TrainingSource, Verdict
 from housepredict.domain.ports import Valuation
 from housepredict.domain.sales import Sale
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 
 MEASURES = Accuracy(100, 1.0, 8.0, 30.0, 60.0, 90.0, 1.0, 1.0, 1.0, 0.9, 15.0, 10.0, 1.0, 0.0)
 SOUND = Performance(error=0.1, accuracy=MEASURES, coverage=90.0, refused=0.0)
-VERSION, _ = a_version("champion")
+VERSION, _ = sample_version("champion")
 
 
 def performance(**changes: Any) -> Performance:
@@ -266,7 +266,7 @@ WELL = valued(TRAINING, PerArea(1000).predict([sale.house for sale in TRAINING])
 
 
 def alone(rows: Sequence[Valued] = WELL, **changes: Any) -> Verdict:
-    return judge_alone("Why.", evolve(measure(rows), **changes), rows, TRAINING)
+    return judge_without_champion("Why.", evolve(measure(rows), **changes), rows, TRAINING)
 
 
 def test_version_above_the_floors_is_promoted_without_a_champion() -> None:

@@ -16,7 +16,7 @@ from housepredict.domain.errors import RepositoryUnavailable, UnknownPrediction
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import IdSequence
 from housepredict.domain.usecases.manage_records import Records, Removed
-from housepredict.testing.drawing import some_sales
+from housepredict.testing.drawing import sample_sales
 from tests.doubles import a_batch
 from tests.http_service import LAB_HOUSE, application, assert_problem, lab_version, served
 from tests.training import NOON, FrozenClock
@@ -132,7 +132,7 @@ def test_what_is_erased_takes_its_sales_along_and_no_others() -> None:
     repository, sales = InMemoryPredictions(), InMemorySales()
     gone, kept = batch = a_batch(2)
     repository.append(batch)
-    recorded = [sale for each in batch for sale in some_sales(2, prediction=each.id)]
+    recorded = [sale for each in batch for sale in sample_sales(2, prediction=each.id)]
     sales.append(recorded)
     records = Records(repository, sales, FrozenClock(), InMemoryKeys())
     assert records.erase([str(gone.id), UNKNOWN]) == Removed(1, 2)
@@ -148,7 +148,7 @@ def test_sales_that_are_recorded_while_their_prediction_is_erased_go_with_it() -
 
     class Raced(InMemoryPredictions):
         def erase(self, ids: Sequence[UUID]) -> int:
-            sales.append(some_sales(1, prediction=ids[0]))
+            sales.append(sample_sales(1, prediction=ids[0]))
             return super().erase(ids)
 
     repository = Raced()
@@ -169,7 +169,7 @@ def test_an_erasure_that_was_cut_off_can_be_asked_for_again_by_the_tutorials_num
 
     repository, sales = Unsteady(), InMemorySales()
     repository.append(batch := a_batch(1))
-    sales.append(some_sales(2, prediction=batch[0].id))
+    sales.append(sample_sales(2, prediction=batch[0].id))
     records = Records(repository, sales, FrozenClock(), InMemoryKeys())
     with pytest.raises(RepositoryUnavailable):
         records.erase([1])
@@ -191,7 +191,7 @@ def test_what_is_older_than_it_is_kept_is_forgotten_with_its_sales() -> None:
     repository, sales = InMemoryPredictions(), InMemorySales()
     old, new = written(1500, hours_ago=49), written(2, hours_ago=48)
     repository.append([*old, *new])
-    recorded = [sale for each in (*old[:700], *new) for sale in some_sales(2, prediction=each.id)]
+    recorded = [sale for each in (*old[:700], *new) for sale in sample_sales(2, prediction=each.id)]
     sales.append(recorded)
     records = Records(repository, sales, FrozenClock(), InMemoryKeys())
     assert records.prune(timedelta(days=2)) == Removed(1500, 1400)

@@ -27,7 +27,7 @@ from housepredict import HousePriceRegressor
 from housepredict.adapters.files.sales_file import SalesFile
 from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.features import House, Kind
-from housepredict.domain.sales import Sale, key_of
+from housepredict.domain.sales import Sale, create_house_key
 from housepredict.domain.schema_inference.inference import prepare
 from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
 
@@ -96,7 +96,7 @@ def _houses(model: HousePriceRegressor, frame: pd.DataFrame) -> Sequence[House]:
 
 def _sales(model: HousePriceRegressor, frame: pd.DataFrame, prices: Any) -> Sequence[Sale]:
     return [
-        Sale(house, price, key_of({name: value for name, value in house.values.items() if name != "built"}))
+        Sale(house, price, create_house_key({name: value for name, value in house.values.items() if name != "built"}))
         for house, price in zip(_houses(model, frame), prices.tolist(), strict=True)
     ]
 

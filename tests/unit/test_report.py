@@ -19,7 +19,7 @@ from housepredict.entrypoints.answers import (
 )
 from housepredict.entrypoints.cli.model_commands import version_text
 from housepredict.entrypoints.cli.train_commands import training_text
-from housepredict.entrypoints.http.routes.predict_routes import written
+from housepredict.entrypoints.http.routes.predict_routes import encode_predictions
 from housepredict.entrypoints.json_documents import document
 from housepredict.entrypoints.pages.version_page import version_page
 from housepredict.testing.drawing import batches, estimates
@@ -41,7 +41,7 @@ ALIKE = ("id", "prediction", "interval", "fsd", "model_version", "valued_on")
 @given(batches(estimates, min_size=1))
 def test_an_estimate_is_told_in_the_form_that_http_has(batch: list[Prediction]) -> None:
     for each in batch:
-        exported, answer = document(each, ExportedPredictionAnswer), json.loads(written([each], {}, b"{}"))
+        exported, answer = document(each, ExportedPredictionAnswer), json.loads(encode_predictions([each], {}, b"{}"))
         assert list(exported)[:5] == list(answer)[:5]
         assert json.loads(json.dumps([exported[name] for name in ALIKE])) == [answer[name] for name in ALIKE]
 

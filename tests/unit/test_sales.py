@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.domain.sales import HELD_OUT_SHARE, SalesTable, is_held_out, key_of
+from housepredict.domain.sales import HELD_OUT_SHARE, SalesTable, create_house_key, is_held_out
 
 
 def test_the_share_that_is_held_out_is_as_declared() -> None:
@@ -23,8 +23,8 @@ def test_the_key_of_a_house_does_not_depend_on_the_order_of_what_is_said(
 ) -> None:
     names = list(values)
     random.shuffle(names)  # type: ignore[attr-defined]
-    key = key_of({name: values[name] for name in names})
-    assert key == key_of(values)
+    key = create_house_key({name: values[name] for name in names})
+    assert key == create_house_key(values)
     assert is_held_out(key) in (True, False)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.adapters.files.sales_file import recorded_sales_of_csv
+from housepredict.adapters.files.sales_file import read_sales_csv
 from housepredict.adapters.files.table_file import csv_table
 from housepredict.domain.errors import InvalidSales
 from housepredict.domain.validation import Rule
@@ -32,7 +32,7 @@ SALE = {"prediction": ID, "price": 200000.5, "date": "2025-05-30"}
     ],
 )
 def test_a_table_may_be_written_in_several_ways(content: str) -> None:
-    assert recorded_sales_of_csv(content.encode()) == [SALE]
+    assert read_sales_csv(content.encode()) == [SALE]
 
 
 @pytest.mark.parametrize("text", ["\u2028", "\u2029", "\x85", "\f", "\v", "\x1c", "\x1d", "\x1e", "\n", "\r", "\r\n"])
@@ -46,12 +46,12 @@ def test_rows_end_where_lines_of_csv_do(text: str, end: str) -> None:
 
 
 def test_a_table_without_rows_has_no_sales() -> None:
-    assert recorded_sales_of_csv(b"prediction,price,date\n") == []
+    assert read_sales_csv(b"prediction,price,date\n") == []
 
 
 def test_cells_mean_what_they_mean_in_a_file_to_train_on() -> None:
     content = f"prediction,price,date\n{ID},200.000,n/a\n{ID},€ 5,30.05.2025\n,NaN,5.6.25\n{ID},1_000,x\n"
-    assert recorded_sales_of_csv(content.encode()) == [
+    assert read_sales_csv(content.encode()) == [
         {"prediction": ID, "price": 200000},
         {"prediction": ID, "price": 5, "date": "2025-05-30"},
         {"date": "5.6.25"},
@@ -62,17 +62,17 @@ def test_cells_mean_what_they_mean_in_a_file_to_train_on() -> None:
 @pytest.mark.parametrize("price", ["200,000.50", "200.000,50", "$200,000.50", "200 000,50 €", "200000,5", "2.000005e5"])
 @pytest.mark.parametrize("day", ["2025-05-30", "30.05.2025", "5/30/2025", "30 May 2025", "2025-05-30 00:00:00"])
 def test_sale_may_be_written_as_in_a_file(price: str, day: str) -> None:
-    assert recorded_sales_of_csv(f"id;price;date\n{ID};{price};{day}\n".encode()) == [SALE]
+    assert read_sales_csv(f"id;price;date\n{ID};{price};{day}\n".encode()) == [SALE]
 
 
 def test_day_that_no_other_cell_explains_is_refused_as_it_stands() -> None:
-    (sale,) = recorded_sales_of_csv(f"id,price,date\n{ID},5,03/04/2025\n".encode())
+    (sale,) = read_sales_csv(f"id,price,date\n{ID},5,03/04/2025\n".encode())
     assert sale == {"prediction": ID, "price": 5, "date": "03/04/2025"}
 
 
 def test_a_row_with_cells_too_many_says_something_without_a_name() -> None:
     content = f"prediction,price,date\n{ID},200,000,2025-05-30\n{ID},5\n"
-    assert recorded_sales_of_csv(content.encode()) == [
+    assert read_sales_csv(content.encode()) == [
         {"prediction": ID, "price": 200, "date": "000", "column 4": "2025-05-30"},
         {"prediction": ID, "price": 5},
     ]
@@ -93,7 +93,7 @@ def test_a_row_with_cells_too_many_says_something_without_a_name() -> None:
 )
 def test_what_is_no_such_table_is_refused(content: bytes, broken: list[tuple[str, Rule]]) -> None:
     with pytest.raises(InvalidSales) as caught:
-        recorded_sales_of_csv(content)
+        read_sales_csv(content)
     assert [(each.pointer, each.rule) for each in caught.value.violations] == broken
 
 
@@ -108,10 +108,10 @@ def test_what_is_written_is_what_is_read(rows: list[tuple[str, float, str]], del
     writer.writeheader()
     sales = [{"prediction": prediction, "price": price, "date": day} for prediction, price, day in rows]
     writer.writerows(sales)
-    assert recorded_sales_of_csv(text.getvalue().encode()) == sales
+    assert read_sales_csv(text.getvalue().encode()) == sales
 
 
 @given(content=st.binary() | st.text().map(str.encode))
 def test_whatever_is_given_it_is_a_table_or_refused(content: bytes) -> None:
     with suppress(InvalidSales):
-        recorded_sales_of_csv(b"prediction,price,date\n" + content)
+        read_sales_csv(b"prediction,price,date\n" + content)

@@ -19,7 +19,7 @@ from housepredict.adapters.serving.arrays import MAX_ARRAYS, MAX_UNPACKED, array
 from housepredict.adapters.serving.loader import load_predictor
 from housepredict.domain.errors import RefusedModel
 from housepredict.domain.models import digests_of
-from tests.factories import a_log_form, a_version
+from tests.factories import a_log_form, sample_version
 
 MIB = 2**20
 READ = "format"
@@ -124,7 +124,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
 @pytest.mark.parametrize(("make", "reason"), BOMBS.values(), ids=BOMBS)
 def test_a_bomb_is_refused_before_it_goes_off(make: Callable[[], bytes], reason: str) -> None:
     content = make()
-    version, _ = a_version(a_log_form())
+    version, _ = sample_version(a_log_form())
     artifact = {"serving.npz": content}
     tracemalloc.start()
     try:

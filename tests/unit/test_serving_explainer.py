@@ -26,7 +26,7 @@ from housepredict.adapters.serving.trees import Paths, _Masks
 from housepredict.domain.errors import NoExplanation, RefusedModel
 from housepredict.domain.estimates import Unit
 from housepredict.domain.models import Artifact, ModelVersion, SelfTest, digests_of
-from tests.factories import a_house, a_linear_form, a_log_form, a_version
+from tests.factories import a_house, a_linear_form, a_log_form, sample_version
 
 LAB = a_house(size=2500, bedrooms=3, age=10)
 
@@ -46,7 +46,7 @@ def of_trees() -> Attribution:
 
 
 def explained_by(attribution: Attribution, form: ServingForm, **overrides: object) -> tuple[ModelVersion, Artifact]:
-    version, artifact = a_version(form, **overrides)
+    version, artifact = sample_version(form, **overrides)
     return _with(version, artifact, pack(attribution))
 
 
@@ -93,7 +93,7 @@ def test_features_that_axes_connect_are_one_player() -> None:
 
 def test_a_version_of_before_has_no_explanation() -> None:
     with pytest.raises(NoExplanation):
-        load_explainer(*a_version(a_linear_form()))
+        load_explainer(*sample_version(a_linear_form()))
 
 
 def test_files_that_were_changed_are_refused() -> None:
@@ -134,7 +134,7 @@ def test_damage_that_the_digest_does_not_tell_is_refused_or_harmless(data: st.Da
         st.sampled_from([content[:place], content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :]])
     )
     try:
-        explainer = load_explainer(*_with(*a_version(a_log_form()), damaged))
+        explainer = load_explainer(*_with(*sample_version(a_log_form()), damaged))
     except RefusedModel:
         return
     assert len(explainer.explain([LAB])) == 1

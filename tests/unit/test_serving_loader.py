@@ -21,14 +21,14 @@ from housepredict.domain.errors import NewerModel, RefusedModel
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.models import Artifact, ModelVersion, SelfTest, digests_of
 from housepredict.domain.training_options import Algorithm
-from tests.factories import a_house, a_linear_form, a_log_form, a_trees_form, a_version
+from tests.factories import a_house, a_linear_form, a_log_form, a_trees_form, sample_version
 
 LAB = a_house(size=2500, bedrooms=3, age=10)
 FORMS: dict[Algorithm, ServingForm] = {Algorithm.LINEAR: a_linear_form(), Algorithm.BOOSTING: a_log_form()}
 
 
 def test_a_version_is_loaded_and_predicts() -> None:
-    version, artifact = a_version(a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
+    version, artifact = sample_version(a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
     predictor = load_predictor(version, artifact)
     assert predictor.version is version
     assert predictor.predict([LAB, a_house()]).prices == [325_000.0, 267_500.0]
@@ -37,14 +37,14 @@ def test_a_version_is_loaded_and_predicts() -> None:
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_a_form_comes_back_as_it_was_and_equal_forms_make_equal_bytes(form: ServingForm) -> None:
-    version, artifact = a_version(form)
+    version, artifact = sample_version(form)
     content = pack(form)
     assert content == artifact["serving.npz"]
     assert pack(unpack(content, version.algorithm)) == content
 
 
 def test_files_that_are_changed_missing_or_additional_are_refused() -> None:
-    version, artifact = a_version(a_linear_form())
+    version, artifact = sample_version(a_linear_form())
     for damaged in (
         {**artifact, "estimator.joblib": b"changed"},
         {**artifact, "more": b""},
@@ -56,7 +56,7 @@ def test_files_that_are_changed_missing_or_additional_are_refused() -> None:
 
 
 def test_a_version_without_serving_form_is_refused() -> None:
-    version, _ = a_version(a_linear_form())
+    version, _ = sample_version(a_linear_form())
     artifact = {"estimator.joblib": b"alone"}
     with pytest.raises(RefusedModel, match=r"no serving\.npz"):
         load_predictor(evolve(version, digests=digests_of(artifact)), artifact)
@@ -65,7 +65,7 @@ def test_a_version_without_serving_form_is_refused() -> None:
 @given(form=st.sampled_from(sorted(FORMS)), data=st.data())
 def test_damage_that_the_digest_does_not_tell_is_refused_or_harmless(form: Algorithm, data: st.DataObject) -> None:
     """Whatever stands in the file, loading ends with RefusedModel or a predictor that predicts."""
-    version, artifact = a_version(FORMS[form])
+    version, artifact = sample_version(FORMS[form])
     content = artifact["serving.npz"]
     place = data.draw(st.integers(0, len(content) - 1))
     damaged = data.draw(
@@ -85,7 +85,7 @@ def test_damage_that_the_digest_does_not_tell_is_refused_or_harmless(form: Algor
 )
 def test_what_is_no_archive_of_arrays_is_refused(content: bytes) -> None:
     with pytest.raises(RefusedModel, match=r"serving\.npz does not hold a valid boosting model"):
-        load_predictor(*_with(a_version(a_log_form())[0], content))
+        load_predictor(*_with(sample_version(a_log_form())[0], content))
 
 
 def test_a_pickle_inside_the_archive_is_never_opened() -> None:
@@ -114,7 +114,7 @@ def test_another_format_is_refused_by_its_number() -> None:
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_arrays_of_a_newer_release_are_ignored_and_not_unpacked(form: ServingForm) -> None:
-    version, _ = a_version(form)
+    version, _ = sample_version(form)
     newer = {"more": np.array(["text"]), "squared.more": np.zeros(1), "more.cuts": np.zeros(1)}
     assert pack(unpack(_npz(form, **newer), version.algorithm)) == pack(form)
 
@@ -194,21 +194,21 @@ def test_levels_come_back_as_they_were() -> None:
 def test_a_schema_with_other_features_is_refused() -> None:
     schema = FeatureSchema((Feature("size", Kind.NUMBER),))
     with pytest.raises(RefusedModel, match="has 3 features, but its schema 1"):
-        load_predictor(*a_version(a_linear_form(), schema=schema))
+        load_predictor(*sample_version(a_linear_form(), schema=schema))
 
 
 @pytest.mark.parametrize("price", [324_999.98, 325_000.02, math.nan, math.inf, -1.0])
 def test_a_failing_self_test_refuses_the_version(price: float) -> None:
     with pytest.raises(RefusedModel, match=f"is 325000.0, not {price}"):
-        load_predictor(*a_version(a_linear_form(), self_test=(SelfTest(LAB, price),)))
+        load_predictor(*sample_version(a_linear_form(), self_test=(SelfTest(LAB, price),)))
 
 
 @pytest.mark.parametrize(
     "values", [{"size": "large"}, {"size": 10**400}, {"sold": "2015-02-30"}], ids=["text", "too large", "no date"]
 )
 def test_a_self_test_with_a_house_that_is_none_refuses_the_version(values: dict[str, Any]) -> None:
-    schema = FeatureSchema((*a_version(a_linear_form())[0].schema.features[:2], Feature("sold", Kind.DATE)))
-    version = a_version(a_linear_form(), schema=schema, self_test=(SelfTest(a_house(**values), 1.0),))
+    schema = FeatureSchema((*sample_version(a_linear_form())[0].schema.features[:2], Feature("sold", Kind.DATE)))
+    version = sample_version(a_linear_form(), schema=schema, self_test=(SelfTest(a_house(**values), 1.0),))
     with pytest.raises(RefusedModel, match="cannot estimate the houses of its self-test"):
         load_predictor(*version)
 
@@ -216,13 +216,13 @@ def test_a_self_test_with_a_house_that_is_none_refuses_the_version(values: dict[
 def test_a_self_test_may_tell_whole_cents_and_differ_in_the_last_bits() -> None:
     price = math.exp(13.0)
     for expected in (round(price, 2), price * (1 + 1e-15)):
-        load_predictor(*a_version(a_log_form(), self_test=(SelfTest(LAB, expected),)))
+        load_predictor(*sample_version(a_log_form(), self_test=(SelfTest(LAB, expected),)))
 
 
 def test_a_model_without_a_price_for_the_houses_of_its_self_test_is_refused() -> None:
     form = evolve(a_log_form(), squared=evolve(a_trees_form(), leaves=np.full((2, 2), 1000.0)))
     with pytest.raises(RefusedModel, match="is inf, not"):
-        load_predictor(*a_version(form, self_test=(SelfTest(LAB, 1.0),)))
+        load_predictor(*sample_version(form, self_test=(SelfTest(LAB, 1.0),)))
 
 
 @pytest.mark.slow
@@ -233,7 +233,7 @@ from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.serving.loader import load_predictor
 from tests.factories import *
 for form in (a_linear_form(), a_log_form()):
-    load_predictor(*a_version(form)).predict([a_house(size=1)])
+    load_predictor(*sample_version(form)).predict([a_house(size=1)])
 print({"sklearn", "scipy", "joblib"} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

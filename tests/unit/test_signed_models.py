@@ -19,7 +19,7 @@ from housepredict.domain.errors import RefusedModel, UnknownModel
 from housepredict.domain.models import ModelVersion
 from housepredict.domain.ports import ModelStore
 from housepredict.domain.training_options import Algorithm
-from housepredict.testing.drawing import a_version, exactly, model_versions
+from housepredict.testing.drawing import exactly, model_versions, sample_version
 from housepredict.testing.model_contract import ModelStoreContract, NewStore
 from tests.releases import NEW, at, objects, with_new_fields
 
@@ -32,9 +32,9 @@ class TestSignedModels(ModelStoreContract):
     def new_store(self) -> NewStore:
         return lambda: SignedModels(InMemoryModels(), [KEY])
 
-    def test_a_signature_is_kept(self, tested_store: ModelStore) -> None:
+    def test_signature_is_stored(self, tested_store: ModelStore) -> None:
         """By the store beneath; what comes out of this one bears none, and what goes in gets its own."""
-        version, artifact = a_version()
+        version, artifact = sample_version()
         tested_store.add(evolve(version, signature="somebody's"), artifact)
         assert tested_store.get("a") == (version, artifact)
         assert list(tested_store.versions()) == [version]
@@ -44,7 +44,7 @@ def signed_by(key: bytes) -> InMemoryModels:
     """A store with the versions `a` and `b`, both promoted."""
     kept = InMemoryModels()
     for name in "ab":
-        SignedModels(kept, [key]).add(*a_version(name))
+        SignedModels(kept, [key]).add(*sample_version(name))
         kept.promote(name)
     return kept
 
@@ -94,7 +94,7 @@ def test_what_was_not_signed_so_is_left_out_of_the_list_and_the_log_says_so(
     kept: InMemoryModels, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        assert list(SignedModels(kept, [KEY]).versions()) == [a_version("b")[0]]
+        assert list(SignedModels(kept, [KEY]).versions()) == [sample_version("b")[0]]
     (message,) = caplog.messages
     assert reason in message
 
@@ -117,14 +117,14 @@ def test_another_key_refuses_everything(caplog: pytest.LogCaptureFixture) -> Non
 def test_the_first_key_signs_and_all_verify() -> None:
     kept = signed_by(OTHER)
     store = SignedModels(kept, [KEY, OTHER])
-    store.add(*a_version("c"))
+    store.add(*sample_version("c"))
     assert [version.name for version in store.versions()] == ["a", "b", "c"]
     assert [version.name for version in SignedModels(kept, [KEY]).versions()] == ["c"]
 
 
 def test_without_a_key_a_signed_version_is_as_any_other() -> None:
     version, artifact = signed_by(KEY).get("a")
-    assert (evolve(version, signature=None), artifact) == a_version("a")
+    assert (evolve(version, signature=None), artifact) == sample_version("a")
 
 
 def test_a_version_that_is_not_there_is_still_unknown() -> None:
@@ -140,7 +140,7 @@ OF_FIRST_RELEASE = "4a3a5c0826d79f45797f99813d38208032bee3f065ee379f3193a472239e
 def test_signature_of_the_first_release_is_valid() -> None:
     """It was over a manifest without fields that had their default value."""
     store = SignedModels(with_signature(lambda _own: OF_FIRST_RELEASE), [KEY])
-    assert store.get("a") == a_version("a")
+    assert store.get("a") == sample_version("a")
 
 
 def test_signature_of_the_first_release_is_over_every_field_that_it_could_know_of() -> None:
@@ -243,7 +243,7 @@ def test_what_a_store_makes_of_the_text_changes_no_signature(version: ModelVersi
 
 
 def test_a_whole_number_where_there_may_be_fractions_is_signed_as_it_is_read() -> None:
-    version, _ = a_version()
+    version, _ = sample_version()
     whole, fractional = (
         evolve(version, self_test=(evolve(version.self_test[0], price=price),)) for price in (250_000, 250_000.0)
     )

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.adapters.files.house_file import houses_of_csv
+from housepredict.adapters.files.house_file import read_houses_csv
 from housepredict.domain.errors import InvalidHouses, UnreadableFile
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind
 from housepredict.domain.sales import SalesTable
@@ -84,7 +84,7 @@ def test_files_bodies_and_frames_are_read_in_any_form(tmp_path: Path, schema: Fe
     of_file = [house for rows in houses_at(file).read(schema, 9).rows for house in rows.houses]
     frame = pd.DataFrame({normalize(form, SIZE): [99, 7], "town ": [normalize(form, TOWN), "Milton "]})
     expected = schema.houses([{SIZE: 99, "town": TOWN}, {SIZE: 7, "town": "Milton"}])
-    for houses in of_file, houses_of_csv(text.encode(), schema, 1000), houses_of(frame, schema):
+    for houses in of_file, read_houses_csv(text.encode(), schema, 1000), houses_of(frame, schema):
         assert schema.houses(houses) == expected
 
 
@@ -92,7 +92,7 @@ def test_frame_with_two_columns_of_one_feature_is_refused() -> None:
     with pytest.raises(InvalidHouses, match="several columns have this name"):
         houses_of(pd.DataFrame({SIZE: [1], NFD_SIZE: [2], "town": [TOWN]}), SCHEMA)
     with pytest.raises(InvalidHouses, match="several columns have this name"):
-        houses_of_csv(f"{SIZE},{NFD_SIZE},town\n1,2,{TOWN}\n".encode(), SCHEMA, 1000)
+        read_houses_csv(f"{SIZE},{NFD_SIZE},town\n1,2,{TOWN}\n".encode(), SCHEMA, 1000)
 
 
 def test_file_with_two_columns_that_become_equal_is_refused_and_names_them(tmp_path: Path) -> None:

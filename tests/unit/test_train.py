@@ -26,7 +26,7 @@ from housepredict.domain.evaluation.promotion import PromotionPolicy
 from housepredict.domain.models import TrainingSource, digests_of
 from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.usecases.train import SELF_TEST_ROWS
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 from tests.training import (
     ENDLESS,
     HOLDS,
@@ -123,7 +123,7 @@ class TestTrain:
 
         train, options = training(sources=sources), evolve(OPTIONS, encoding="gbk")
         first = train(ListedSales("/sales.csv", sales=evolve(table(), recorded=recorded)), options, ignore)
-        again = train.again(first.version, ignore)
+        again = train.retrain(first.version, ignore)
         assert asked == [("/sales.csv", options, recorded is not None)]
         assert (again.version.source, again.version.options) == (first.version.source, options)
         assert again.version.name != first.version.name
@@ -131,7 +131,7 @@ class TestTrain:
     def test_training_again_without_a_file_is_of_synthetic_sales(self) -> None:
         train = training()
         first = train(ListedSales(None), OPTIONS, ignore).version
-        again = train.again(first, ignore).version
+        again = train.retrain(first, ignore).version
         assert (again.source, again.algorithm) == (first.source, Algorithm.LINEAR)
 
     def test_its_snapshot_is_of_what_it_learned_from_and_of_its_estimates_of_other_houses(self) -> None:
@@ -309,7 +309,7 @@ class TestTrain:
         self, parts: dict[str, Any], source: ListedSales, error: type[HousepredictError]
     ) -> None:
         models = parts.get("models", InMemoryModels())
-        version, artifact = a_version("champion")
+        version, artifact = sample_version("champion")
         InMemoryModels.add(models, version, artifact)
         InMemoryModels.promote(models, "champion")
         train = training(**{"models": models, **parts})

@@ -22,7 +22,7 @@ from housepredict.domain.validation import tidy
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.settings import Settings
 from housepredict.entrypoints.training_processes import TrainingOrder, TrainingRequest, _describe_exit, _error, _read
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 
 SETTINGS = Settings(
     Path("/data"),
@@ -75,8 +75,8 @@ def test_every_setting_is_told() -> None:
 
 
 @given(_requests, st.dictionaries(st.text(), st.text()))
-def test_whatever_is_told_is_understood(request: TrainingRequest, asked_by: dict[str, str]) -> None:
-    order = TrainingOrder(SETTINGS, request, asked_by)
+def test_whatever_is_told_is_understood(request: TrainingRequest, log_fields: dict[str, str]) -> None:
+    order = TrainingOrder(SETTINGS, request, log_fields)
     assert TrainingOrder.from_json(order.to_json()) == order
 
 
@@ -124,7 +124,7 @@ def test_trainings_are_logged_where_versions_are_kept(url: str | None, models: s
 def test_the_version_to_train_again_may_be_the_demonstration() -> None:
     made = Application(Settings(Path("/data"), demo=True))
     made.storage.model_store = InMemoryModels()
-    version, artifact = a_version("a")
+    version, artifact = sample_version("a")
     made.models.add(version, artifact)
     assert made.version("a") == version
     assert made.version("demonstration").source.synthetic

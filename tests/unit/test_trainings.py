@@ -27,7 +27,7 @@ from housepredict.domain.models import Artifact, ModelVersion, Verdict
 from housepredict.domain.ports import TrainedModel
 from housepredict.domain.training_status import PROCESS_ENDED, TrainingOutcome, TrainingState, TrainingStatus
 from housepredict.domain.usecases.training_history import NOT_PROMOTED, TrainingHistory, TrainingRun
-from housepredict.testing.training_contract import SUCCESS, a_training
+from housepredict.testing.training_contract import SUCCESS, sample_training
 from tests.training import NOON, OPTIONS, FaultyModels, FrozenClock, ListedSales, ListedTrainer, ignore, training
 
 
@@ -81,7 +81,7 @@ class Bench:
 
     def left_over(self) -> TrainingStatus:
         """One whose process is gone: the log tells of it, and nobody holds the lock."""
-        record = a_training()
+        record = sample_training()
         self.log.begin(record)
         return record
 
@@ -149,11 +149,11 @@ class TestATraining:
         assert list(bench.models.versions()) == []
 
     def test_is_asked_for_its_wishes_once_a_second_at_most_and_before_it_keeps_its_version(self, bench: Bench) -> None:
-        record = a_training()
+        record = sample_training()
         bench.log.begin(record)
         run = TrainingRun(record.id, bench.log, bench.clock, ignore)
         run.progress(1, 9)
-        bench.log.change(record.id, TrainingStatus.to_be_cancelled)
+        bench.log.change(record.id, TrainingStatus.request_cancellation)
         run.progress(2, 9)
         assert bench.newest().done == 1
         bench.clock.time += timedelta(seconds=1)
@@ -161,11 +161,11 @@ class TestATraining:
             run.progress(3, 9)
         assert bench.newest().done == 3
         with pytest.raises(TrainingCancelled):
-            run.about_to_keep()
+            run.start_storing()
 
     def test_shows_its_progress_to_whoever_trains_too(self, bench: Bench) -> None:
         shown: list[tuple[int, int]] = []
-        record = a_training()
+        record = sample_training()
         bench.log.begin(record)
         run = TrainingRun(record.id, bench.log, bench.clock, lambda done, total: shown.append((done, total)))
         for step in range(3):
@@ -190,13 +190,13 @@ class TestATraining:
     def test_that_says_nothing_of_a_version_cannot_end_well(self, bench: Bench) -> None:
         with (
             pytest.raises(ValueError, match="needs an outcome"),
-            bench.trainings.under_way(ListedSales(None), ignore, lambda _: None),
+            bench.trainings.record_training(ListedSales(None), ignore, lambda _: None),
         ):
             pass
 
     def test_tells_its_id_as_soon_as_it_is_logged(self, bench: Bench) -> None:
         told: list[UUID] = []
-        with bench.trainings.under_way(ListedSales("/x"), ignore, told.append) as run:
+        with bench.trainings.record_training(ListedSales("/x"), ignore, told.append) as run:
             assert told == [run.id]
             assert bench.log.get(run.id).outcome is None
             run.succeeded("a", Verdict(promoted=False, reasons=()))
@@ -232,7 +232,7 @@ class TestATrainingWhoseEndIsNotLogged:
     def test_has_failed_if_its_version_is_not_stored(self, bench: Bench) -> None:
         bench.train(location="/other.csv")
         record = bench.left_over()
-        bench.log.change(record.id, TrainingStatus.to_be_kept)
+        bench.log.change(record.id, TrainingStatus.start_storing)
         assert bench.trainings.get(record.id).outcome == TrainingOutcome.failure(PROCESS_ENDED)
 
 
@@ -246,11 +246,11 @@ class TestASecondTraining:
         with pytest.raises(TrainingInProgress) as caught:
             bench.train()
         with pytest.raises(TrainingInProgress) as known:
-            bench.trainings.require_none()
+            bench.trainings.require_no_training()
         may_end.set()
         first.join()
         assert caught.value.training == known.value.training == bench.newest().id
-        bench.trainings.require_none()
+        bench.trainings.require_no_training()
 
     @pytest.mark.parametrize("down", [True, False])
     def test_is_told_that_there_is_one_where_the_log_does_not_know(self, bench: Bench, down: bool) -> None:
@@ -302,7 +302,7 @@ class TestWhoeverReads:
     def test_of_what_was_never_there_is_told_so(self, bench: Bench) -> None:
         for ask in bench.trainings.get, bench.trainings.cancel, bench.trainings.over:
             with pytest.raises(UnknownTraining):
-                ask(a_training().id)
+                ask(sample_training().id)
 
 
 class TestCancelling:
@@ -315,21 +315,21 @@ class TestCancelling:
             bench.log.down = True
             assert not bench.trainings.is_cancelling(record.id)
             bench.log.down = False
-            assert not bench.trainings.is_cancelling(a_training().id)
+            assert not bench.trainings.is_cancelling(sample_training().id)
 
     def test_comes_too_late_for_what_has_ended_or_keeps_its_version(self, bench: Bench) -> None:
         gone, keeping = bench.left_over(), bench.left_over()
         with pytest.raises(TrainingEnded):
             bench.trainings.cancel(gone.id)
         with bench.models.training():
-            bench.log.change(keeping.id, TrainingStatus.to_be_kept)
+            bench.log.change(keeping.id, TrainingStatus.start_storing)
             with pytest.raises(TrainingEnded):
                 bench.trainings.cancel(keeping.id)
         assert not bench.trainings.is_cancelling(gone.id)
 
     def test_makes_of_a_process_that_is_gone_one_that_was_cancelled(self, bench: Bench) -> None:
         record = bench.left_over()
-        bench.log.change(record.id, TrainingStatus.to_be_cancelled)
+        bench.log.change(record.id, TrainingStatus.request_cancellation)
         assert bench.trainings.over(record.id).state is TrainingState.CANCELLED
         assert bench.trainings.over(record.id, "again").ended_at == NOON
 
@@ -337,7 +337,7 @@ class TestCancelling:
 class TestRecord:
     @given(st.text(st.characters(codec=None, exclude_categories=())), st.lists(st.text()))
     def test_every_text_of_it_is_one_that_can_be_stored(self, text: str, reasons: list[str]) -> None:
-        record = a_training(text).ended(
+        record = sample_training(text).ended(
             NOON, TrainingOutcome(TrainingState.FAILED, error=text, reasons=(text, *reasons))
         )
         assert record.outcome
@@ -348,16 +348,16 @@ class TestRecord:
 
     @given(st.datetimes())
     def test_nothing_changes_what_has_ended(self, at: datetime) -> None:
-        ended = a_training().ended(NOON, SUCCESS)
+        ended = sample_training().ended(NOON, SUCCESS)
         for again in (
             ended.at(1, 2),
-            ended.to_be_cancelled(),
-            ended.to_be_kept(),
+            ended.request_cancellation(),
+            ended.start_storing(),
             ended.ended(at, TrainingOutcome.failure("late")),
         ):
             assert again is ended
 
     def test_of_a_wish_to_cancel_and_one_to_keep_the_first_counts(self) -> None:
-        record = a_training()
-        assert not record.to_be_cancelled().to_be_kept().keeping
-        assert not record.to_be_kept().to_be_cancelled().cancelling
+        record = sample_training()
+        assert not record.request_cancellation().start_storing().keeping
+        assert not record.start_storing().request_cancellation().cancelling

@@ -16,7 +16,7 @@ from housepredict.adapters.memory import InMemoryTrainings
 from housepredict.domain.errors import UnknownTraining
 from housepredict.domain.ports import TrainingLog
 from housepredict.domain.training_status import TrainingStatus
-from housepredict.testing.training_contract import NewLog, TrainingLogContract, a_training
+from housepredict.testing.training_contract import NewLog, TrainingLogContract, sample_training
 
 Change = Callable[[TrainingStatus], TrainingStatus]
 
@@ -41,7 +41,7 @@ class IsNeverNew(InMemoryTrainings):
     def __init__(self) -> None:
         super().__init__()
         self._records = self.everything
-        record = a_training()
+        record = sample_training()
         self._records[record.id] = record
 
 
@@ -87,7 +87,7 @@ class ForgetsWishes(Altering):
 
 class CancelsWhatIsKept(InMemoryTrainings):
     def change(self, training: UUID, how: Change) -> TrainingStatus:
-        wished = how == TrainingStatus.to_be_cancelled
+        wished = how == TrainingStatus.request_cancellation
         return super().change(training, (lambda record: evolve(record, cancelling=True)) if wished else how)
 
 
@@ -104,7 +104,7 @@ class LosesWhatOthersChange(InMemoryTrainings):
         self._read, self._wished, self._written = Barrier(4), Barrier(4), Barrier(4)
 
     def change(self, training: UUID, how: Change) -> TrainingStatus:
-        record, wished = how(self._records[training]), how == TrainingStatus.to_be_cancelled
+        record, wished = how(self._records[training]), how == TrainingStatus.request_cancellation
         self._read.wait()
         if wished:
             self._records[training] = record
@@ -118,19 +118,19 @@ class LosesWhatOthersChange(InMemoryTrainings):
 @pytest.mark.parametrize(
     ("broken", "promise"),
     [
-        (IsNeverNew, "a_new_log_is_empty"),
-        (LosesLocations, "whatever_is_logged_comes_back"),
-        (LosesReasons, "whatever_is_logged_comes_back"),
-        (RaisesItsOwnError, "a_training_that_was_not_logged_is_unknown"),
-        (OldestFirst, "the_newest_hundred_at_least_are_listed_newest_first"),
-        (KeepsTen, "the_newest_hundred_at_least_are_listed_newest_first"),
-        (ForgetsWishes, "a_wish_to_cancel_is_seen_by_whoever_notes_progress"),
-        (CancelsWhatIsKept, "a_version_that_is_about_to_be_kept_cannot_be_cancelled"),
-        (EndsTwice, "what_has_ended_stays_as_it_is"),
-        (LosesWhatOthersChange, "no_change_is_lost_where_several_are_made_at_once"),
-        (CancelsWhatIsKept, "of_a_wish_to_cancel_and_one_to_keep_one_is_heard"),
+        (IsNeverNew, "new_log_is_empty"),
+        (LosesLocations, "logged_status_is_returned_unchanged"),
+        (LosesReasons, "logged_status_is_returned_unchanged"),
+        (RaisesItsOwnError, "missing_training_is_unknown"),
+        (OldestFirst, "recent_lists_newest_hundred_first"),
+        (KeepsTen, "recent_lists_newest_hundred_first"),
+        (ForgetsWishes, "cancellation_is_visible_to_progress_updates"),
+        (CancelsWhatIsKept, "training_cannot_be_cancelled_while_storing"),
+        (EndsTwice, "ended_training_never_changes"),
+        (LosesWhatOthersChange, "concurrent_changes_are_all_applied"),
+        (CancelsWhatIsKept, "first_of_cancel_and_store_wins"),
         *[
-            (broken, "no_sequence_of_calls_breaks_a_promise")
+            (broken, "random_calls_match_the_model")
             for broken in (LosesLocations, OldestFirst, ForgetsWishes, CancelsWhatIsKept, EndsTwice)
         ],
     ],
@@ -162,10 +162,10 @@ class Forgets(TrainingLogContract):
 @pytest.mark.parametrize(
     "promise",
     [
-        "whatever_is_logged_comes_back",
-        "the_newest_hundred_at_least_are_listed_newest_first",
-        "what_has_ended_stays_as_it_is",
-        "no_sequence_of_calls_breaks_a_promise",
+        "logged_status_is_returned_unchanged",
+        "recent_lists_newest_hundred_first",
+        "ended_training_never_changes",
+        "random_calls_match_the_model",
     ],
 )
 def test_the_contract_finds_a_log_that_forgets(promise: str) -> None:

@@ -20,7 +20,7 @@ from housepredict.domain.models import TrainingSource
 from housepredict.domain.ports import InService
 from housepredict.domain.usecases.predict import DEMONSTRATION, Predict
 from housepredict.domain.validation import Rule
-from housepredict.testing.drawing import a_version
+from housepredict.testing.drawing import sample_version
 from tests.training import (
     NOON,
     SCHEMA,
@@ -30,7 +30,7 @@ from tests.training import (
 
 
 def predictor(name: str = "one", *, location: str | None = "/sales.csv", per_area: float = 1000.0) -> PricePerArea:
-    version, _ = a_version(name)
+    version, _ = sample_version(name)
     return PricePerArea(evolve(version, schema=SCHEMA, source=TrainingSource(location, "0" * 64)), per_area)
 
 
@@ -105,7 +105,7 @@ class TestPredict:
         error = RepositoryUnavailable("the disk is full")
         recorded = CalledLater()
         use_case, serving = predict(into=recorded), InService(predictor(), 7)
-        assert use_case.can_begin
+        assert use_case.can_begin_in_loop
         for _ in range(2):
             assert use_case.begin(serving, [House({"size": 100})], outcomes.append)
         assert outcomes == []
@@ -117,7 +117,7 @@ class TestPredict:
     def test_begin_does_nothing_without_a_repository_for_event_loops(self) -> None:
         outcomes: list[object] = []
         use_case, serving = predict(), InService(predictor(), 7)
-        assert not use_case.can_begin
+        assert not use_case.can_begin_in_loop
         assert not use_case.begin(serving, [House({"size": 100})], outcomes.append)
         assert outcomes == []
 

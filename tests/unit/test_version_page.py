@@ -26,7 +26,7 @@ from housepredict.entrypoints.pages import plots
 from housepredict.entrypoints.pages.markup import MINUS, tag
 from housepredict.entrypoints.pages.plots import coverage
 from housepredict.entrypoints.pages.version_page import POLICY, version_page
-from housepredict.testing.drawing import a_version, model_versions
+from housepredict.testing.drawing import model_versions, sample_version
 from tests.unit.test_held_out import held_out_sales
 
 SALES = ["estimate-by-price", "ratio-by-price"]
@@ -66,7 +66,7 @@ def estimated(rows: Sequence[Sale], calibration: Calibration | None = SURE) -> S
 
 
 def version_of(rows: Sequence[Valued], calibration: Calibration | None = SURE, **changes: Any) -> ModelVersion:
-    version, _ = a_version()
+    version, _ = sample_version()
     return evolve(
         version,
         schema=SCHEMA,

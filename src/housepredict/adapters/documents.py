@@ -367,7 +367,7 @@ def prediction_from_row(row: Mapping[str, Any]) -> Prediction:
     )
 
 
-def encode_each(encode: Callable[[object], str], objects: Sequence[Mapping[str, object]]) -> Sequence[str]:
+def encode_objects(encode: Callable[[object], str], objects: Sequence[Mapping[str, object]]) -> Sequence[str]:
     """Encode each object as JSON with one call of `encode`, in half the time of one call for each.
 
     Args:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-LOOK_EVERY = 1.0
+POLL_INTERVAL_S = 1.0
 """Seconds between polls of the store's pointer."""
 
 
@@ -48,7 +48,7 @@ class LiveModel:
 
     def current(self) -> InService:
         # While another thread loads a version, callers get the one in service, if there is one.
-        if self._monotonic() - self._polled_at >= LOOK_EVERY and self._lock.acquire(blocking=self.serving is None):
+        if self._monotonic() - self._polled_at >= POLL_INTERVAL_S and self._lock.acquire(blocking=self.serving is None):
             try:
                 self._follow()
             finally:
@@ -108,7 +108,7 @@ class Follower:
     _live: LiveModel
     _publish: Callable[[], None]
     _announcements: PostgresAnnouncements | None = None
-    _look_every: float = LOOK_EVERY
+    _poll_interval_s: float = POLL_INTERVAL_S
     _stopping: Event = field(factory=Event, init=False, repr=False)
     _thread: Thread | None = field(default=None, init=False, repr=False)
 
@@ -132,9 +132,9 @@ class Follower:
                 _log.exception("polling the promoted version failed unexpectedly")
             self._publish()
             if self._announcements:
-                self._announcements.wait(self._look_every)
+                self._announcements.wait(self._poll_interval_s)
             else:
-                self._stopping.wait(self._look_every)
+                self._stopping.wait(self._poll_interval_s)
         if self._announcements:
             self._announcements.close()
 

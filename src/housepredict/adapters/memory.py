@@ -120,7 +120,7 @@ class InMemoryKeys:
 class InMemorySales:
     """A thread-safe SaleRepository in memory."""
 
-    _of_prediction: dict[UUID, list[RecordedSale]] = field(factory=dict, init=False, repr=False)
+    _by_prediction: dict[UUID, list[RecordedSale]] = field(factory=dict, init=False, repr=False)
     _deliveries: dict[str, tuple[Delivery, Sequence[RecordedSale]]] = field(factory=dict, init=False, repr=False)
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
@@ -134,45 +134,45 @@ class InMemorySales:
                 if delivered is not recorded:
                     return delivered
             for sale in recorded:
-                sales_of_prediction = self._of_prediction.setdefault(sale.prediction, [])
+                sales_of_prediction = self._by_prediction.setdefault(sale.prediction, [])
                 sales_of_prediction.append(sale)
                 sales_of_prediction.sort(key=lambda sale: sale.id)
         return recorded
 
     def largest_id(self) -> UUID | None:
         with self._lock:
-            return max((sales[-1].id for sales in self._of_prediction.values()), default=None)
+            return max((sales[-1].id for sales in self._by_prediction.values()), default=None)
 
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:
         first, last = since or date.min, until or date.max
         with self._lock:
-            latest = [sales[-1] for sales in self._of_prediction.values() if first <= sales[-1].sold_on <= last]
+            latest = [sales[-1] for sales in self._by_prediction.values() if first <= sales[-1].sold_on <= last]
         return sorted(latest, key=lambda sale: (sale.sold_on, sale.id), reverse=True)[:limit]
 
     def erase(self, predictions: Sequence[UUID]) -> int:
         with self._lock:
-            return self._delete([sale for id_ in set(predictions) for sale in self._of_prediction.get(id_, ())])
+            return self._delete([sale for id_ in set(predictions) for sale in self._by_prediction.get(id_, ())])
 
     def prune(self, before: UUID, limit: int) -> int:
         with self._lock:
-            old = [sale for id_ in sorted(self._of_prediction) if id_ < before for sale in self._of_prediction[id_]]
+            old = [sale for id_ in sorted(self._by_prediction) if id_ < before for sale in self._by_prediction[id_]]
             return self._delete(old[:limit])
 
     def _delete(self, sales: Sequence[RecordedSale]) -> int:
         ids = {sale.id for sale in sales}
         for prediction in {sale.prediction for sale in sales}:
-            remaining = [sale for sale in self._of_prediction.pop(prediction) if sale.id not in ids]
+            remaining = [sale for sale in self._by_prediction.pop(prediction) if sale.id not in ids]
             if remaining:
-                self._of_prediction[prediction] = remaining
+                self._by_prediction[prediction] = remaining
         for key, (delivery, delivered) in self._deliveries.items():
             self._deliveries[key] = delivery, [sale for sale in delivered if sale.id not in ids]
         return len(ids)
 
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:
         with self._lock:
-            return list(self._of_prediction.get(prediction, ()))
+            return list(self._by_prediction.get(prediction, ()))
 
 
 @define

@@ -23,7 +23,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
+def defer_interrupts() -> Iterator[None]:
     """Defer interrupts until the context ends. Does nothing outside the main thread, which alone receives them."""
     if current_thread() is not main_thread():
         yield

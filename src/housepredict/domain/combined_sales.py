@@ -13,11 +13,11 @@ from attrs import define, evolve, field
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.features import FeatureSchema, House, Kind, Value
 from housepredict.domain.ports import Clock, PredictionRepository, SaleRepository, SalesSource
-from housepredict.domain.sales import Cell, RecordedSale, SalesTable, is_held_out, key_of, with_predictions
-from housepredict.domain.schema_inference.columns import is_missing, way_to_read
+from housepredict.domain.sales import Cell, RecordedSale, SalesTable, create_house_key, is_held_out, with_predictions
+from housepredict.domain.schema_inference.columns import cell_reader, is_missing
 from housepredict.domain.schema_inference.inference import house_key, shortest, usable_rows
 from housepredict.domain.schema_inference.roles import assign_roles
-from housepredict.domain.schema_inference.sale_dates import MONTH_OF_SALE, latest_day
+from housepredict.domain.schema_inference.sale_dates import MONTH_OF_SALE, latest_sale_date
 from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.validation import describe_rejected, tidy
 
@@ -57,7 +57,7 @@ class CombinedSales:
     def read(self) -> SalesTable:
         """Read and combine all sales. Raises UnusableSales, RepositoryUnavailable, or an error of the file's source."""
         if self._file:
-            file = evolve(self._file.read(), read_on=latest_day(self._clock.now()))
+            file = evolve(self._file.read(), read_on=latest_sale_date(self._clock.now()))
             table, digest, rejected = (
                 _table_of_file(file, self._options, self._reserved),
                 file.digest,
@@ -132,7 +132,7 @@ class _Table:
                 if name in self.required:
                     return f"recorded sale: its house has no {name}"
                 continue
-            value = way_to_read(kind, {cell: 1})(cell)
+            value = cell_reader(kind, {cell: 1})(cell)
             if value is None:
                 return f"recorded sale: {name} of its house can't be read as {kind}"
             values[name] = shortest(value)
@@ -146,7 +146,7 @@ class _Table:
             return REPEATED
         # A new key covers all values of the house, even those without a column, so that equal houses have equal keys.
         all_values = {name: shortest(value) for name, value in sorted(recorded.items()) if name != self.sale_date}
-        key, identifier = next(iter(same.items()), (key_of(all_values), None))
+        key, identifier = next(iter(same.items()), (create_house_key(all_values), None))
         self.register(features, key, identifier, sale.price, day)
         self._append(values, sale, identifier)
         self.house_keys.append(key)

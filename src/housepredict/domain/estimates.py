@@ -23,7 +23,7 @@ MAX_LOG_FACTOR = 30.0
 """The largest natural logarithm of high / estimate, and of estimate / low, of an interval."""
 
 
-def whole_cents(price: float) -> float | None:
+def round_to_cents(price: float) -> float | None:
     """Convert a model's output to a price: rounded to cents, never negative; None if it is not finite or too large."""
     if not math.isfinite(price):
         return None

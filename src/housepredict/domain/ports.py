@@ -417,7 +417,7 @@ class TrainingLog(Protocol):
         """Add a training that starts."""
 
     def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
-        """Replace a status by the result of `how`, such as TrainingStatus.to_be_cancelled, and return that."""
+        """Replace a status by the result of `how`, such as TrainingStatus.request_cancellation, and return that."""
 
     def get(self, training: UUID) -> TrainingStatus:
         """Return the status of a training."""

@@ -68,7 +68,7 @@ def is_held_out(house_key: str) -> bool:
     return int.from_bytes(digest[:8], "big") < HELD_OUT_SHARE * 2**64
 
 
-def key_of(properties: Mapping[str, Value]) -> str:
+def create_house_key(properties: Mapping[str, Value]) -> str:
     """Create the key of a house without an identifier from its properties."""
     return json.dumps(properties, sort_keys=True)
 

@@ -95,11 +95,11 @@ class TrainingStatus:
         """Return the status with this progress; unchanged if the training has ended."""
         return self if self.outcome else evolve(self, done=done, total=total)
 
-    def to_be_cancelled(self) -> TrainingStatus:
+    def request_cancellation(self) -> TrainingStatus:
         """Return the status with cancellation requested; unchanged if it is too late."""
         return self if self.outcome or self.keeping else evolve(self, cancelling=True)
 
-    def to_be_kept(self) -> TrainingStatus:
+    def start_storing(self) -> TrainingStatus:
         """Return the status with the version being stored; unchanged if cancellation was requested or it has ended."""
         return self if self.outcome or self.cancelling else evolve(self, keeping=True)
 

@@ -14,20 +14,20 @@ from typing import IO, TYPE_CHECKING, Self
 from attrs import Factory, define, field
 
 # Functions that need no wiring; other entrypoints import them from here.
-from housepredict.adapters.documents import encode_each as encode_each
-from housepredict.adapters.files.house_file import houses_of_csv as houses_of_csv
+from housepredict.adapters.documents import encode_objects as encode_objects
+from housepredict.adapters.files.house_file import read_houses_csv as read_houses_csv
 from housepredict.adapters.files.price_file import NUMBERS as NUMBERS
 from housepredict.adapters.files.price_file import PREDICTION_COLUMNS as PREDICTION_COLUMNS
 from housepredict.adapters.files.price_file import PRICE_COLUMNS as PRICE_COLUMNS
 from housepredict.adapters.files.price_file import cells_of as cells_of
-from housepredict.adapters.files.price_file import csv_of as csv_of
+from housepredict.adapters.files.price_file import predictions_to_csv as predictions_to_csv
 from housepredict.adapters.files.price_file import write_csv as write_csv
-from housepredict.adapters.files.sales_file import recorded_sales_of_csv as recorded_sales_of_csv
+from housepredict.adapters.files.sales_file import read_sales_csv as read_sales_csv
 from housepredict.adapters.folder.model_store import DirectoryModels
 from housepredict.adapters.guarded_stores import SignedModels
 from housepredict.adapters.live_model import CheckedLoader, Follower, LiveModel
 from housepredict.adapters.memory import InMemoryKeys, InMemoryPredictions, InMemorySales
-from housepredict.adapters.system import SystemClock, held_back
+from housepredict.adapters.system import SystemClock, defer_interrupts
 from housepredict.domain.combined_sales import CombinedSales
 from housepredict.domain.errors import InvalidSettings, MissingExtra, UnusableDatabase
 from housepredict.domain.features import FeatureSchema
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from housepredict.entrypoints.training_processes import TrainingJobs, TrainingRequest
 
 
-def ending_of(path: Path | None, *endings: str) -> str:
+def output_ending(path: Path | None, *endings: str) -> str:
     """Return which of `endings` the name of an output file has, in any case.
 
     The first ending is the default for standard output (None), pipes and devices.
@@ -324,7 +324,7 @@ class Application:
             from housepredict.adapters.training.trainer import SklearnTrainer
         trainer, load = SklearnTrainer(), self.load_predictor
         return Train(
-            trainer, load, self.models, self.sales_source, self.clock, self.trainings, held_back, RECORD_FIELDS
+            trainer, load, self.models, self.sales_source, self.clock, self.trainings, defer_interrupts, RECORD_FIELDS
         )
 
     @cached_property
@@ -407,7 +407,7 @@ class Application:
             HousepredictError: if the training fails.
         """
         if request.again is not None:
-            self.train.again(self.version(request.again), no_progress, begun=begun)
+            self.train.retrain(self.version(request.again), no_progress, begun=begun)
             return
         source, options = self.sales_to_train_on(request.location, request.options, with_recorded=request.with_recorded)
         self.train(source, options, no_progress, request.policy, if_incomparable=False, begun=begun)
@@ -487,7 +487,7 @@ def houses_at(path: Path, encoding: str | None = None) -> HouseTable:
     return HouseFile(path, encoding)
 
 
-def prices_at(path: Path | None) -> AbstractContextManager[PriceTable]:
+def open_price_output(path: Path | None) -> AbstractContextManager[PriceTable]:
     """Open a file for prices, which is complete when the context exits; None for standard output.
 
     Raises:
@@ -495,10 +495,10 @@ def prices_at(path: Path | None) -> AbstractContextManager[PriceTable]:
     """
     from housepredict.adapters.files.price_file import price_file
 
-    return price_file(path, parquet=ending_of(path, ".csv", ".csv.gz", ".parquet") == ".parquet")
+    return price_file(path, parquet=output_ending(path, ".csv", ".csv.gz", ".parquet") == ".parquet")
 
 
-def text_at(path: Path | None) -> AbstractContextManager[IO[str]]:
+def open_text_output(path: Path | None) -> AbstractContextManager[IO[str]]:
     """Open a file for text, which is complete when the context exits; None for standard output."""
     from housepredict.adapters.files.atomic import text_file
 

@@ -36,7 +36,7 @@ from housepredict.entrypoints.composition import (
     Application,
     cells_of,
     houses_at,
-    prices_at,
+    open_price_output,
 )
 from housepredict.entrypoints.settings import read_settings
 
@@ -258,7 +258,7 @@ class Prices:
             RepositoryUnavailable: if predictions can't be stored.
             MissingExtra: for Parquet without pyarrow.
         """
-        with prices_at(Path(prices)) as table:
+        with open_price_output(Path(prices)) as table:
             return self._application.estimate_table(houses_at(Path(houses), encoding), table, progress or no_progress)
 
     def _use_case(self, explain: bool) -> Predict | Explain:

@@ -22,7 +22,7 @@ from housepredict.domain.errors import HousepredictError, MissingExtra
 from housepredict.domain.usecases.predict import DEMONSTRATION
 from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.app import asgi_app
-from housepredict.entrypoints.http.request_metrics import Meter, Tally
+from housepredict.entrypoints.http.request_metrics import Meter, SharedCounters
 from housepredict.entrypoints.http.responses import example
 from housepredict.entrypoints.settings import IN_MEMORY, Settings, scheme_of, shown_database
 from housepredict.entrypoints.telemetry import configured, set_up_logging
@@ -187,7 +187,7 @@ def serve(settings: Settings, application: type[Application] = Application) -> i
     # the event loop and the thread that estimates switch for every batch; by default each switch may wait up to 5 ms
     sys.setswitchinterval(0.0005)
     _share_a_heap()
-    tally = Tally.of(settings.workers)
+    tally = SharedCounters.of(settings.workers)
     with _listener(settings.host, settings.port) as listener:
         if settings.workers == 1:
             return _work(settings, application, listener, Meter.of(tally), _greet)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Fields = Mapping[str, Any]
 
 # the default is shared, and never modified
-of_request: ContextVar[Fields] = ContextVar("of_request", default={})  # noqa: B039
+request_fields: ContextVar[Fields] = ContextVar("request_fields", default={})  # noqa: B039
 """The `request_id` of the current request, and its `trace_id` if it has one."""
 
 
@@ -43,7 +43,7 @@ def set_up_logging(settings: Settings, stream: TextIO = sys.stderr) -> None:
 def fields_of(record: logging.LogRecord) -> Fields:
     """Return the additional fields of a record: those of the request, and those passed as `extra={"fields": …}`."""
     fields: Fields = getattr(record, "fields", {})
-    return {**of_request.get(), **fields}
+    return {**request_fields.get(), **fields}
 
 
 class JsonFormatter(logging.Formatter):

@@ -15,7 +15,7 @@ from typing import Any
 
 from housepredict.domain.errors import HousepredictError, TrainingInProgress
 from housepredict.entrypoints.composition import Application
-from housepredict.entrypoints.telemetry import configured, of_request, set_up_logging, traced
+from housepredict.entrypoints.telemetry import configured, request_fields, set_up_logging, traced
 from housepredict.entrypoints.training_processes import TrainingOrder
 
 _NICENESS = 10
@@ -30,11 +30,11 @@ def main() -> int:
     _leave_cores_to_service()
     order = TrainingOrder.from_json(sys.stdin.buffer.read())
     set_up_logging(order.settings)
-    of_request.set(order.asked_by)
+    request_fields.set(order.log_fields)
     try:
         with (
             configured(order.settings.tracing) as provider,
-            traced(provider, "train", order.asked_by.get("traceparent")),
+            traced(provider, "train", order.log_fields.get("traceparent")),
             Application(order.settings) as application,
         ):
             application.run_training(order.request, lambda id_: report({"begun": str(id_)}))

@@ -30,7 +30,7 @@ from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.training_status import TrainingState
 from housepredict.domain.usecases.training_history import StartListener, TrainingHistory
 from housepredict.entrypoints.settings import Settings
-from housepredict.entrypoints.telemetry import of_request
+from housepredict.entrypoints.telemetry import request_fields
 
 _log = logging.getLogger(__name__)
 
@@ -74,11 +74,11 @@ class TrainingRequest:
 
 @frozen
 class TrainingOrder:
-    """The standard input of a training process. `asked_by` holds the log fields of the HTTP request."""
+    """The standard input of a training process. `log_fields` holds the log fields of the HTTP request."""
 
     settings: Settings
     request: TrainingRequest
-    asked_by: Mapping[str, str]
+    log_fields: Mapping[str, str]
 
     def to_json(self) -> bytes:
         """Return the order as JSON."""
@@ -132,7 +132,7 @@ class TrainingProcesses:
         assert process.stdout  # noqa: S101
         try:
             with suppress(BrokenPipeError), process.stdin:
-                process.stdin.write(TrainingOrder(self._settings, request, of_request.get()).to_json())
+                process.stdin.write(TrainingOrder(self._settings, request, request_fields.get()).to_json())
             job = TrainingJob(self._wait_for_start(process, process.stdout), Future())
             Thread(target=self._watch, args=(process, job), name="training", daemon=True).start()
         except BaseException:

@@ -154,7 +154,7 @@ def model_versions(artifact: Artifact) -> st.SearchStrategy[ModelVersion]:
     return _VERSION_VALUES.builds(ModelVersion, name=_NAMES, digests=st.just(digests_of(artifact)), signature=st.none())
 
 
-def a_version(
+def sample_version(
     name: str = "a", created_at: datetime = NOON, content: bytes = b"content"
 ) -> tuple[ModelVersion, Artifact]:
     """Return a version with one feature, and its artifact with one file."""
@@ -175,7 +175,7 @@ def a_version(
     return version, artifact
 
 
-class OfSize(bytes):
+class FakeSizedBytes(bytes):
     """Content with a fake length, for sizes that are too large to allocate."""
 
     def __new__(cls, _size: int) -> Self:
@@ -308,7 +308,7 @@ def sale_batches(draw: st.DrawFn, of: Sequence[UUID] | None = None, min_size: in
     return [evolve(sale, id=id_) for id_, sale in zip(ids, drawn, strict=True)]
 
 
-def some_sales(count: int, **values: object) -> list[RecordedSale]:
+def sample_sales(count: int, **values: object) -> list[RecordedSale]:
     """Return new sales of different predictions. `values` overrides fields."""
     price, sold_on, recorded_at = 254206.02, date(2025, 6, 3), datetime(2025, 7, 1, tzinfo=UTC)
     sales = [RecordedSale(id_, new_ids(1)[0], price, sold_on, recorded_at) for id_ in new_ids(count)]

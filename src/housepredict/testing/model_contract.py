@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from housepredict.domain.errors import RefusedModel, TrainingInProgress, UnknownModel
-from housepredict.domain.estimates import whole_cents
+from housepredict.domain.estimates import round_to_cents
 from housepredict.domain.features import House
 from housepredict.domain.models import (
     MAX_ARTIFACT,
@@ -35,7 +35,7 @@ from housepredict.domain.models import (
 )
 from housepredict.domain.ports import ModelStore, Predictor, PredictorLoader
 from housepredict.testing.doubles import NOON
-from housepredict.testing.drawing import OfSize, a_version, artifacts, exactly, model_versions
+from housepredict.testing.drawing import FakeSizedBytes, artifacts, exactly, model_versions, sample_version
 
 
 class ModelStoreMachine(RuleBasedStateMachine):
@@ -53,13 +53,13 @@ class ModelStoreMachine(RuleBasedStateMachine):
 
     @rule(name=names, day=st.integers(0, 3), content=st.binary(max_size=2))
     def add(self, name: str, day: int, content: bytes) -> None:
-        version, artifact = a_version(name, NOON + timedelta(days=day), content)
+        version, artifact = sample_version(name, NOON + timedelta(days=day), content)
         self.store.add(version, artifact)
         self.versions.setdefault(name, (version, artifact))
 
     @rule(name=names)
     def add_damaged(self, name: str) -> None:
-        version, artifact = a_version(name)
+        version, artifact = sample_version(name)
         with pytest.raises(RefusedModel):
             self.store.add(evolve(version, digests={**version.digests, "lost.bin": "0" * 64}), artifact)
 
@@ -133,7 +133,7 @@ class ModelStoreContract:
         """Open the data of a store again, as another process would."""
         return store
 
-    def test_a_new_store_is_empty(self, tested_store: ModelStore) -> None:
+    def test_new_store_is_empty(self, tested_store: ModelStore) -> None:
         assert list(tested_store.versions()) == []
         assert tested_store.pointer().name is None
         assert list(tested_store.history()) == []
@@ -155,58 +155,58 @@ class ModelStoreContract:
         check()
 
     def test_values_keep_their_types(self, tested_store: ModelStore) -> None:
-        tested_store.add(*a_version())
-        assert exactly(self.reopen(tested_store).get("a")[0]) == exactly(a_version()[0])
+        tested_store.add(*sample_version())
+        assert exactly(self.reopen(tested_store).get("a")[0]) == exactly(sample_version()[0])
 
-    def test_versions_are_listed_by_age_and_at_the_same_age_by_name(self, tested_store: ModelStore) -> None:
+    def test_versions_are_sorted_by_age_and_name(self, tested_store: ModelStore) -> None:
         for name, age in (("b", 1), ("d", 2), ("c", 2), ("a", 0)):
-            tested_store.add(*a_version(name, NOON - timedelta(microseconds=age)))
+            tested_store.add(*sample_version(name, NOON - timedelta(microseconds=age)))
         assert [version.name for version in tested_store.versions()] == ["c", "d", "b", "a"]
 
-    def test_adding_a_version_again_changes_nothing(self, tested_store: ModelStore) -> None:
-        tested_store.add(*a_version(content=b"first"))
-        tested_store.add(*a_version(content=b"second", created_at=NOON + timedelta(days=1)))
-        assert tested_store.get("a") == a_version(content=b"first")
-        assert list(tested_store.versions()) == [a_version(content=b"first")[0]]
+    def test_version_added_again_is_ignored(self, tested_store: ModelStore) -> None:
+        tested_store.add(*sample_version(content=b"first"))
+        tested_store.add(*sample_version(content=b"second", created_at=NOON + timedelta(days=1)))
+        assert tested_store.get("a") == sample_version(content=b"first")
+        assert list(tested_store.versions()) == [sample_version(content=b"first")[0]]
 
-    def test_what_was_added_does_not_change_with_what_it_was_added_from(self, tested_store: ModelStore) -> None:
-        version, artifact = a_version()
+    def test_stored_files_are_copies(self, tested_store: ModelStore) -> None:
+        version, artifact = sample_version()
         files = dict(artifact)
         tested_store.add(version, files)
         files["model.bin"] = b"changed"
-        assert tested_store.get("a") == a_version()
+        assert tested_store.get("a") == sample_version()
 
-    def test_a_name_that_could_be_a_path_is_refused(self, tested_store: ModelStore) -> None:
+    def test_names_with_path_characters_are_rejected(self, tested_store: ModelStore) -> None:
         for name in ("", ".", "..", "../a", "/a", "a/b", "a\\b", "a\0", "a\n", "-a", "é", "a" * 101):
             with pytest.raises(RefusedModel):
-                tested_store.add(*a_version(name))
+                tested_store.add(*sample_version(name))
             with pytest.raises(UnknownModel):
                 tested_store.get(name)
             with pytest.raises(UnknownModel):
                 tested_store.promote(name)
         assert list(tested_store.versions()) == []
 
-    def test_files_that_are_not_those_of_the_manifest_are_refused(self, tested_store: ModelStore) -> None:
-        version, artifact = a_version()
+    def test_files_that_differ_from_manifest_are_rejected(self, tested_store: ModelStore) -> None:
+        version, artifact = sample_version()
         for files in ({"model.bin": b"other"}, {}, {**artifact, "more.bin": b""}, {"other.bin": b"content"}):
             with pytest.raises(RefusedModel):
                 tested_store.add(version, files)
         assert list(tested_store.versions()) == []
 
-    def test_files_that_are_too_large_are_refused(self, tested_store: ModelStore) -> None:
+    def test_large_files_are_rejected(self, tested_store: ModelStore) -> None:
         for sizes in ([MAX_FILE + 1], [MAX_FILE, MAX_ARTIFACT - MAX_FILE, 1]):
-            artifact = {f"{number}.bin": OfSize(size) for number, size in enumerate(sizes)}
+            artifact = {f"{number}.bin": FakeSizedBytes(size) for number, size in enumerate(sizes)}
             with pytest.raises(RefusedModel):
-                tested_store.add(evolve(a_version()[0], digests=digests_of(artifact)), artifact)
+                tested_store.add(evolve(sample_version()[0], digests=digests_of(artifact)), artifact)
         assert list(tested_store.versions()) == []
 
-    def test_a_signature_is_kept(self, tested_store: ModelStore) -> None:
-        version, artifact = a_version()
+    def test_signature_is_stored(self, tested_store: ModelStore) -> None:
+        version, artifact = sample_version()
         tested_store.add(evolve(version, signature="5ig"), artifact)
         assert self.reopen(tested_store).get("a") == (evolve(version, signature="5ig"), artifact)
         assert list(self.reopen(tested_store).versions()) == [evolve(version, signature="5ig")]
 
-    def test_one_trains_at_a_time(self, tested_store: ModelStore) -> None:
+    def test_training_lock_is_exclusive(self, tested_store: ModelStore) -> None:
         with tested_store.training():
             for other in (tested_store, self.reopen(tested_store)):
                 with pytest.raises(TrainingInProgress), other.training():
@@ -216,15 +216,15 @@ class ModelStoreContract:
         with self.reopen(tested_store).training():
             pass
 
-    def test_a_version_that_is_not_there_is_unknown(self, tested_store: ModelStore) -> None:
+    def test_missing_version_is_unknown(self, tested_store: ModelStore) -> None:
         for _ in range(2):
             with pytest.raises(UnknownModel):
                 tested_store.get("b")
-            tested_store.add(*a_version("a"))
+            tested_store.add(*sample_version("a"))
 
     def test_generation_grows_with_each_move_of_pointer(self, tested_store: ModelStore) -> None:
         for name in "ab":
-            tested_store.add(*a_version(name))
+            tested_store.add(*sample_version(name))
         moves = [
             tested_store.promote,
             tested_store.promote,
@@ -244,29 +244,27 @@ class ModelStoreContract:
             ("a", 3),
         ]
 
-    def test_failed_promotion_leaves_the_pointer(self, tested_store: ModelStore) -> None:
+    def test_failed_promotion_leaves_pointer(self, tested_store: ModelStore) -> None:
         with pytest.raises(UnknownModel):
             tested_store.promote("a")
-        tested_store.add(*a_version())
+        tested_store.add(*sample_version())
         assert tested_store.pointer() == Pointer(None, 0)
         tested_store.promote("a")
         with pytest.raises(UnknownModel):
             tested_store.promote("b")
         assert tested_store.pointer().name == "a"
 
-    def test_any_version_can_be_promoted_and_history_lists_promotions_newest_first(
-        self, tested_store: ModelStore
-    ) -> None:
+    def test_history_lists_promotions_newest_first(self, tested_store: ModelStore) -> None:
         for day, name in enumerate("abc"):
-            tested_store.add(*a_version(name, NOON + timedelta(days=day)))
+            tested_store.add(*sample_version(name, NOON + timedelta(days=day)))
         for name in "abbca":
             tested_store.promote(name)
             assert self.reopen(tested_store).pointer().name == name
         assert list(self.reopen(tested_store).history()) == ["a", "c", "b", "a"]
 
-    def test_rollback_forgets_later_promotions_and_needs_an_earlier_one(self, tested_store: ModelStore) -> None:
+    def test_rollback_removes_later_promotions_from_history(self, tested_store: ModelStore) -> None:
         for name in "abcd":
-            tested_store.add(*a_version(name))
+            tested_store.add(*sample_version(name))
         for name in "abc":
             tested_store.promote(name)
         for name in "de":
@@ -277,14 +275,14 @@ class ModelStoreContract:
         assert self.reopen(tested_store).pointer().name == "a"
         assert list(self.reopen(tested_store).history()) == ["a"]
 
-    def test_versions_that_are_added_at_once_are_all_kept(self, tested_store: ModelStore) -> None:
+    def test_concurrently_added_versions_are_all_stored(self, tested_store: ModelStore) -> None:
         names = [f"v{number}" for number in range(8)]
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda name: tested_store.add(*a_version(name)), names * 2))
+            list(pool.map(lambda name: tested_store.add(*sample_version(name)), names * 2))
         assert [version.name for version in self.reopen(tested_store).versions()] == names
-        assert [tested_store.get(name) for name in names] == [a_version(name) for name in names]
+        assert [tested_store.get(name) for name in names] == [sample_version(name) for name in names]
 
-    def test_no_sequence_of_calls_breaks_a_promise(self, new_store: NewStore) -> None:
+    def test_random_calls_match_the_model(self, new_store: NewStore) -> None:
         run_state_machine_as_test(
             lambda: ModelStoreMachine(new_store(), self.reopen),  # type: ignore[arg-type]  # any factory will do
             settings=settings(max_examples=30, stateful_step_count=15, deadline=None),
@@ -329,35 +327,35 @@ class PredictorLoaderContract:
         """Return the predictor of the version."""
         return load(*kept)
 
-    def test_a_predictor_says_which_version_it_is(self, predictor: Predictor, kept: Kept) -> None:
+    def test_predictor_has_its_version(self, predictor: Predictor, kept: Kept) -> None:
         assert predictor.version == kept[0]
 
-    def test_the_houses_of_the_self_test_get_their_prices(self, predictor: Predictor, kept: Kept) -> None:
+    def test_prices_match_self_test(self, predictor: Predictor, kept: Kept) -> None:
         prices = predictor.predict(_houses_of(kept[0])).prices
         assert len(prices) >= 2, "the self-test of the version must have at least two houses"
-        assert list(map(whole_cents, prices)) == [whole_cents(test.price) for test in kept[0].self_test]
+        assert list(map(round_to_cents, prices)) == [round_to_cents(test.price) for test in kept[0].self_test]
 
-    def test_a_price_does_not_depend_on_the_houses_beside_it(self, predictor: Predictor, kept: Kept) -> None:
+    def test_prices_do_not_depend_on_batch(self, predictor: Predictor, kept: Kept) -> None:
         houses = _houses_of(kept[0])
         alone = [predictor.predict([house]) for house in houses]
         together = predictor.predict([*houses, *reversed(houses), *houses])
         assert list(together.prices) == [valuation.prices[0] for valuation in (*alone, *reversed(alone), *alone)]
 
-    def test_no_houses_have_no_prices(self, predictor: Predictor) -> None:
+    def test_empty_batch_has_no_prices(self, predictor: Predictor) -> None:
         assert list(predictor.predict([]).prices) == []
 
-    def test_it_says_of_every_house_how_sure_it_is_or_of_none(self, predictor: Predictor, kept: Kept) -> None:
+    def test_spreads_cover_all_houses_or_none(self, predictor: Predictor, kept: Kept) -> None:
         valuation = predictor.predict(_houses_of(kept[0]))
         assert valuation.spreads is None or len(valuation.spreads) == len(valuation.prices)
         assert all(spread > 0 for spread in valuation.spreads or ())
 
-    def test_threads_may_share_a_predictor(self, predictor: Predictor, kept: Kept) -> None:
+    def test_predictor_is_thread_safe(self, predictor: Predictor, kept: Kept) -> None:
         houses = _houses_of(kept[0])
         prices = list(predictor.predict(houses).prices)
         with ThreadPoolExecutor(4) as threads:
             assert all(list(other.prices) == prices for other in threads.map(predictor.predict, [houses] * 40))
 
-    def test_files_that_are_not_those_of_the_manifest_are_refused(self, load: PredictorLoader, kept: Kept) -> None:
+    def test_files_that_differ_from_manifest_are_rejected(self, load: PredictorLoader, kept: Kept) -> None:
         version, artifact = kept
         for name, content in artifact.items():
             for damaged in (
@@ -368,7 +366,7 @@ class PredictorLoaderContract:
                 with pytest.raises(RefusedModel):
                     load(version, damaged)
 
-    def test_a_version_that_fails_its_self_test_is_refused(self, load: PredictorLoader, kept: Kept) -> None:
+    def test_version_that_fails_self_test_is_rejected(self, load: PredictorLoader, kept: Kept) -> None:
         version, artifact = kept
         wrong = [SelfTest(test.house, test.price + 1000) for test in version.self_test]
         with pytest.raises(RefusedModel):

@@ -147,13 +147,13 @@ class PredictionRepositoryContract:
         """Return a function that opens the data again, for tests that have stopped using `repository`."""
         return another
 
-    def test_an_empty_repository_has_nothing_to_tell_and_is_ready(self, repository: PredictionRepository) -> None:
+    def test_empty_repository_is_ready(self, repository: PredictionRepository) -> None:
         repository.check()
         assert list(repository.recent(10)) == []
 
     @shared
     @given(batch=batches(estimates))
-    def test_what_is_read_is_what_was_recorded_newest_first(
+    def test_recent_returns_stored_predictions_newest_first(
         self, repository: PredictionRepository, batch: list[Prediction]
     ) -> None:
         repository.append(batch)
@@ -163,7 +163,7 @@ class PredictionRepositoryContract:
 
     @shared
     @given(first=batches(), second=batches(min_size=1), limit=st.integers(0, 8))
-    def test_no_more_are_read_than_the_limit(
+    def test_recent_respects_limit(
         self, repository: PredictionRepository, first: list[Prediction], second: list[Prediction], limit: int
     ) -> None:
         repository.append(first)
@@ -174,7 +174,7 @@ class PredictionRepositoryContract:
 
     @shared
     @given(batch=batches(min_size=1), size=st.integers(1, 4))
-    def test_pages_hold_everything_once_while_newer_ones_arrive(
+    def test_pages_are_complete_while_predictions_are_appended(
         self, repository: PredictionRepository, batch: list[Prediction], size: int
     ) -> None:
         repository.append(batch)
@@ -186,7 +186,7 @@ class PredictionRepositoryContract:
 
     @shared
     @given(batch=batches(min_size=1), more=batches(), other=estimates)
-    def test_a_known_id_is_ignored_and_the_rest_of_its_batch_is_recorded(
+    def test_append_ignores_known_ids(
         self, repository: PredictionRepository, batch: list[Prediction], more: list[Prediction], other: Estimate
     ) -> None:
         repository.append(batch)
@@ -195,7 +195,7 @@ class PredictionRepositoryContract:
 
     @shared
     @given(batch=batches(estimates, min_size=1), data=st.data())
-    def test_predictions_are_found_by_their_ids_in_order_and_once(
+    def test_find_returns_each_prediction_once_in_order(
         self, repository: PredictionRepository, batch: list[Prediction], data: st.DataObject
     ) -> None:
         repository.append(batch)
@@ -205,14 +205,12 @@ class PredictionRepositoryContract:
 
     @shared
     @given(batch=batches(min_size=1))
-    def test_an_id_that_is_not_known_is_left_out_of_what_is_found(
-        self, repository: PredictionRepository, batch: list[Prediction]
-    ) -> None:
+    def test_find_omits_unknown_ids(self, repository: PredictionRepository, batch: list[Prediction]) -> None:
         first, *others = newest_first(batch)[::-1]
         repository.append(others)
         assert list(repository.find([first.id, *(prediction.id for prediction in others)])) == others
 
-    def test_many_are_found_at_once(self, repository: PredictionRepository) -> None:
+    def test_find_accepts_many_ids(self, repository: PredictionRepository) -> None:
         written = sample_predictions(40_000)
         repository.append(written[::400])
         found = repository.find([prediction.id for prediction in written[::400]] * 400)
@@ -220,7 +218,7 @@ class PredictionRepositoryContract:
 
     @erasing
     @given(batch=batches(estimates, min_size=3), data=st.data())
-    def test_what_lies_between_two_ids_is_read_oldest_first(
+    def test_between_returns_predictions_oldest_first(
         self, repository: PredictionRepository, batch: list[Prediction], data: st.DataObject
     ) -> None:
         repository.append(batch)
@@ -234,7 +232,7 @@ class PredictionRepositoryContract:
 
     @erasing
     @given(batch=batches(estimates, min_size=1), late=batches(min_size=1), data=st.data())
-    def test_what_was_erased_is_gone_and_never_recorded_again(
+    def test_erased_ids_are_never_stored_again(
         self, repository: PredictionRepository, batch: list[Prediction], late: list[Prediction], data: st.DataObject
     ) -> None:
         repository.append(batch)
@@ -253,9 +251,7 @@ class PredictionRepositoryContract:
             assert repository.erase(ids) == 0
             assert repository.erase([]) == 0
 
-    def test_what_was_erased_stays_gone_when_the_data_is_opened_anew(
-        self, repository: PredictionRepository, reopened: Another
-    ) -> None:
+    def test_erased_ids_stay_erased_after_reopening(self, repository: PredictionRepository, reopened: Another) -> None:
         remaining, *erased, late = batch = sample_predictions(5)
         ids = [prediction.id for prediction in batch]
         repository.append([remaining, *erased])
@@ -269,7 +265,7 @@ class PredictionRepositoryContract:
 
     @erasing
     @given(batch=batches(min_size=1), data=st.data(), limit=st.integers(1, 4))
-    def test_the_oldest_are_pruned_and_no_more_than_asked(
+    def test_prune_deletes_oldest_up_to_limit(
         self, repository: PredictionRepository, batch: list[Prediction], data: st.DataObject, limit: int
     ) -> None:
         first, *_ = oldest_first = newest_first(batch)[::-1]
@@ -314,7 +310,7 @@ class PredictionRepositoryContract:
                 assert list(later.recent(10))[:4] == batch[:2:-1]
                 assert later.erase([old, erased, older]) == 0
 
-    def test_ids_after_a_prune_are_stored_whatever_its_end(self, repository: PredictionRepository) -> None:
+    def test_new_ids_are_stored_after_prune_with_future_end(self, repository: PredictionRepository) -> None:
         """The clock of a pruning process may be years ahead."""
         repository.append(sample_predictions(2))
         with self._raises_if_incomplete():
@@ -323,14 +319,14 @@ class PredictionRepositoryContract:
             repository.append(new)
             assert list(repository.find([prediction.id for prediction in new])) == new
 
-    def test_many_are_erased_at_once(self, repository: PredictionRepository) -> None:
+    def test_erase_accepts_many_ids(self, repository: PredictionRepository) -> None:
         written = sample_predictions(40_000)
         repository.append(written[::400])
         with self._raises_if_incomplete():
             assert repository.erase([prediction.id for prediction in written[:39_000]]) == 98
             assert list(repository.find([prediction.id for prediction in written])) == written[39_200::400]
 
-    def test_what_is_recorded_while_it_is_erased_is_gone(
+    def test_concurrent_append_and_erase_leave_nothing(
         self, repository: PredictionRepository, another: Another
     ) -> None:
         with self._raises_if_incomplete(), another() as other:
@@ -353,7 +349,7 @@ class PredictionRepositoryContract:
 
     @shared
     @given(batch=batches(min_size=1))
-    def test_an_id_that_a_batch_repeats_is_recorded_once(
+    def test_repeated_id_in_batch_is_stored_once(
         self, repository: PredictionRepository, batch: list[Prediction]
     ) -> None:
         repository.append([*batch, *batch])
@@ -361,7 +357,7 @@ class PredictionRepositoryContract:
 
     @shared
     @given(remaining=batches(min_size=1), failing=batches(min_size=1))
-    def test_of_a_batch_that_fails_nothing_is_recorded(
+    def test_failed_batch_stores_nothing(
         self, repository: PredictionRepository, remaining: list[Prediction], failing: list[Prediction]
     ) -> None:
         repository.append(remaining)
@@ -369,9 +365,7 @@ class PredictionRepositoryContract:
             repository.append([*failing, cast("Prediction", None)])
         assert list(repository.recent(len(remaining))) == newest_first(remaining)
 
-    def test_threads_that_append_at_once_lose_nothing_and_show_whole_batches_only(
-        self, repository: PredictionRepository
-    ) -> None:
+    def test_concurrent_appends_are_atomic_and_complete(self, repository: PredictionRepository) -> None:
         written = [sample_predictions(5) for _ in range(40)]
         # Each batch is sent twice, as after a lost response.
         with ThreadPoolExecutor(8) as threads:
@@ -384,9 +378,7 @@ class PredictionRepositoryContract:
             assert all(len(ids & {prediction.id for prediction in batch}) in {0, 5} for batch in written)
         assert list(repository.recent(1000)) == newest_first([prediction for batch in written for prediction in batch])
 
-    def test_whatever_is_done_it_behaves_as_a_sorted_list(
-        self, repository: PredictionRepository, another: Another
-    ) -> None:
+    def test_random_calls_match_a_sorted_list(self, repository: PredictionRepository, another: Another) -> None:
         run_state_machine_as_test(
             lambda: PredictionRepositoryMachine(repository, another, self.complete),  # type: ignore[arg-type]  # any factory will do
             settings=settings(max_examples=25, stateful_step_count=20),
@@ -412,14 +404,12 @@ class PredictionKeysContract:
         """Return a function that opens the data of `keys` again, as a context manager."""
         return lambda: nullcontext(keys)
 
-    def test_a_key_that_never_came_is_not_known(self, keys: PredictionKeys) -> None:
+    def test_unknown_key_is_not_found(self, keys: PredictionKeys) -> None:
         keys.reserve(new_delivery(), new_ids(1))
         assert keys.find(new_delivery()) is None
 
     @pytest.mark.parametrize("count", [1, 1000])
-    def test_the_ids_that_came_first_are_kept_in_their_order(
-        self, keys: PredictionKeys, another: AnotherKeys, count: int
-    ) -> None:
+    def test_first_ids_are_reserved_in_order(self, keys: PredictionKeys, another: AnotherKeys, count: int) -> None:
         delivery, ids = new_delivery(), list(reversed(new_ids(count)))
         assert _are_equal(keys.reserve(delivery, ids), ids)
         with another() as other:
@@ -427,7 +417,7 @@ class PredictionKeysContract:
             assert _are_equal(other.reserve(delivery, new_ids(count)), ids)
         assert _are_equal(keys.find(delivery), ids)
 
-    def test_a_key_that_comes_with_something_else_is_refused(self, keys: PredictionKeys) -> None:
+    def test_key_with_another_request_is_rejected(self, keys: PredictionKeys) -> None:
         delivery, ids = new_delivery(), new_ids(2)
         other = Delivery(delivery.key, "f" * 64)
         keys.reserve(delivery, ids)
@@ -437,7 +427,7 @@ class PredictionKeysContract:
             keys.reserve(other, new_ids(2))
         assert list(keys.find(delivery) or []) == ids
 
-    def test_keys_differ_in_every_character(self, keys: PredictionKeys) -> None:
+    def test_keys_are_compared_exactly(self, keys: PredictionKeys) -> None:
         ids_by_key = {key: new_ids(1) for key in ("deed-1", "Deed-1", "deed-1%", "'deed-1'")}
         for key, ids in ids_by_key.items():
             assert list(keys.reserve(Delivery(key, "0" * 64), ids)) == list(ids)
@@ -445,7 +435,7 @@ class PredictionKeysContract:
             key: list(ids) for key, ids in ids_by_key.items()
         }
 
-    def test_old_keys_are_pruned_the_oldest_first_and_no_more_than_asked(self, keys: PredictionKeys) -> None:
+    def test_prune_deletes_oldest_keys_up_to_limit(self, keys: PredictionKeys) -> None:
         deliveries = [new_delivery() for _ in range(4)]
         ids = [new_ids(2) for _ in deliveries]
         for delivery, reserved in reversed(list(zip(deliveries, ids, strict=True))):
@@ -462,7 +452,7 @@ class PredictionKeysContract:
         reused = new_ids(1)
         assert list(keys.reserve(deliveries[0], reused)) == list(reused)
 
-    def test_pruned_keys_are_free_for_another_request(self, keys: PredictionKeys, another: AnotherKeys) -> None:
+    def test_pruned_keys_can_be_reused(self, keys: PredictionKeys, another: AnotherKeys) -> None:
         delivery, other, ids = new_delivery(), new_delivery(), new_ids(3)
         keys.reserve(delivery, ids[:1])
         keys.reserve(other, ids[1:2])

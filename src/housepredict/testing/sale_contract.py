@@ -31,8 +31,8 @@ from housepredict.testing.drawing import (
     new_delivery,
     new_ids,
     sale_batches,
+    sample_sales,
     shared,
-    some_sales,
     sorted_by_id,
 )
 
@@ -115,15 +115,13 @@ class SaleRepositoryContract:
         """Return a function that opens the data of `repository` again, as a context manager."""
         return lambda: nullcontext(repository)
 
-    def test_an_empty_repository_has_nothing_to_tell(self, repository: SaleRepository) -> None:
+    def test_empty_repository_has_no_sales(self, repository: SaleRepository) -> None:
         assert list(repository.current()) == []
         assert list(repository.history(new_ids(1)[0])) == []
 
     @shared
     @given(batch=sale_batches())
-    def test_what_is_recorded_is_given_back_and_read_as_it_was(
-        self, repository: SaleRepository, batch: list[RecordedSale]
-    ) -> None:
+    def test_append_returns_and_stores_sales(self, repository: SaleRepository, batch: list[RecordedSale]) -> None:
         assert list(repository.append(batch)) == sorted_by_id(batch)
         for prediction in {sale.prediction for sale in batch}:
             read = repository.history(prediction)
@@ -134,33 +132,33 @@ class SaleRepositoryContract:
         read = repository.current()
         assert [sale for sale in read if sale in batch] == current_sales(batch)
 
-    def test_a_correction_counts_and_what_it_corrects_is_kept(self, repository: SaleRepository) -> None:
-        (first,) = some_sales(1)
+    def test_correction_counts_and_corrected_sale_stays_in_history(self, repository: SaleRepository) -> None:
+        (first,) = sample_sales(1)
         # The correction has an earlier date and a lower price.
-        (second,) = some_sales(1, prediction=first.prediction, price=1.5, sold_on=date(2024, 1, 1))
+        (second,) = sample_sales(1, prediction=first.prediction, price=1.5, sold_on=date(2024, 1, 1))
         repository.append([first])
         repository.append([second])
         assert list(repository.current()) == [second]
         assert list(repository.history(first.prediction)) == [first, second]
         assert list(repository.current(since=first.sold_on)) == [], "a corrected sale must not count"
 
-    def test_the_largest_id_counts_whatever_was_recorded_first(self, repository: SaleRepository) -> None:
-        older, newer = some_sales(2, prediction=new_ids(1)[0])
+    def test_sale_with_largest_id_counts(self, repository: SaleRepository) -> None:
+        older, newer = sample_sales(2, prediction=new_ids(1)[0])
         repository.append([newer])
         repository.append([older])
         assert list(repository.current()) == [newer]
         assert list(repository.history(older.prediction)) == [older, newer]
 
-    def test_the_largest_id_is_that_of_all_sales(self, repository: SaleRepository) -> None:
+    def test_largest_id_covers_all_sales(self, repository: SaleRepository) -> None:
         assert repository.largest_id() is None
-        batch = some_sales(3)
+        batch = sample_sales(3)
         repository.append(batch[::-1])
-        repository.append(some_sales(0))
+        repository.append(sample_sales(0))
         assert repository.largest_id() == batch[2].id
 
     @shared
     @given(batch=sale_batches(min_size=1), data=st.data())
-    def test_what_was_sold_in_a_span_of_days_is_found_latest_first(
+    def test_current_filters_by_date_latest_first(
         self, repository: SaleRepository, batch: list[RecordedSale], data: st.DataObject
     ) -> None:
         repository.append(batch)
@@ -172,41 +170,41 @@ class SaleRepositoryContract:
         assert list(repository.current(since, until, limit)) == expected[:limit]
         assert [sale for sale in current if sale in batch] == current_sales(batch)
 
-    def test_a_delivery_that_comes_again_is_recorded_once(self, repository: SaleRepository) -> None:
-        first, repeated, delivery = some_sales(3), some_sales(3), new_delivery()
+    def test_repeated_delivery_is_stored_once(self, repository: SaleRepository) -> None:
+        first, repeated, delivery = sample_sales(3), sample_sales(3), new_delivery()
         assert list(repository.append(first, delivery)) == first
         assert list(repository.append(repeated, delivery)) == first
         assert list(repository.current()) == current_sales(first)
         assert list(repository.history(repeated[0].prediction)) == []
 
-    def test_a_key_that_comes_with_something_else_is_refused(self, repository: SaleRepository) -> None:
-        first, other, delivery = some_sales(2), some_sales(2), new_delivery()
+    def test_key_with_another_request_is_rejected(self, repository: SaleRepository) -> None:
+        first, other, delivery = sample_sales(2), sample_sales(2), new_delivery()
         repository.append(first, delivery)
         with pytest.raises(RepeatedKey):
             repository.append(other, evolve(delivery, digest=DIGESTS[1]))
         assert list(repository.current()) == current_sales(first)
         assert list(repository.append(other, delivery)) == first, "a key belongs to its first request"
 
-    def test_a_delivery_of_nothing_is_remembered_too(self, repository: SaleRepository) -> None:
+    def test_empty_delivery_reserves_its_key(self, repository: SaleRepository) -> None:
         delivery = new_delivery()
         assert list(repository.append([], delivery)) == []
-        assert list(repository.append(some_sales(1), delivery)) == []
+        assert list(repository.append(sample_sales(1), delivery)) == []
 
-    def test_of_a_batch_that_fails_nothing_is_recorded_and_its_key_is_free(self, repository: SaleRepository) -> None:
-        remaining, failing, delivery = some_sales(1), some_sales(2), new_delivery()
+    def test_failed_batch_stores_no_sales_and_no_key(self, repository: SaleRepository) -> None:
+        remaining, failing, delivery = sample_sales(1), sample_sales(2), new_delivery()
         repository.append(remaining)
         with pytest.raises((AttributeError, TypeError)):
             repository.append([*failing, cast("RecordedSale", None)], delivery)
         assert list(repository.current()) == remaining
         assert list(repository.append(failing, delivery)) == failing
 
-    def test_deliveries_with_one_key_that_come_at_once_are_recorded_once(
+    def test_concurrent_deliveries_with_one_key_are_stored_once(
         self, repository: SaleRepository, another: Another
     ) -> None:
         with ExitStack() as resources:
             repositories = [repository, *(resources.enter_context(another()) for _ in range(3))]
             for _ in range(10):
-                delivery, sale_batches = new_delivery(), [some_sales(3) for _ in repositories]
+                delivery, sale_batches = new_delivery(), [sample_sales(3) for _ in repositories]
                 with ThreadPoolExecutor(len(repositories)) as threads:
                     recorded = [
                         threads.submit(other.append, batch, delivery)
@@ -220,7 +218,7 @@ class SaleRepositoryContract:
 
     @shared
     @given(batch=sale_batches(min_size=1), data=st.data())
-    def test_the_sales_of_predictions_that_are_erased_are_gone_and_no_others(
+    def test_erase_deletes_only_sales_of_given_predictions(
         self, repository: SaleRepository, batch: list[RecordedSale], data: st.DataObject
     ) -> None:
         delivery = new_delivery()
@@ -239,17 +237,17 @@ class SaleRepositoryContract:
         )
         assert repository.erase([]) == repository.erase(list(erased)) == 0
 
-    def test_the_sales_of_old_predictions_are_pruned_and_no_more_than_asked(self, repository: SaleRepository) -> None:
+    def test_prune_deletes_sales_up_to_limit(self, repository: SaleRepository) -> None:
         # Such sales exist if they are recorded after their predictions were pruned.
         predictions = new_ids(4)
-        batch = [sale for prediction in predictions for sale in some_sales(2, prediction=prediction)]
+        batch = [sale for prediction in predictions for sale in sample_sales(2, prediction=prediction)]
         repository.append(batch)
         assert [repository.prune(predictions[3], 4), repository.prune(predictions[3], 4)] == [4, 2]
         assert list(repository.current()) == current_sales(batch[6:])
         assert repository.prune(predictions[3], 4) == 0
 
-    def test_threads_that_append_at_once_lose_nothing(self, repository: SaleRepository) -> None:
-        written = [some_sales(3) for _ in range(30)]
+    def test_concurrent_appends_lose_no_sales(self, repository: SaleRepository) -> None:
+        written = [sample_sales(3) for _ in range(30)]
         with ThreadPoolExecutor(8) as threads:
             appended = [threads.submit(repository.append, batch) for batch in written]
             seen = [threads.submit(repository.current) for _ in range(10)]
@@ -260,7 +258,7 @@ class SaleRepositoryContract:
             assert all(len(ids & {sale.id for sale in batch}) in {0, 3} for batch in written)
         assert list(repository.current()) == current_sales([sale for batch in written for sale in batch])
 
-    def test_whatever_is_done_it_behaves_as_a_list_of_sales(self, repository: SaleRepository, another: Another) -> None:
+    def test_random_calls_match_a_list_of_sales(self, repository: SaleRepository, another: Another) -> None:
         run_state_machine_as_test(
             lambda: SaleRepositoryMachine(repository, another),  # type: ignore[arg-type]  # any factory will do
             settings=settings(max_examples=25, stateful_step_count=20),

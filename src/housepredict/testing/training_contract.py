@@ -53,13 +53,13 @@ _outcomes = _drawing.builds(
 _records = _drawing.builds(TrainingStatus, id=st.just(UUID(int=0)), outcome=st.none() | _outcomes)
 
 _changes = st.one_of(
-    st.sampled_from([TrainingStatus.to_be_cancelled, TrainingStatus.to_be_kept]),
+    st.sampled_from([TrainingStatus.request_cancellation, TrainingStatus.start_storing]),
     st.builds(lambda done, total: lambda record: record.at(done, total), _counts, _counts),
     st.builds(lambda at, outcome: lambda record: record.ended(at, outcome), _times, _outcomes),
 )
 
 
-def a_training(
+def sample_training(
     location: str | None = "/sales.csv", started_at: datetime = NOON, *, with_recorded: bool = False
 ) -> TrainingStatus:
     """Return the status of a new training, with a larger id than all earlier ones."""
@@ -86,14 +86,14 @@ class TrainingLogContract:
         """Open the data of a log again, as another process would."""
         return log
 
-    def test_a_new_log_is_empty(self, tested_log: TrainingLog) -> None:
+    def test_new_log_is_empty(self, tested_log: TrainingLog) -> None:
         assert list(tested_log.recent(10)) == []
 
-    def test_whatever_is_logged_comes_back(self, new_log: NewLog) -> None:
+    def test_logged_status_is_returned_unchanged(self, new_log: NewLog) -> None:
         @settings(max_examples=25, deadline=None)
         @given(_records, _counts, _counts, _times, _outcomes)
         def check(drawn: TrainingStatus, done: int, total: int, ended: datetime, outcome: TrainingOutcome) -> None:
-            log, record = new_log(), evolve(drawn, id=a_training().id)
+            log, record = new_log(), evolve(drawn, id=sample_training().id)
             log.begin(record)
             assert self.reopen(log).get(record.id) == record
             expected = record.at(done, total).ended(ended, outcome)
@@ -104,56 +104,56 @@ class TrainingLogContract:
 
         check()
 
-    def test_a_training_that_was_not_logged_is_unknown(self, tested_log: TrainingLog) -> None:
+    def test_missing_training_is_unknown(self, tested_log: TrainingLog) -> None:
         for _ in range(2):
-            unknown = a_training().id
+            unknown = sample_training().id
             with pytest.raises(UnknownTraining):
                 tested_log.get(unknown)
             with pytest.raises(UnknownTraining):
-                tested_log.change(unknown, TrainingStatus.to_be_cancelled)
-            tested_log.begin(a_training())
+                tested_log.change(unknown, TrainingStatus.request_cancellation)
+            tested_log.begin(sample_training())
 
-    def test_the_newest_hundred_at_least_are_listed_newest_first(self, tested_log: TrainingLog) -> None:
-        records = [a_training(f"/{number}.csv") for number in range(105)]
+    def test_recent_lists_newest_hundred_first(self, tested_log: TrainingLog) -> None:
+        records = [sample_training(f"/{number}.csv") for number in range(105)]
         for record in records:
             tested_log.begin(record)
         newest_first = records[::-1]
         assert list(self.reopen(tested_log).recent(100)) == newest_first[:100]
         assert list(self.reopen(tested_log).recent(3)) == newest_first[:3]
 
-    def test_a_wish_to_cancel_is_seen_by_whoever_notes_progress(self, tested_log: TrainingLog) -> None:
-        record = a_training()
+    def test_cancellation_is_visible_to_progress_updates(self, tested_log: TrainingLog) -> None:
+        record = sample_training()
         tested_log.begin(record)
         assert not tested_log.change(record.id, lambda record: record.at(1, 9)).cancelling
-        assert self.reopen(tested_log).change(record.id, TrainingStatus.to_be_cancelled).cancelling
+        assert self.reopen(tested_log).change(record.id, TrainingStatus.request_cancellation).cancelling
         updated = tested_log.change(record.id, lambda record: record.at(2, 9))
         assert updated == evolve(record, done=2, total=9, cancelling=True)
-        assert not tested_log.change(record.id, TrainingStatus.to_be_kept).keeping
+        assert not tested_log.change(record.id, TrainingStatus.start_storing).keeping
 
-    def test_a_version_that_is_about_to_be_kept_cannot_be_cancelled(self, tested_log: TrainingLog) -> None:
-        record = a_training()
+    def test_training_cannot_be_cancelled_while_storing(self, tested_log: TrainingLog) -> None:
+        record = sample_training()
         tested_log.begin(record)
-        assert tested_log.change(record.id, TrainingStatus.to_be_kept).keeping
-        cancelled = self.reopen(tested_log).change(record.id, TrainingStatus.to_be_cancelled)
+        assert tested_log.change(record.id, TrainingStatus.start_storing).keeping
+        cancelled = self.reopen(tested_log).change(record.id, TrainingStatus.request_cancellation)
         assert cancelled == evolve(record, keeping=True)
 
-    def test_what_has_ended_stays_as_it_is(self, tested_log: TrainingLog) -> None:
-        record = a_training()
+    def test_ended_training_never_changes(self, tested_log: TrainingLog) -> None:
+        record = sample_training()
         tested_log.begin(record)
         ended = tested_log.change(record.id, lambda record: record.ended(_LATER, SUCCESS))
         assert ended == evolve(record, ended_at=_LATER, outcome=SUCCESS)
         assert tested_log.change(record.id, lambda record: record.ended(NOON, FAILURE)) == ended
         assert self.reopen(tested_log).get(record.id) == ended
 
-    def test_no_change_is_lost_where_several_are_made_at_once(self, tested_log: TrainingLog) -> None:
-        records = [a_training() for _ in range(4)]
+    def test_concurrent_changes_are_all_applied(self, tested_log: TrainingLog) -> None:
+        records = [sample_training() for _ in range(4)]
         for record in records:
             tested_log.begin(record)
 
         def change(number: int) -> None:
             record = records[number // 8]
             if number % 8 == 3:
-                tested_log.change(record.id, TrainingStatus.to_be_cancelled)
+                tested_log.change(record.id, TrainingStatus.request_cancellation)
             else:
                 tested_log.change(record.id, lambda record: record.at(number, 100))
 
@@ -161,18 +161,20 @@ class TrainingLogContract:
             list(pool.map(change, range(32)))
         assert [self.reopen(tested_log).get(record.id).cancelling for record in records] == [True] * 4
 
-    def test_of_a_wish_to_cancel_and_one_to_keep_one_is_heard(self, tested_log: TrainingLog) -> None:
-        records = [a_training() for _ in range(10)]
+    def test_first_of_cancel_and_store_wins(self, tested_log: TrainingLog) -> None:
+        records = [sample_training() for _ in range(10)]
         for record in records:
             tested_log.begin(record)
         with ThreadPoolExecutor(4) as pool:
             for number, record in enumerate(records):
-                changes = [TrainingStatus.to_be_cancelled, TrainingStatus.to_be_kept][:: 1 if number % 2 else -1]
+                changes = [TrainingStatus.request_cancellation, TrainingStatus.start_storing][
+                    :: 1 if number % 2 else -1
+                ]
                 futures = [pool.submit(tested_log.change, record.id, change) for change in changes * 2]
                 states = {(future.result().cancelling, future.result().keeping) for future in futures}
                 assert states in ({(True, False)}, {(False, True)})
 
-    def test_no_sequence_of_calls_breaks_a_promise(self, new_log: NewLog) -> None:
+    def test_random_calls_match_the_model(self, new_log: NewLog) -> None:
         run_state_machine_as_test(
             lambda: TrainingLogMachine(new_log(), self.reopen),  # type: ignore[arg-type]  # any factory will do
             settings=settings(max_examples=30, stateful_step_count=20, deadline=None),
@@ -197,7 +199,7 @@ class TrainingLogMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.statuses) < 3)
     @rule(location=st.none() | _texts)
     def begin(self, location: str | None) -> None:
-        record = a_training(location)
+        record = sample_training(location)
         self.log.begin(record)
         self.statuses[record.id] = record
 

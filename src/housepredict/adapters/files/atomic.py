@@ -32,7 +32,10 @@ def text_file(path: Path | None) -> Iterator[IO[str]]:
     if path is None:
         yield cast("IO[str]", _Lines(sys.stdout))
         return
-    with whole_file(path) as stream, _packed(stream) if path.suffix.lower() == ".gz" else nullcontext(stream) as opened:
+    with (
+        atomic_file(path) as stream,
+        _packed(stream) if path.suffix.lower() == ".gz" else nullcontext(stream) as opened,
+    ):
         text = TextIOWrapper(opened, encoding="utf-8", newline="")
         try:
             yield cast("IO[str]", _Lines(text))
@@ -56,7 +59,7 @@ def _packed(stream: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for writing; it replaces an older file and takes over its mode when the context exits without error.
 
     Raises:
@@ -99,7 +102,7 @@ def held(file: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def waited_for(file: Path) -> Iterator[None]:
+def wait_for_lock(file: Path) -> Iterator[None]:
     """Lock a file, waiting while another process holds the lock. Raises OSError."""
     with _opened(file) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -20,7 +20,7 @@ from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.ports import HouseRows, Houses
 from housepredict.domain.sales import Cell
-from housepredict.domain.schema_inference.columns import LAST_YEAR, present_in, value_reader
+from housepredict.domain.schema_inference.columns import LAST_YEAR, count_present, value_reader
 from housepredict.domain.usecases.predict import require_batch_size
 from housepredict.domain.validation import Rule, Violation, pointer_to, tidy
 
@@ -61,7 +61,7 @@ class HouseFile:
         return Houses(table.names, columns.length, houses(), table.notes)
 
 
-def houses_of_csv(content: bytes, schema: FeatureSchema, max_batch: int) -> Sequence[object]:
+def read_houses_csv(content: bytes, schema: FeatureSchema, max_batch: int) -> Sequence[object]:
     """Read the houses in a CSV request body (see `csv_table`). Unlike in a file, every column has to be a feature.
 
     Raises:
@@ -115,7 +115,7 @@ class _FeatureColumns:
     @cached_property
     def _readers(self) -> Mapping[str, Callable[[Cell], object]]:
         return {
-            name: value_reader(self._features[name].kind, present_in(counts), _last_year(self._features[name]))
+            name: value_reader(self._features[name].kind, count_present(counts), _last_year(self._features[name]))
             for name, counts in self._counts.items()
         }
 

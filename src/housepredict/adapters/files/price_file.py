@@ -13,7 +13,7 @@ from typing import IO, Any
 from attrs import define, field, fields
 
 from housepredict.adapters.files.arrow import ArrowRows
-from housepredict.adapters.files.atomic import text_file, whole_file
+from housepredict.adapters.files.atomic import atomic_file, text_file
 from housepredict.adapters.files.table_file import TextRows
 from housepredict.domain.errors import InvalidHouses, MissingExtra, UnreadableFile
 from housepredict.domain.estimates import LEVELS, Estimate, Prediction
@@ -89,7 +89,7 @@ def write_csv(read: Callable[[], Iterable[Prediction]], stream: IO[str]) -> int:
     return count
 
 
-def csv_of(predictions: Sequence[Prediction]) -> bytes:
+def predictions_to_csv(predictions: Sequence[Prediction]) -> bytes:
     """Return predictions as CSV in UTF-8, see `write_csv`."""
     stream = io.StringIO()
     write_csv(lambda: predictions, stream)
@@ -114,7 +114,7 @@ def price_file(path: Path | None, parquet: bool) -> Iterator[CsvPrices | Parquet
         with text_file(path) as text:
             yield CsvPrices(text)
     else:
-        with whole_file(path) as stream, _parquet_prices(stream) as prices:
+        with atomic_file(path) as stream, _parquet_prices(stream) as prices:
             yield prices
 
 

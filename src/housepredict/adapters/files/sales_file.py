@@ -12,11 +12,11 @@ from housepredict.adapters.files.table_file import TableFile, check_columns, csv
 from housepredict.domain.errors import InvalidSales, UnusableSales
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.domain.sales import Cell, SalesTable
-from housepredict.domain.schema_inference.columns import present_in, value_reader
+from housepredict.domain.schema_inference.columns import count_present, value_reader
 from housepredict.domain.usecases.record_sales import FIELDS
 from housepredict.domain.validation import tidy
 
-RAGGED = "number of fields differs from the header"
+WRONG_FIELD_COUNT = "number of fields differs from the header"
 """The reason for rejecting a row of a CSV file."""
 
 _MAX_INTERNED = 10_000  # distinct cells per column
@@ -58,7 +58,7 @@ class SalesFile:
                         seen.clear()
                     seen[""] = None
                     column.extend(map(seen.setdefault, cells, cells))
-        rejected, notes = {RAGGED: source.ragged} if source.ragged else {}, source.notes
+        rejected, notes = {WRONG_FIELD_COUNT: source.ragged} if source.ragged else {}, source.notes
         table = SalesTable(columns, digest, rejected, notes=tuple(notes))
         if not len(table):
             mismatch = f"has no row that matches its header, {quoted(list(columns))}"
@@ -69,7 +69,7 @@ class SalesFile:
 _ALIASES = {"id": "prediction", "prediction_id": "prediction"}
 
 
-def recorded_sales_of_csv(content: bytes) -> Sequence[object]:
+def read_sales_csv(content: bytes) -> Sequence[object]:
     """Read realized sales from a CSV request body (see `csv_table`), for RecordSales to check.
 
     The columns are `prediction` (or `prediction_id` or `id`), `price` and `date`, in any order and case. Cells that
@@ -86,7 +86,7 @@ def recorded_sales_of_csv(content: bytes) -> Sequence[object]:
     values: dict[str, list[object]] = {}
     for name, texts in zip(names, zip(*table.texts(), strict=True), strict=False):
         cells = list(map(tidy, texts))
-        read = value_reader(kinds.get(name, Kind.CATEGORY), present_in(cells), money=True)
+        read = value_reader(kinds.get(name, Kind.CATEGORY), count_present(cells), money=True)
         values[name] = list(map(read, cells))
     sales = [
         {name: cells[row] for name, cells in values.items() if cells[row] is not None} for row in range(len(table))

@@ -28,8 +28,7 @@ from housepredict.adapters.files.delimited import (
 )
 from housepredict.domain.errors import BrokenRules, MissingExtra, UnreadableFile
 from housepredict.domain.sales import Cell
-from housepredict.domain.training_options import did_you_mean
-from housepredict.domain.validation import Rule, Violation, pointer_to, tidy
+from housepredict.domain.validation import Rule, Violation, did_you_mean, pointer_to, tidy
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _SAMPLE_ROWS = 50  # rows that show whether the header lacks a column

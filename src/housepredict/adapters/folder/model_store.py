@@ -68,7 +68,7 @@ class DirectoryModels:
                     write_durably(folder / name, content)
                 _flush_folder(folder)
                 if damaged:
-                    with file_lock.waited_for(self.path / _PROMOTION):
+                    with file_lock.wait_for_lock(self.path / _PROMOTION):
                         if self._is_damaged(version.name):  # another process may have replaced it
                             target.rename(workspace / "damaged")
                 try:
@@ -173,7 +173,7 @@ class DirectoryModels:
         """Check that a version exists, and lock the pointer. Yields a temporary folder to write in."""
         with self._available():
             self._folder(name)
-            with self._workspace() as workspace, file_lock.waited_for(self.path / _PROMOTION):
+            with self._workspace() as workspace, file_lock.wait_for_lock(self.path / _PROMOTION):
                 yield workspace
 
     def _read_pointer(self) -> tuple[tuple[str, ...], int]:

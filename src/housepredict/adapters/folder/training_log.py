@@ -28,7 +28,7 @@ from housepredict.adapters.folder.model_store import available, write_durably
 from housepredict.domain.errors import UnknownTraining
 from housepredict.domain.training_status import TrainingStatus
 
-KEPT = 100
+MAX_TRAININGS = 100
 _LOCK = ".lock"
 _TEMPORARY = ".tmp-"
 
@@ -47,19 +47,19 @@ class DirectoryTrainings:
     def begin(self, record: TrainingStatus) -> None:
         with self._available():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with file_lock.waited_for(self.path / _LOCK):
+            with file_lock.wait_for_lock(self.path / _LOCK):
                 # Only the holder of the lock writes, so these are from killed processes.
                 for leftover in self.path.glob(f"{_TEMPORARY}*"):
                     leftover.unlink(missing_ok=True)
                 self._write(record)
-                for file in self._files()[KEPT:]:
+                for file in self._files()[MAX_TRAININGS:]:
                     file.unlink(missing_ok=True)
 
     def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
         file = self._file(training)
         with self._available():
             self._read(file)  # raises for an unknown training: the folder to lock in may not exist
-            with file_lock.waited_for(self.path / _LOCK):
+            with file_lock.wait_for_lock(self.path / _LOCK):
                 record, document = self._read(file)
                 changed = how(record)
                 if changed != record:

@@ -14,7 +14,7 @@ import psycopg
 from attrs import define, evolve
 from psycopg_pool import ConnectionPool
 
-from housepredict.adapters.documents import encode_each, prediction_from_row, unstructure
+from housepredict.adapters.documents import encode_objects, prediction_from_row, unstructure
 from housepredict.adapters.postgres.connections import Database, TimeLimitedConnection
 from housepredict.adapters.postgres.migrations import migrate
 from housepredict.adapters.postgres.writer import Writer
@@ -273,7 +273,7 @@ def _delete_from_lab_table(connection: TimeLimitedConnection, lab_ids: Sequence[
 
 def _encode_batch(predictions: Sequence[Prediction]) -> str:
     """Encode a batch as JSON by hand. Caching the values that rows share makes it faster than an encoder."""
-    houses = encode_each(_to_json, [prediction.estimate.house.values for prediction in predictions])
+    houses = encode_objects(_to_json, [prediction.estimate.house.values for prediction in predictions])
     rows = [_encode(prediction, features) for prediction, features in zip(predictions, houses, strict=True)]
     return f"[{','.join(rows)}]"
 

@@ -22,12 +22,12 @@ from housepredict.adapters.training.trainer import SklearnTrainer
 from housepredict.domain.estimates import MAX_LOG_FACTOR, Calibration
 from housepredict.domain.features import FeatureSchema, House, Kind
 from housepredict.domain.ports import Valuation, no_progress
-from housepredict.domain.sales import Cell, Sale, key_of
-from housepredict.domain.schema_inference.columns import Column, Way, is_missing, present_in, way_to_read
+from housepredict.domain.sales import Cell, Sale, create_house_key
+from housepredict.domain.schema_inference.columns import Column, Way, cell_reader, count_present, is_missing
 from housepredict.domain.schema_inference.inference import schema_of
 from housepredict.domain.schema_inference.roles import read
-from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions, did_you_mean
-from housepredict.domain.validation import plain
+from housepredict.domain.training_options import Algorithm, Effort, TrainingOptions
+from housepredict.domain.validation import did_you_mean, plain
 
 Cells = Mapping[str, Sequence[Cell]]
 
@@ -149,13 +149,13 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         self.schema_ = self._infer_schema(columns)
         # predict reads cells like the training data, so that a price doesn't depend on the other houses of a call
         self._ways = {
-            feature.name: way_to_read(feature.kind, present_in(cells[feature.name]))
+            feature.name: cell_reader(feature.kind, count_present(cells[feature.name]))
             for feature in self.schema_.features
         }
         # the key of a house has no dates, as for files without identifiers
         undated = [feature.name for feature in self.schema_.features if feature.kind is not Kind.DATE]
         sales = [
-            Sale(house, price, key_of({name: house.values[name] for name in undated if name in house.values}))
+            Sale(house, price, create_house_key({name: house.values[name] for name in undated if name in house.values}))
             for house, price in zip(_houses_of(cells, self._ways), prices, strict=True)
         ]
         trainer = SklearnTrainer(_worth_comparing, jobs=effective_n_jobs(self.n_jobs))

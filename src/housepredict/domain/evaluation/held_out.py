@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from attrs import astuple, fields, frozen
 
 from housepredict.domain.errors import RefusedModel
-from housepredict.domain.estimates import LEVELS, Calibration, Interval, whole_cents
+from housepredict.domain.estimates import LEVELS, Calibration, Interval, round_to_cents
 from housepredict.domain.evaluation.measures import (
     Accuracy,
     Bounds,
@@ -99,7 +99,7 @@ def valued(sales: Sequence[Sale], valuation: Valuation, calibration: Calibration
     spreads = valuation.spreads if calibration else None
     rows = []
     for row, (sale, price) in enumerate(zip(sales, valuation.prices, strict=True)):
-        if whole_cents(price) is not None:
+        if round_to_cents(price) is not None:
             estimate = max(price, 0.0)
             spread = None if spreads is None else spreads[row]
             intervals = calibration.intervals(estimate, spread) if calibration and spread is not None else ()

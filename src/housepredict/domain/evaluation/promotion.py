@@ -76,7 +76,7 @@ def compare(challenger: Sequence[Valued], champion: Predictor, sales: Sequence[S
     )
 
 
-def judge_alone(why: str, evaluated: Accuracy, rows: Sequence[Valued], training: Sequence[Sale]) -> Verdict:
+def judge_without_champion(why: str, evaluated: Accuracy, rows: Sequence[Valued], training: Sequence[Sale]) -> Verdict:
     """Apply the rule to a version without a champion to compare with: it must pass absolute floors.
 
     Among them, it must be more accurate than the median price of the training sales, by the error that `compare` uses.

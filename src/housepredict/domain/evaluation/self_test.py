@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from housepredict.domain.errors import RefusedModel
-from housepredict.domain.estimates import whole_cents
+from housepredict.domain.estimates import round_to_cents
 from housepredict.domain.ports import Predictor
 
 
@@ -17,7 +17,7 @@ def require_self_test(predictor: Predictor) -> None:
             f"Model version {predictor.version.name} cannot estimate the houses of its self-test: {error}"
         ) from error
     for test, price in zip(tests, prices, strict=True):
-        actual, expected = whole_cents(price), whole_cents(test.price)
+        actual, expected = round_to_cents(price), round_to_cents(test.price)
         # The tolerance allows for rounding to cents, and for exponentials that differ between processors.
         if actual is None or expected is None or abs(actual - expected) > max(0.011, 1e-9 * expected):
             raise RefusedModel(

@@ -66,12 +66,12 @@ def is_missing(cell: Cell) -> bool:
     return cell is None or cell != cell or (isinstance(cell, str) and cell.strip().lower() in _MISSING)
 
 
-def present_in(cells: Iterable[Cell]) -> Mapping[Cell, int]:
+def count_present(cells: Iterable[Cell]) -> Mapping[Cell, int]:
     """Count the cells that are not missing."""
     return {cell: count for cell, count in Counter(cells).items() if not is_missing(cell)}
 
 
-def way_to_read(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Way:
+def cell_reader(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Way:
     """Return a function that reads the cells of a column as a kind.
 
     Args:
@@ -113,7 +113,7 @@ def value_reader(
     elif kind is Kind.NUMBER or kind is Kind.INTEGER:
         read = _numbers(present, money=money, largest=math.inf)
     else:
-        read = way_to_read(kind, present)
+        read = cell_reader(kind, present)
 
     def value(cell: Cell) -> object:
         if is_missing(cell):
@@ -226,7 +226,7 @@ def _date_text(cell: Cell) -> str | None:
 
 
 def _read_as(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> _Readings:
-    return _read_all(present, way_to_read(kind, present, last_year))
+    return _read_all(present, cell_reader(kind, present, last_year))
 
 
 def _read_all(cells: Iterable[Cell], read: Way) -> _Readings:
@@ -363,14 +363,14 @@ class Column:
         )
 
 
-def words_of(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Normalize a column's name: `year built` for YearBuilt, year_built and Year Built."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])|[_\W]+", " ", name).lower().strip()
 
 
 def read_column(name: str, cells: Sequence[Cell], kind: Kind | None = None, last_year: int = LAST_YEAR) -> Column:
-    """Read a column as a kind, by default the kind that its cells have. For `last_year` see way_to_read."""
-    present = present_in(cells)
+    """Read a column as a kind, by default the kind that its cells have. For `last_year` see cell_reader."""
+    present = count_present(cells)
     if kind is not None:
         return _column(name, kind, "as requested", cells, present, _read_as(kind, present, last_year))
     kind, readings, why = _infer_kind(name, present, last_year)
@@ -379,7 +379,7 @@ def read_column(name: str, cells: Sequence[Cell], kind: Kind | None = None, last
 
 def read_prices(name: str, cells: Sequence[Cell]) -> Column:
     """Read a column of prices: numbers in the formats of money."""
-    present = present_in(cells)
+    present = count_present(cells)
     return _column(name, Kind.NUMBER, "prices", cells, present, _read_all(present, _numbers(present, money=True)))
 
 

@@ -13,8 +13,8 @@ from attrs import field, frozen
 from housepredict.domain.errors import UnusableSales
 from housepredict.domain.estimates import MAX_PRICE
 from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Value
-from housepredict.domain.sales import Sale, SalesTable, is_held_out, key_of
-from housepredict.domain.schema_inference.columns import MEASURE, Column, words_of
+from housepredict.domain.sales import Sale, SalesTable, create_house_key, is_held_out
+from housepredict.domain.schema_inference.columns import MEASURE, Column, normalize_name
 from housepredict.domain.schema_inference.roles import Decision, Roles, assign_roles
 from housepredict.domain.schema_inference.sale_dates import plausible_days
 from housepredict.domain.training_options import TrainingOptions
@@ -142,7 +142,9 @@ def house_key(roles: Roles, row: int) -> str:
     identifier = roles.house_id.values[row] if roles.house_id else None
     if identifier is not None:
         return str(shortest(identifier))
-    return key_of({column.name: value for column in roles.identity if (value := column.values[row]) is not None})
+    return create_house_key(
+        {column.name: value for column in roles.identity if (value := column.values[row]) is not None}
+    )
 
 
 def schema_of(
@@ -172,7 +174,7 @@ def _feature(column: Column, usable: Sequence[int], *, closed: bool, is_sale_dat
     return Feature(
         name=column.name,
         kind=column.kind,
-        unit=next((unit for name, unit in _UNITS if numeric and name.search(words_of(column.name))), None),
+        unit=next((unit for name, unit in _UNITS if numeric and name.search(normalize_name(column.name))), None),
         required=not is_sale_date and None not in values,
         minimum=minimum,
         maximum=maximum,
@@ -206,9 +208,9 @@ def _physical_bounds(name: str, observed: tuple[Value, Value]) -> tuple[float | 
     """Return physical limits for a feature with this name, such as a latitude; None where the sales exceed them."""
     low, high = float(observed[0]), float(observed[1])
     for pattern, minimum, maximum in _BOUNDS:
-        if pattern.search(words_of(name)) and minimum <= low and high <= maximum:
+        if pattern.search(normalize_name(name)) and minimum <= low and high <= maximum:
             return minimum, maximum
-    return (0.0 if low >= 0 and MEASURE.search(words_of(name)) else None), None
+    return (0.0 if low >= 0 and MEASURE.search(normalize_name(name)) else None), None
 
 
 def shortest(value: Value) -> Value:

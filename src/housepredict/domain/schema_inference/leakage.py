@@ -18,7 +18,7 @@ from typing import Self
 from attrs import field, frozen
 
 from housepredict.domain.features import Kind, Value
-from housepredict.domain.schema_inference.columns import MEASURE, Column, words_of
+from housepredict.domain.schema_inference.columns import MEASURE, Column, normalize_name
 
 _MIN_SPREAD = 1e-12  # Rounding leaves this much variation in a constant column.
 
@@ -34,7 +34,7 @@ class Part:
     @classmethod
     def of(cls, values: Sequence[float], target: Sequence[float]) -> Self:
         """Create the part for a column and a centered target."""
-        deviations = centred(values)
+        deviations = center(values)
         return cls(deviations, dot(deviations, deviations), dot(deviations, target))
 
 
@@ -57,7 +57,7 @@ def ranks(values: Sequence[float]) -> list[float]:
 
 def correlation(left: Sequence[float], right: Sequence[float]) -> float:
     """Compute Pearson's correlation; 0 if a side is constant."""
-    return _coefficient(dot(a := centred(left), b := centred(right)), dot(a, a), dot(b, b))
+    return _coefficient(dot(a := center(left), b := center(right)), dot(a, a), dot(b, b))
 
 
 def rank_correlation(left: Sequence[float], right: Sequence[float]) -> float:
@@ -68,7 +68,7 @@ def rank_correlation(left: Sequence[float], right: Sequence[float]) -> float:
 def explained_share(groups: Sequence[Hashable], values: Sequence[float]) -> float:
     """Compute the share of the variance of values that groups explain; 0 if the values are constant."""
     members: defaultdict[Hashable, list[float]] = defaultdict(list)
-    deviations = centred(values)
+    deviations = center(values)
     for group, deviation in zip(groups, deviations, strict=True):
         members[group].append(deviation)
     total = dot(deviations, deviations)
@@ -88,7 +88,7 @@ def combined_correlations(left: Part, right: Part, square: float) -> tuple[float
     )
 
 
-def centred(values: Sequence[float]) -> list[float]:
+def center(values: Sequence[float]) -> list[float]:
     """Subtract the mean from values."""
     mean = math.fsum(values) / len(values) if values else 0.0
     return [value - mean for value in values]
@@ -134,7 +134,7 @@ class _Logs:
 
     @classmethod
     def of(cls, target: Sequence[float], columns: Sequence[Sequence[float | None]]) -> _Logs:
-        deviations = centred(target)
+        deviations = center(target)
         filled = [[value or 0.0 for value in column] for column in columns]
         present = [[value is not None for value in column] for column in columns]
         parts = [
@@ -150,7 +150,7 @@ class _Logs:
         both = list(map(and_, self.present[first], self.present[second]))
         if sum(both) < _MIN_PAIRED:
             return None
-        target = centred(list(compress(self.target, both)))
+        target = center(list(compress(self.target, both)))
         left, right = (Part.of(list(compress(self.columns[column], both)), target) for column in (first, second))
         return combined_correlations(left, right, dot(target, target))
 
@@ -308,14 +308,14 @@ def find_leaks(price: Column, columns: Sequence[Column]) -> dict[str, str]:
 
 def after_sale(name: str) -> str | None:
     """Return why a column with this name can't be a feature if its values are known only after the sale, or None."""
-    if _AFTER_SALE.fullmatch(words_of(name)):
+    if _AFTER_SALE.fullmatch(normalize_name(name)):
         return "known only after the sale (by its name); add it to `allow` to use it anyway"
     return None
 
 
 def is_measure(name: str) -> bool:
     """Whether a name refers to a measurement or a count of a house, and not to money."""
-    words = words_of(name)
+    words = normalize_name(name)
     return bool(MEASURE.search(words) or _MEASURE_TOO.search(words)) and not _MONEY.search(words)
 
 
@@ -332,7 +332,7 @@ def _leak(column: Column, price: Column, rows: Iterable[int]) -> str | None:
     prices = [float(price.values[row] or 0) for row in rows]
     if _is_numeric(column):
         coefficient = rank_correlation([float(value) for value in values], prices)
-        if _ASSESSED.search(words_of(column.name)) and abs(coefficient) >= ASSESSED_CORRELATION:
+        if _ASSESSED.search(normalize_name(column.name)) and abs(coefficient) >= ASSESSED_CORRELATION:
             return (
                 f"an assessed value (by its name), possibly set after the sale: rank correlation {coefficient:.3f}; "
                 "add it to `allow` if it was set before"

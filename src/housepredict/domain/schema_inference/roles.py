@@ -15,12 +15,12 @@ from housepredict.domain.sales import Cell, SalesTable
 from housepredict.domain.schema_inference.columns import (
     READABLE_SHARE,
     Column,
+    count_present,
     is_missing,
-    present_in,
+    normalize_name,
     read_column,
     read_prices,
     two_digit_years,
-    words_of,
 )
 from housepredict.domain.schema_inference.leakage import after_sale, find_leaks
 from housepredict.domain.schema_inference.sale_dates import (
@@ -193,10 +193,10 @@ def _named(options: TrainingOptions) -> list[str]:
 def _find_price(names: Mapping[str, object]) -> str:
     for wanted in _PRICE_NAMES:
         for name in names:
-            if words_of(name) == wanted:
+            if normalize_name(name) == wanted:
                 return name
     # A name such as "Price (USD)" counts if it is the only one of its kind.
-    similar = [name for name in names if _is_price_name(name) and not _DERIVED_PRICE.search(words_of(name))]
+    similar = [name for name in names if _is_price_name(name) and not _DERIVED_PRICE.search(normalize_name(name))]
     if len(similar) == 1:
         return similar[0]
     raise UnusableSales(f"price: can't tell which column holds the sale price; set `price` to one of {_listed(names)}")
@@ -208,7 +208,7 @@ def _find_house_id(columns: Mapping[str, Column], price: Column) -> Column | Non
             column
             for column in columns.values()
             if column is not price and _is_identifier(column)
-            and not _NO_HOUSE_ID_NAME.search(words_of(column.name))
+            and not _NO_HOUSE_ID_NAME.search(normalize_name(column.name))
             and not column.is_row_number and (column.is_whole or column.kind is Kind.CATEGORY)
         ),
         None,
@@ -220,7 +220,7 @@ def read(name: str, cells: Sequence[Cell], kind: Kind | None, read_on: date | No
     column = read_column(name, cells, kind)
     if read_on:
         column = _with_century(column, cells, read_on)
-    is_code = kind is None and column.is_whole and _CODE_NAME.search(words_of(name))
+    is_code = kind is None and column.is_whole and _CODE_NAME.search(normalize_name(name))
     if not is_code or _is_identifier(column):
         return column
     return evolve(read_column(name, cells, Kind.CATEGORY), why="a code, not a quantity (by its name)")
@@ -228,7 +228,7 @@ def read(name: str, cells: Sequence[Cell], kind: Kind | None, read_on: date | No
 
 def _with_century(column: Column, cells: Sequence[Cell], read_on: date, near: int | None = None) -> Column:
     """Read the two-digit years of a column in the right century; see last_year_of."""
-    years = two_digit_years(present_in(cells)) if column.kind is Kind.DATE else ()
+    years = two_digit_years(count_present(cells)) if column.kind is Kind.DATE else ()
     if not years:
         return column
     return evolve(read_column(column.name, cells, Kind.DATE, last_year_of(years, read_on.year, near)), why=column.why)
@@ -279,7 +279,7 @@ def _listed(names: Mapping[str, object] | Sequence[str]) -> str:
 
 def _exclusion(column: Column) -> str | None:
     """Return why a column that varies is not a feature by default, or None if it is."""
-    if column.is_row_number or (_ROW_NAME.fullmatch(words_of(column.name)) and _is_key(column)):
+    if column.is_row_number or (_ROW_NAME.fullmatch(normalize_name(column.name)) and _is_key(column)):
         return "row numbers"
     if _is_identifier(column):
         return "an identifier: nearly all values are different"
@@ -297,13 +297,13 @@ def _exclusion(column: Column) -> str | None:
 
 def _is_price_name(name: str) -> bool:
     """Whether a name refers to the price of this sale, or to a value derived from it."""
-    words = words_of(name)
+    words = normalize_name(name)
     return name.startswith("$/") or bool(_PRICE_WORD.search(words) and not _EARLIER_PRICE.search(words))
 
 
 def _is_identifier(column: Column) -> bool:
     """Whether a column holds identifiers, judged by its name and its values."""
-    return _ID_NAME.search(words_of(column.name)) is not None and _differ(column, _ID_DISTINCT)
+    return _ID_NAME.search(normalize_name(column.name)) is not None and _differ(column, _ID_DISTINCT)
 
 
 def _code_digits(column: Column) -> int | None:

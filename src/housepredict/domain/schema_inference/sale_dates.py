@@ -11,7 +11,7 @@ from itertools import pairwise, product
 from attrs import frozen
 
 from housepredict.domain.features import Kind, Value
-from housepredict.domain.schema_inference.columns import READABLE_SHARE, Column, words_of
+from housepredict.domain.schema_inference.columns import READABLE_SHARE, Column, normalize_name
 
 _ONE_DAY = timedelta(days=1)
 _MIN_GAP_DAYS = 365
@@ -19,7 +19,7 @@ _MIN_MEAN_GAPS = 10
 _OUTLIERS_ONE_IN = 100
 
 
-def latest_day(now: datetime) -> date:
+def latest_sale_date(now: datetime) -> date:
     """Return the latest date that a sale can have: tomorrow in UTC, which is today in the most eastern time zone."""
     return now.astimezone(UTC).date() + _ONE_DAY
 
@@ -97,15 +97,17 @@ def find_sale_date(columns: Mapping[str, Column], excluded: Collection[str]) -> 
         and len(column.distinct) > 1
         # Sales without a date are rejected, and a guess must not cost many of them.
         and column.present >= READABLE_SHARE * len(column.values)
-        and not _NOT_SOLD_NAME.search(words_of(column.name))
+        and not _NOT_SOLD_NAME.search(normalize_name(column.name))
     ]
     rank: tuple[Callable[[str], object], ...] = (_SOLD_NAME.search, lambda _: True)
-    return next((column for fits in rank for column in dates if fits(words_of(column.name))), None)
+    return next((column for fits in rank for column in dates if fits(normalize_name(column.name))), None)
 
 
 def find_sale_months(columns: Mapping[str, Column]) -> SaleMonths | None:
     """Find the year and the month of sale; None unless the file has exactly one of each, and no `sale_date`."""
-    years, months = ([name for name in columns if part.fullmatch(words_of(name))] for part in (_YEAR_SOLD, _MONTH_SOLD))
+    years, months = (
+        [name for name in columns if part.fullmatch(normalize_name(name))] for part in (_YEAR_SOLD, _MONTH_SOLD)
+    )
     if len(years) != 1 or len(months) != 1 or MONTH_OF_SALE in columns:
         return None
     year, month = columns[years[0]], columns[months[0]]

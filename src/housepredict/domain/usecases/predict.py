@@ -12,7 +12,7 @@ from typing import TypeVar
 from attrs import define, evolve, field
 
 from housepredict.domain.errors import ErasedPredictions, InvalidHouses
-from housepredict.domain.estimates import Estimate, ExplainedPrediction, Prediction, whole_cents
+from housepredict.domain.estimates import Estimate, ExplainedPrediction, Prediction, round_to_cents
 from housepredict.domain.features import House
 from housepredict.domain.idempotency import Delivery, require_valid_key
 from housepredict.domain.identifiers import IdSequence
@@ -123,7 +123,7 @@ class Predict:
         return predictions
 
     @property
-    def can_begin(self) -> bool:
+    def can_begin_in_loop(self) -> bool:
         """Whether the repository can store batches from an event loop."""
         return self._in_loop is not None
 
@@ -181,7 +181,7 @@ def _single(estimate: Callable[[Sequence[object]], Sequence[AnyPrediction]], hou
 def _estimates(serving: InService, houses: Sequence[House]) -> Sequence[Estimate]:
     version, schema = serving.version, serving.version.schema
     valuation, calibration = serving.predictor.predict(houses), version.calibration
-    prices = [whole_cents(price) for price in valuation.prices]
+    prices = [round_to_cents(price) for price in valuation.prices]
     message = "too far outside the training sales to estimate a price"
     violations = [
         Violation(pointer_to(row), Rule.EXTRAPOLATION, message) for row, price in enumerate(prices) if price is None

@@ -17,7 +17,7 @@ from housepredict.domain.idempotency import Delivery, require_valid_key
 from housepredict.domain.identifiers import IdSequence, is_uuid
 from housepredict.domain.ports import Clock, PredictionRepository, SaleRepository
 from housepredict.domain.sales import RealizedSale, RecordedSale, with_predictions
-from housepredict.domain.schema_inference.sale_dates import latest_day
+from housepredict.domain.schema_inference.sale_dates import latest_sale_date
 from housepredict.domain.validation import Rule, Violation, counted, did_you_mean, pointer_to
 
 FIELDS = ("prediction", "price", "date")
@@ -188,7 +188,7 @@ def _broken(name: str, value: object, now: datetime) -> tuple[Rule, str] | None:
         # Prices are rounded to cents, so 0.004 is too small.
         is_price = 0 < _cents(value) < MAX_PRICE
         return None if is_price else (Rule.BOUNDS, f"must be at least 0.01 and below {MAX_PRICE:.0e}")
-    if (day := _day(value)) <= (latest := latest_day(now)):
+    if (day := _day(value)) <= (latest := latest_sale_date(now)):
         return None
     return Rule.DATE, f"must not be in the future: {day} is after {latest} (today is {now:%Y-%m-%d} in UTC)"
 

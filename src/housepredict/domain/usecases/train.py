@@ -29,7 +29,14 @@ from housepredict.domain.evaluation.held_out import (
     write_held_out,
 )
 from housepredict.domain.evaluation.measures import OutOfTimeEvaluation
-from housepredict.domain.evaluation.promotion import PromotionPolicy, compare, incomparable, is_same, judge, judge_alone
+from housepredict.domain.evaluation.promotion import (
+    PromotionPolicy,
+    compare,
+    incomparable,
+    is_same,
+    judge,
+    judge_without_champion,
+)
 from housepredict.domain.models import (
     Artifact,
     ModelVersion,
@@ -53,7 +60,7 @@ from housepredict.domain.ports import (
 )
 from housepredict.domain.sales import Sale
 from housepredict.domain.schema_inference.inference import PreparedSales, prepare
-from housepredict.domain.schema_inference.sale_dates import latest_day
+from housepredict.domain.schema_inference.sale_dates import latest_sale_date
 from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.usecases.training_history import StartListener, TrainingHistory, ignore_start
 
@@ -119,8 +126,8 @@ class Train:
             TrainingCancelled: if the training was cancelled.
             ModelStoreUnavailable: if the version can't be stored.
         """
-        with self._trainings.under_way(source, progress, begun) as run:
-            table = evolve(source.read(), read_on=latest_day(self._clock.now()))
+        with self._trainings.record_training(source, progress, begun) as run:
+            table = evolve(source.read(), read_on=latest_sale_date(self._clock.now()))
             sales = prepare(table, options, self._reserved)
             origin = TrainingSource(
                 source.location, table.digest, table.recorded, table.read_on, sales.rejected, sales.notes
@@ -141,14 +148,14 @@ class Train:
             verdict = self._verdict(version, rows, sales, policy, if_incomparable=if_incomparable)
             version = evolve(version, verdict=verdict)
             with self._uninterrupted():
-                run.about_to_keep()
+                run.start_storing()
                 self._models.add(version, fitted.artifact)
                 if verdict.promoted:
                     self._models.promote(version.name)
                 run.succeeded(version.name, verdict)
             return Training(version, sales, verdict)
 
-    def again(self, version: ModelVersion, progress: Progress, *, begun: StartListener = ignore_start) -> Training:
+    def retrain(self, version: ModelVersion, progress: Progress, *, begun: StartListener = ignore_start) -> Training:
         """Retrain a version with its options on its sales as they are now; see `__call__`.
 
         A version that can't be compared with the champion is not promoted, since nobody watches an automatic training.
@@ -202,7 +209,7 @@ class Train:
             return Verdict(promoted=False, reasons=version.intervals.reasons)
 
         def judge_without(why: str) -> Verdict:
-            return judge_alone(why, version.evaluation.accuracy, rows, sales.training)
+            return judge_without_champion(why, version.evaluation.accuracy, rows, sales.training)
 
         champion = self._champion()
         if isinstance(champion, str):

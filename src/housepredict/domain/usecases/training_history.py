@@ -62,9 +62,9 @@ class TrainingRun:
             with suppress(*_LOG_LOST):  # A training continues without its log.
                 _unless_cancelled(self._log.change(self.id, lambda status: status.at(done, total)))
 
-    def about_to_keep(self) -> None:
+    def start_storing(self) -> None:
         """Log that the version is being stored, which can't be cancelled. Raises TrainingCancelled one last time."""
-        _unless_cancelled(self._log.change(self.id, lambda status: status.at(*self._steps).to_be_kept()))
+        _unless_cancelled(self._log.change(self.id, lambda status: status.at(*self._steps).start_storing()))
 
     def succeeded(self, version: str, verdict: Verdict) -> None:
         """Log that the version is stored. Later errors don't change this outcome."""
@@ -92,7 +92,7 @@ class TrainingHistory:
     _ids: IdSequence = field(factory=IdSequence, repr=False)
 
     @contextmanager
-    def under_way(self, source: SalesSource, progress: Progress, begun: StartListener) -> Iterator[TrainingRun]:
+    def record_training(self, source: SalesSource, progress: Progress, begun: StartListener) -> Iterator[TrainingRun]:
         """Hold the training lock in a `with` block, and log the training from its start to its outcome.
 
         Args:
@@ -138,7 +138,7 @@ class TrainingHistory:
         """
         if self.get(training).outcome:
             raise TrainingEnded
-        status = self._log.change(training, TrainingStatus.to_be_cancelled)
+        status = self._log.change(training, TrainingStatus.request_cancellation)
         if not status.cancelling:  # It has just ended, or its version is being stored.
             raise TrainingEnded
         return status
@@ -178,7 +178,7 @@ class TrainingHistory:
                 return TrainingOutcome.success(version.name, verdict)
         return None
 
-    def require_none(self) -> None:
+    def require_no_training(self) -> None:
         """Raise TrainingInProgress, with its id, if a training is running."""
         for status in self.recent(1):
             if status.outcome is None:

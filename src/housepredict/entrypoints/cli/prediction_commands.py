@@ -33,7 +33,14 @@ from housepredict.entrypoints.cli.terminal import (
     split_pair,
     table,
 )
-from housepredict.entrypoints.composition import Application, ending_of, houses_at, prices_at, text_at, write_csv
+from housepredict.entrypoints.composition import (
+    Application,
+    houses_at,
+    open_price_output,
+    open_text_output,
+    output_ending,
+    write_csv,
+)
 from housepredict.entrypoints.json_documents import document
 from housepredict.entrypoints.measure_labels import counted
 
@@ -134,7 +141,7 @@ def _predict_file(application: Application, options: argparse.Namespace) -> int:
     if problems:
         raise InvalidSettings(problems)
     file = options.houses[0]
-    with prices_at(_output(options)) as prices, progress_bar("estimating") as progress:
+    with open_price_output(_output(options)) as prices, progress_bar("estimating") as progress:
         estimated = application.estimate_table(houses_at(Path(file), options.encoding), prices, progress)
     for note in estimated.notes:
         report(f"{file}: {note}")
@@ -249,11 +256,11 @@ def _drift_row(name: str, shift: Shift, out_of_range: float | None) -> Sequence[
 
 def _export(application: Application, options: argparse.Namespace) -> int:
     path = _output(options)
-    ending = ending_of(path, ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
+    ending = output_ending(path, ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
     # Without --until, the export ends at the current time, so that predictions made meanwhile don't prolong it.
     until = _midnight(options.until + timedelta(days=1)) if options.until else datetime.now(UTC)
     read = partial(application.records.between, _midnight(options.since) if options.since else None, until)
-    with text_at(path) as stream:
+    with open_text_output(path) as stream:
         count = write_csv(read, stream) if ending.startswith(".csv") else _write_lines(read(), stream)
     report(f"exported {counted(count, 'prediction')}")
     return 0

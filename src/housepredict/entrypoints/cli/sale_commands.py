@@ -15,7 +15,7 @@ from housepredict.domain.schema_inference.columns import value_reader
 from housepredict.domain.usecases.review import AccuracyReview, Measured
 from housepredict.entrypoints.answers import AccuracyAnswer, RecordedSaleAnswer, RecordedSalesAnswer, unmatched
 from housepredict.entrypoints.cli.terminal import Commands, add_period, answer, number, table
-from housepredict.entrypoints.composition import Application, recorded_sales_of_csv
+from housepredict.entrypoints.composition import Application, read_sales_csv
 from housepredict.entrypoints.json_documents import document
 from housepredict.entrypoints.measure_labels import MEASURES, OUT_OF_RANGE, counted
 
@@ -61,7 +61,7 @@ def _record_sales(application: Application, options: argparse.Namespace) -> int:
     except OSError as error:
         raise UnusableSales(f"cannot read {options.sales}: {error.strerror}") from error
     key = f"file:{hashlib.sha256(content).hexdigest()}"
-    realized = application.record_sales.any_number(recorded_sales_of_csv(content), key)
+    realized = application.record_sales.any_number(read_sales_csv(content), key)
     text = f"Recorded {counted(len(realized), 'sale')}."
     if unknown := unmatched(realized):
         text += f" Not matched yet: {counted(unknown, 'sale')} with an unknown prediction id."

@@ -27,7 +27,7 @@ from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.batching import Estimator
 from housepredict.entrypoints.http.observer import Observer
 from housepredict.entrypoints.http.problems import answer
-from housepredict.entrypoints.http.request_metrics import BatchMeter, Meter, Tally
+from housepredict.entrypoints.http.request_metrics import BatchMeter, Meter, SharedCounters
 from housepredict.entrypoints.http.routes.route_table import ROUTES
 from housepredict.entrypoints.http.service_state import RunningService, ServiceState, state_of
 from housepredict.entrypoints.settings import Settings, read_settings
@@ -120,7 +120,7 @@ def asgi_app(
         with ExitStack() as resources:
             opened = application or resources.enter_context(Application(settings or read_settings()))
             await run_in_threadpool(_open, opened)
-            counting = meter or Meter.of(Tally.of(1))
+            counting = meter or Meter.of(SharedCounters.of(1))
             tracing = Tracing(tracer_provider) if tracer_provider else None
             observer = Observer.of(ROUTES, counting, opened.settings.access_log, tracing)
             # housepredict's own server enforces deadlines without a timer for each request.

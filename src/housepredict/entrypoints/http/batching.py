@@ -259,7 +259,7 @@ class Estimator:
 
     @_coalescer.default
     def _make_coalescer(self) -> Coalescer[EstimateJob, Sequence[Prediction]]:
-        uses_loop = self._may_use_loop and self._predict.can_begin and not self._explain
+        uses_loop = self._may_use_loop and self._predict.can_begin_in_loop and not self._explain
         return Coalescer(self._estimate, self.max_batch, self.max_waiting, self._begin if uses_loop else None)
 
     def in_service(self) -> InService:

@@ -130,7 +130,7 @@ def registry_of(
     parts: Sequence[Part] = (
         lambda: _model_in_service(application),
         lambda: _model_refused(application),
-        lambda: counted(meter),
+        lambda: request_families(meter),
         lambda: _spool(application),
         lambda: _drift(drift()),
         lambda: _accuracy(application, sales()),
@@ -148,7 +148,7 @@ def _histogram(name: str, *labels: str) -> HistogramMetricFamily:
     return HistogramMetricFamily(name, _HELP[name], labels=labels)
 
 
-def counted(meter: Meter) -> Iterator[Metric]:
+def request_families(meter: Meter) -> Iterator[Metric]:
     """Yield the metrics of requests, batches and commits, summed over all workers."""
     meter.publish()
     labels = ("http_request_method", "http_route", "http_response_status_code")

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from housepredict.entrypoints.http.batching import JOB, EstimateJob
 from housepredict.entrypoints.http.problems import CLIENT_CLOSED_REQUEST, PROBLEM, Problem
 from housepredict.entrypoints.http.request_metrics import SECONDS, Meter, Row
-from housepredict.entrypoints.telemetry import of_request
+from housepredict.entrypoints.telemetry import request_fields
 
 if TYPE_CHECKING:
     from housepredict.entrypoints.telemetry import Step, Tracing
@@ -162,11 +162,11 @@ class Observer:
                 message = {**message, "headers": [*message["headers"], (b"x-request-id", id_)]}
             await send(message)
 
-        token = of_request.set(fields)
+        token = request_fields.set(fields)
         try:
             await app(scope, receive, answer)
         finally:
-            of_request.reset(token)
+            request_fields.reset(token)
             now, route = time.perf_counter(), self._routes.get(scope.get("endpoint"), UNKNOWN)
             self.meter.request(method, route, status).observe(SECONDS, now - started)
             problem: Problem | None = scope.get(PROBLEM)

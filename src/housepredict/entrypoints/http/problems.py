@@ -123,7 +123,7 @@ _TRAIN_ONE = " Train another with `housepredict train SALES.csv --price COLUMN`.
 _REFUSED = ProblemType("refused-model", 503, "Model rejected")
 
 # `_invalid` handles BrokenRules; InvalidSettings stop the service from starting.
-KINDS: Mapping[type[errors.HousepredictError], ProblemType] = {
+PROBLEM_TYPES: Mapping[type[errors.HousepredictError], ProblemType] = {
     errors.NoModel: ProblemType("no-model", 503, "No model in service"),
     errors.RefusedModel: evolve(_REFUSED, advice=_TRAIN_ONE),
     errors.NewerModel: _REFUSED,
@@ -178,7 +178,7 @@ _OF_HTTP = (
 )
 """The problem types without a domain error."""
 
-PROBLEMS = {kind.name: kind for kind in (*_OF_HTTP, *KINDS.values())}
+PROBLEMS = {kind.name: kind for kind in (*_OF_HTTP, *PROBLEM_TYPES.values())}
 """Every problem type by name."""
 
 TypeName = Annotated[str, keywords(enum=tuple(URN + name for name in sorted(PROBLEMS)))]
@@ -250,7 +250,7 @@ def problem_of(request: Request, error: Exception) -> Problem:
             *others, last = allowed = _allowed(error)
             detail = f"{request.method} is not allowed here; use {', '.join(others)} or {last}."
             return Problem("wrong-method", detail, headers={"Allow": ", ".join(allowed)})
-        case errors.HousepredictError() if any(base in KINDS for base in type(error).__mro__):
+        case errors.HousepredictError() if any(base in PROBLEM_TYPES for base in type(error).__mro__):
             return _known(error)
     return _unexpected(request, error)
 
@@ -265,7 +265,7 @@ def _allowed(error: HTTPException) -> Sequence[str]:
 
 
 def _known(error: errors.HousepredictError) -> Problem:
-    kind = next(KINDS[base] for base in type(error).__mro__ if base in KINDS)
+    kind = next(PROBLEM_TYPES[base] for base in type(error).__mro__ if base in PROBLEM_TYPES)
     detail = str(error)
     if kind.internal:
         _log.error("%s: %s", kind.title, error)

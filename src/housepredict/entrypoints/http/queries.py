@@ -20,12 +20,11 @@ from housepredict.domain.training_options import (
     TrainingOptions,
     choice,
     column,
-    did_you_mean,
     encoding,
     seconds,
     seed,
 )
-from housepredict.domain.validation import Rule, Violation, pointer_to
+from housepredict.domain.validation import Rule, Violation, did_you_mean, pointer_to
 from housepredict.entrypoints.http.problems import Problem, summary
 from housepredict.entrypoints.training_processes import TrainingRequest
 

@@ -67,7 +67,7 @@ class Region:
 
 
 @define(eq=False)
-class Tally:
+class SharedCounters:
     """The shared counters of a service: a region of memory for each worker."""
 
     _memory: memoryview
@@ -121,14 +121,14 @@ HOUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024
 class Meter:
     """The counters of a worker. Use it in the event loop; each lane is for a thread of its own."""
 
-    tally: Tally
+    tally: SharedCounters
     _region: Region
     _worker: int
     _waiting: Callable[[], int] = field(default=int, init=False)
     _generation: Callable[[], int] = field(default=int, init=False)
 
     @classmethod
-    def of(cls, tally: Tally, worker: int = 0) -> Meter:
+    def of(cls, tally: SharedCounters, worker: int = 0) -> Meter:
         """Create the meter of a worker."""
         return cls(tally, tally.region(worker), worker)
 

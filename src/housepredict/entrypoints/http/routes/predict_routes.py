@@ -25,7 +25,13 @@ from housepredict.entrypoints.answers import (
     SharedPart,
     WarningAnswer,
 )
-from housepredict.entrypoints.composition import PREDICTION_COLUMNS, Application, csv_of, encode_each, houses_of_csv
+from housepredict.entrypoints.composition import (
+    PREDICTION_COLUMNS,
+    Application,
+    encode_objects,
+    predictions_to_csv,
+    read_houses_csv,
+)
 from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.batching import JOB, EstimateJob, Estimator
 from housepredict.entrypoints.http.problems import answer
@@ -62,7 +68,7 @@ def predict_for_key(
         # Read only for a new key: at a replay, the columns might not fit the schema of the version in service then.
         def read() -> Sequence[object]:
             schema = application.live_model.current().version.schema
-            return houses_of_csv(body, schema, application.settings.max_batch)
+            return read_houses_csv(body, schema, application.settings.max_batch)
 
         predictions = once.for_key(read, delivery)
         return [prediction.estimate.house.values for prediction in predictions], predictions
@@ -129,9 +135,12 @@ async def _content(scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[by
 
     def respond() -> tuple[bytes, list[tuple[bytes, bytes]]]:
         if prefers_csv(headers) and not explain:
-            content, form = csv_of(predictions), _CSV_HEADERS
+            content, form = predictions_to_csv(predictions), _CSV_HEADERS
         else:
-            content, form = written(predictions, houses, body, _explained_answer if explain else _answer), HEADERS
+            content, form = (
+                encode_predictions(predictions, houses, body, _explained_answer if explain else _answer),
+                HEADERS,
+            )
         content, is_compressed = compress(content, headers)
         return content, [*form, _GZIP] if is_compressed else [*form]
 
@@ -149,7 +158,7 @@ async def _estimate(estimator: Estimator, houses: object, job: EstimateJob, scop
 def read_csv(estimator: Estimator, body: bytes) -> tuple[object, EstimateJob]:
     """Read the houses of a CSV body, and validate them. Raises InvalidHouses or NoModel."""
     serving = estimator.in_service()
-    houses = houses_of_csv(body, serving.version.schema, estimator.max_batch)
+    houses = read_houses_csv(body, serving.version.schema, estimator.max_batch)
     return houses, estimator.check(houses, serving)
 
 
@@ -178,7 +187,7 @@ def _explained_answer(prediction: ExplainedPrediction, house: bytes) -> bytes:
     return b'%b,"explanation":%b}' % (_answer(prediction, house)[:-1], explanation)
 
 
-def written(
+def encode_predictions(
     predictions: Sequence[Prediction], houses: object, body: bytes, answer: Callable[[Any, bytes], bytes] = _answer
 ) -> bytes:
     """Encode the response to a JSON body.
@@ -190,7 +199,7 @@ def written(
         answer: encodes one prediction, with its house as JSON.
     """
     if isinstance(houses, list):
-        pairs = zip(predictions, encode_each(encode, houses), strict=True)
+        pairs = zip(predictions, encode_objects(encode, houses), strict=True)
         return b'{"predictions":[%b]}' % b",".join([answer(prediction, house.encode()) for prediction, house in pairs])
     # A valid body has no duplicate names or NaN, so it can be echoed as it is, with every digit.
     return answer(predictions[0], body)

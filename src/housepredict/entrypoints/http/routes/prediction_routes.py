@@ -13,7 +13,7 @@ from housepredict.entrypoints.answers import (
     RecordedPredictionAnswer,
     RecordedPredictionsAnswer,
 )
-from housepredict.entrypoints.composition import csv_of
+from housepredict.entrypoints.composition import predictions_to_csv
 from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.problems import address
 from housepredict.entrypoints.http.queries import LIMIT, page
@@ -66,7 +66,7 @@ def predictions(request: Request) -> Response:
     older = f'<{address(request, "/predictions")}?limit={limit}&before={recent[-1].id}>; rel="next"' if recent else ""
     headers = {"Link": older} if len(recent) == limit else {}
     if prefers_csv(request.headers):
-        return compressed_response(csv_of(recent), request.headers, openapi.CSV, headers)
+        return compressed_response(predictions_to_csv(recent), request.headers, openapi.CSV, headers)
     content = encode_json(document(recent, RecordedPredictionsAnswer, spool=backlog or None))
     return compressed_response(content, request.headers, "application/json", headers)
 

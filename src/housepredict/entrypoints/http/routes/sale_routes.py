@@ -22,7 +22,7 @@ from housepredict.entrypoints.answers import (
     SaleHistoryAnswer,
     unmatched,
 )
-from housepredict.entrypoints.composition import recorded_sales_of_csv
+from housepredict.entrypoints.composition import read_sales_csv
 from housepredict.entrypoints.http import openapi
 from housepredict.entrypoints.http.problems import Problem
 from housepredict.entrypoints.http.queries import date_range
@@ -163,7 +163,7 @@ async def sales(request: Request) -> Response:
     """Record sales: one, a list, or CSV (columns prediction, price, date)."""
     application = application_of(request)
     as_csv = is_csv(request.headers)
-    read: Callable[[bytes], Any] = recorded_sales_of_csv if as_csv else decode
+    read: Callable[[bytes], Any] = read_sales_csv if as_csv else decode
     body, key = await _read_body(request), idempotency_key(request.headers, InvalidSales)
     if as_csv:
         body = csv_body(request.headers, body, InvalidSales)

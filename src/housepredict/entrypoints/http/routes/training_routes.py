@@ -145,7 +145,7 @@ async def _read_request(request: Request, application: Application) -> TrainingR
         parameters = training_request(request.query_params)
         if (charset := charset_of(request.headers)) and parameters.options.encoding is None:
             parameters = evolve(parameters, options=evolve(parameters.options, encoding=charset))
-        await run_in_threadpool(application.trainings.require_none)
+        await run_in_threadpool(application.trainings.require_no_training)
         return parameters
 
     # An invalid request is answered before the client sends a large body.
@@ -160,7 +160,7 @@ async def _read_request(request: Request, application: Application) -> TrainingR
 
 async def _read_retraining_request(request: Request, application: Application) -> TrainingRequest:
     training = retraining_request(request.query_params)
-    await run_in_threadpool(application.trainings.require_none)
+    await run_in_threadpool(application.trainings.require_no_training)
     await run_in_threadpool(application.live_model.look)  # so that the latest promoted version is retrained
     if training.with_recorded:
         return training

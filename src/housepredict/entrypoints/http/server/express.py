@@ -22,7 +22,13 @@ from housepredict.domain.estimates import Prediction
 from housepredict.entrypoints.http.batching import EstimateJob
 from housepredict.entrypoints.http.observer import UNNAMED, Observer, RequestNames
 from housepredict.entrypoints.http.problems import answer
-from housepredict.entrypoints.http.routes.predict_routes import HEADERS, MAX_LOOP_BYTES, PREDICT, read, written
+from housepredict.entrypoints.http.routes.predict_routes import (
+    HEADERS,
+    MAX_LOOP_BYTES,
+    PREDICT,
+    encode_predictions,
+    read,
+)
 from housepredict.entrypoints.http.server.protocol import HttpProtocol
 from housepredict.entrypoints.http.service_state import running_service, state_of
 from housepredict.entrypoints.settings import Settings
@@ -184,7 +190,7 @@ class _PendingResponse:
 
     def set_result(self, predictions: Sequence[Prediction], /) -> None:
         try:
-            content = written(predictions, self._houses, self._body)
+            content = encode_predictions(predictions, self._houses, self._body)
         except Exception as error:  # noqa: BLE001  # other requests of the batch must still be answered
             self._protocol.fail(self._cycle, error, self._started)
         else:

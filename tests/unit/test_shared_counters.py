@@ -9,8 +9,8 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from housepredict.entrypoints.http.metrics import counted
-from housepredict.entrypoints.http.request_metrics import SECONDS, Key, Meter, Tally
+from housepredict.entrypoints.http.metrics import request_families
+from housepredict.entrypoints.http.request_metrics import SECONDS, Key, Meter, SharedCounters
 
 _names = st.text(st.characters(codec="utf-8", exclude_characters="\t"), max_size=20)
 _keys = st.tuples(_names, _names)
@@ -18,7 +18,7 @@ _keys = st.tuples(_names, _names)
 
 @given(st.lists(st.tuples(st.integers(0, 2), _keys)))
 def test_the_sum_of_all_workers_is_what_each_counted(events: list[tuple[int, Key]]) -> None:
-    tally = Tally.of(3)
+    tally = SharedCounters.of(3)
     regions = [tally.region(worker) for worker in range(3)]
     for worker, key in events:
         regions[worker].row(key).add()
@@ -27,11 +27,11 @@ def test_the_sum_of_all_workers_is_what_each_counted(events: list[tuple[int, Key
 
 @given(st.lists(st.floats(0, 20)))
 def test_a_value_is_in_the_first_bucket_that_it_is_not_above(values: list[float]) -> None:
-    meter = Meter.of(Tally.of(1))
+    meter = Meter.of(SharedCounters.of(1))
     row = meter.request("GET", "/", 200)
     for value in values:
         row.observe(SECONDS, value)
-    requests = next(counted(meter))
+    requests = next(request_families(meter))
     buckets = {each.labels["le"]: each.value for each in requests.samples if each.name.endswith("_bucket")}
     expected = {str(bound): sum(value <= bound for value in values) for bound in SECONDS} | {"+Inf": len(values)}
     assert buckets == expected
@@ -40,7 +40,7 @@ def test_a_value_is_in_the_first_bucket_that_it_is_not_above(values: list[float]
 
 
 def test_a_worker_that_was_forked_counts_for_all_and_another_goes_on_with_its_region() -> None:
-    tally = Tally.of(2)
+    tally = SharedCounters.of(2)
     tally.region(0).row(("a", "b")).add(1)
     for number in (10, 100):
         child = os.fork()
@@ -52,7 +52,7 @@ def test_a_worker_that_was_forked_counts_for_all_and_another_goes_on_with_its_re
 
 
 def test_what_there_is_no_room_for_harms_nobody() -> None:
-    tally = Tally.of(2)
+    tally = SharedCounters.of(2)
     region = tally.region(0)
     for number in range(600):
         region.row(("many", str(number))).add()
@@ -65,13 +65,13 @@ def test_what_there_is_no_room_for_harms_nobody() -> None:
 
 
 def test_what_waited_in_a_worker_that_died_waits_no_longer() -> None:
-    tally = Tally.of(2)
+    tally = SharedCounters.of(2)
     first, second = Meter.of(tally, 0), Meter.of(tally, 1)
     first.watch(lambda: 3, int)
     second.watch(lambda: 4, int)
 
     def waiting() -> float:
-        return list(counted(first))[-1].samples[0].value
+        return list(request_families(first))[-1].samples[0].value
 
     assert waiting() == 7
     Meter.of(tally, 1).watch(lambda: 0, int)
@@ -79,13 +79,13 @@ def test_what_waited_in_a_worker_that_died_waits_no_longer() -> None:
 
 
 def test_generation_of_each_worker_is_published_until_another_takes_its_place() -> None:
-    tally, generations = Tally.of(2), [7, 7]
+    tally, generations = SharedCounters.of(2), [7, 7]
     meters = [Meter.of(tally, worker) for worker in range(2)]
     for worker, meter in enumerate(meters):
         meter.watch(int, partial(generations.__getitem__, worker))
 
     def published() -> dict[str, float]:
-        [gauge] = [each for each in counted(meters[0]) if each.name == "housepredict_model_generation"]
+        [gauge] = [each for each in request_families(meters[0]) if each.name == "housepredict_model_generation"]
         return {sample.labels["worker"]: sample.value for sample in gauge.samples}
 
     assert published() == {"0": 7, "1": 7}
