@@ -99,7 +99,7 @@ def _measure(serving: Predict, estimators: Predict, columns: Array) -> None:
     for name, times in (("1 house", single), ("1,000 houses", batch)):
         ours_s, theirs_s = median(times[serving]), median(times[estimators])
         print(
-            f"{name}: {ours_s * 1e3:.2f} ms, scikit-learn {theirs_s * 1e3:.2f} ms, {theirs_s / ours_s:.2f} times as fast"
+            f"{name}: {ours_s * 1e3:.2f} ms, scikit-learn {theirs_s * 1e3:.2f} ms, {theirs_s / ours_s:.2f} x as fast"
         )
 
 
