@@ -38,7 +38,7 @@ def test_it_says_where_predictions_are_kept_and_never_a_password(url: str | None
 
 
 def test_a_demonstration_says_that_it_is_one() -> None:
-    assert "synthetic data" in _greeting(application(lab_version(location=None)), "http://x")
+    assert "synthetic sales" in _greeting(application(lab_version(location=None)), "http://x")
     assert "synthetic" not in _greeting(application(lab_version()), "http://x")
 
 

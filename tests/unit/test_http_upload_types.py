@@ -249,7 +249,7 @@ def test_csv_by_any_of_its_names_is_read_by_routes_that_read_csv(
     expected = (422, True) if path == "/sales" else (200, False)  # a table without rows
     assert (answer.status_code, "at least one" in answer.text) == expected, answer.text
     refused = client.post(path, content=workbook(), headers=typed(content_type))
-    assert "export it as CSV" in refused.json()["detail"]
+    assert "export the sheet as CSV" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize("path", ROUTES)

@@ -143,7 +143,7 @@ def test_a_service_that_does_not_start_is_an_error() -> None:
     made = in_memory(FixedModel())
     made.load_predictor = load
     before = threading.enumerate()
-    with pytest.raises(RuntimeError, match="has not started"), serving(made):
+    with pytest.raises(RuntimeError, match="failed to start"), serving(made):
         pass
     left = [each for each in threading.enumerate() if each not in before]
     for each in left:  # those that work for its event loop end a moment after it

@@ -73,7 +73,9 @@ class UnusableSales(UnreadableFile):
 
 
 class NoModel(HousepredictError):
-    """No model is promoted. Train one, promote a stored version, or turn on the demo model (setting `demo`)."""
+    """No model is promoted. Train one (`housepredict train SALES.csv`), promote a stored version (`housepredict models
+    promote VERSION`), or turn on the demo model (setting `demo`).
+    """
 
 
 class UnknownModel(HousepredictError):
