@@ -140,7 +140,7 @@ def _day(text: str) -> date:
 @reader
 def _limit(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise ValueError("must be a unwrapped number from 1 to 1,000")
+        raise ValueError("must be a whole number from 1 to 1,000")
     return int(text)
 
 
