@@ -65,7 +65,7 @@ def test_a_house_is_estimated_with_the_keyboard_alone(browser: Browser, demonstr
         expect(page.locator("#said[role=status]")).to_have_text("Estimate 254,206. 1 warning.")
         expect(page.locator(".moved li")).to_have_count(3)
         expect(page.locator(".moved .what").first).to_have_text("Size 2500")
-        expect(page.locator("#result .note")).to_contain_text("synthetic data")
+        expect(page.locator("#result .note")).to_contain_text("synthetic sales")
         expect(page.locator("#recent tbody tr")).to_have_count(1)
         expect(page.locator("#recent")).to_contain_text("254,206")
         expect(page.locator("#accuracy")).to_contain_text("Nothing to measure yet")
