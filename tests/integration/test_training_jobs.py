@@ -150,7 +150,7 @@ def test_sales_that_are_sent_are_trained_on_kept_and_trained_on_again(tmp_path: 
         assert (tmp_path / "data" / "uploads" / kept).stat().st_mode & 0o777 == 0o600
         again = httpx2.post(f"{service.url}/train", timeout=600).json()
         assert again["promoted"] is False
-        assert "identical" in again["reasons"][0]
+        assert "Identical" in again["reasons"][0]
         listed = httpx2.get(f"{service.url}/trainings").json()["trainings"]
         assert [(each["state"], each["model_version"]) for each in listed] == [
             ("succeeded", again["model_version"]),
