@@ -261,7 +261,7 @@ def test_a_parquet_file_keeps_its_types(read: Read) -> None:
     ("content", "what_to_do"),
     [
         (parquet(price=pa.array([], pa.int64())), "has a header but no sales"),
-        (parquet(price=[1, 2, 3])[:-20], "footer.*: write it anew, or as CSV"),
+        (parquet(price=[1, 2, 3])[:-20], "footer.*: export it again, or as CSV"),
     ],
     ids=["no rows", "cut off"],
 )
