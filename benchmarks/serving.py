@@ -97,10 +97,8 @@ def _measure(serving: Predict, estimators: Predict, columns: Array) -> None:
             single[predict] += [_seconds(predict, rows[row : row + 1]) for row in range(SINGLE_HOUSES)]
             batch[predict].append(_seconds(predict, thousand))
     for name, times in (("1 house", single), ("1,000 houses", batch)):
-        ours_s, theirs_s = median(times[serving]), median(times[estimators])
-        print(
-            f"{name}: {ours_s * 1e3:.2f} ms, scikit-learn {theirs_s * 1e3:.2f} ms, {theirs_s / ours_s:.2f} x as fast"
-        )
+        ours_ms, theirs_ms = 1000 * median(times[serving]), 1000 * median(times[estimators])
+        print(f"{name}: {ours_ms:.2f} ms, scikit-learn {theirs_ms:.2f} ms, {theirs_ms / ours_ms:.2f} times as fast")
 
 
 def _seconds(predict: Predict, columns: Array) -> float:

@@ -267,7 +267,7 @@ def _greeting(application: Application, url: str) -> str:
     try:
         version = application.live_model.current().version
     except HousepredictError as error:
-        lines.append(f"Not ready: {error}")
+        lines.append(f"The service cannot estimate yet: {error}")
     else:
         lines.append(f"Model version {version.name} is in service.")
         if version.source.synthetic:
