@@ -45,7 +45,7 @@ def test_every_link_in_it_leads_somewhere(root: ET.Element) -> None:
 
 def test_what_any_request_may_meet_with_is_told_once(root: ET.Element) -> None:
     told = "".join(root.itertext())
-    for once in ("traceparent", "headers-too-large: The headers are too large."):
+    for once in ("traceparent", "headers-too-large: Request headers too large."):
         assert told.count(once) == 1
 
 
