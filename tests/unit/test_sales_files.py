@@ -20,7 +20,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from housepredict.adapters.files.sales_file import RAGGED, SalesFile
+from housepredict.adapters.files.sales_file import WRONG_FIELD_COUNT, SalesFile
 from housepredict.domain.errors import MissingExtra, UnusableSales
 from housepredict.domain.sales import SalesTable
 from housepredict.domain.validation import tidy
@@ -128,7 +128,7 @@ def test_rows_of_another_width_are_counted_once_whatever_the_encoding(read: Read
     for encoding in "utf-8", "cp1252":
         table = read(text.encode(encoding))
         assert table.columns["price"][:3] == ["1", "7", "9"]
-        assert table.rejected == {RAGGED: 2}
+        assert table.rejected == {WRONG_FIELD_COUNT: 2}
 
 
 def test_one_column_may_be_without_a_name(read: Read) -> None:
@@ -139,7 +139,7 @@ def test_one_column_may_be_without_a_name(read: Read) -> None:
 @pytest.mark.parametrize("ends", [",", ",,", ", ,,"])
 def test_columns_at_the_end_without_a_name_and_without_text_are_left_out(read: Read, ends: str) -> None:
     table = read(f"price,size{ends}\n1,2{ends}\n3,4\n5,6{ends},7\n".encode())
-    assert (dict(table.columns), table.rejected) == ({"price": ["1", "3"], "size": ["2", "4"]}, {RAGGED: 1})
+    assert (dict(table.columns), table.rejected) == ({"price": ["1", "3"], "size": ["2", "4"]}, {WRONG_FIELD_COUNT: 1})
 
 
 @pytest.mark.parametrize("line", ["sep=;\r\n", "SEP=;\n", '"sep=;"\n', "\ufeffsep=;\r", "sep=\t\n", "sep=^\n"])
