@@ -128,7 +128,7 @@ class SqliteSpool(SqlitePredictions):
         self._on_reserve(remove, self._writing)
 
     def add_dead_letter(self, prediction: Prediction, reason: str) -> None:
-        """Turn a pending prediction into a dead letter, with the reason why the database prediction it."""
+        """Turn a pending prediction into a dead letter, recording why the database rejected it."""
         row = (reason, str(prediction.id))
         self._on_reserve(lambda connection: connection.execute(_ADD_DEAD_LETTER, row), self._writing)
 
