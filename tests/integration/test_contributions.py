@@ -247,5 +247,5 @@ def test_an_attribution_of_another_model_is_refused() -> None:
     right, wrong = attribution(model, form, table), attribution(other, other.form(table, None), table)
     unlike: list[Attribution] = [wrong, evolve(right, squared=None), evolve(right, means=right.means[1:])]
     for each in unlike:
-        with pytest.raises(ValueError, match="don't match the trees|must have a mean"):
+        with pytest.raises(ValueError, match=r"don't match the trees|must have a mean"):
             read_contributions(pack(each), form)
