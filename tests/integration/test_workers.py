@@ -90,7 +90,7 @@ def test_one_that_is_killed_is_replaced(tmp_path: Path) -> None:
         assert victim not in service.workers()
         assert len(service.workers()) == 2
         assert service.stop() == 0
-    assert f"worker {victim} ended with -9" in service.log.read_text()
+    assert f"worker {victim} exited with code -9" in service.log.read_text()
 
 
 def test_one_that_keeps_dying_is_waited_for_ever_longer() -> None:
