@@ -82,7 +82,7 @@ class Models:
         for version in self.store.versions():
             if version.source.location and not Path(version.source.location).exists():
                 raise Broken(f"{version.name} is stored, but its uploaded sales are not")
-        self.trial.counts["versions that are kept, and were not promoted for lack of room"] += len(
+        self.trial.counts["versions stored but not promoted for lack of space"] += len(
             self._names() - known - {promoted}
         )
 

@@ -21,7 +21,7 @@ class Tear(StrEnum):
     CUT = "cut off"
     ZEROS = "then zeros"
     NOISE = "then noise"
-    BEFORE = "then what was there before"
+    BEFORE = "then old content"
 
     def tear(self, content: bytes, at: int, random: Random, before: bytes = b"") -> bytes:
         """Return the content of a file if only the first `at` bytes were written over `before`."""

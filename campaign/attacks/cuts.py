@@ -89,7 +89,7 @@ def _cut(trial: Trial, relay: CuttingRelay, clients: Clients, round_: _Round) ->
         for number, (place, where) in enumerate(round_.cuts):
             relay.cut_next(where, STORES_PREDICTIONS, trial.random.random())
             what = "drains" if number or round_.is_after_outage else "direct appends"
-            trial.counts[f"cuts {place} the commit of {what}"] += 1
+            trial.counts[f"cuts of {what}: {place} the commit"] += 1
     began = time.monotonic()
     assert relay.has_cut(LONG), f"the service stored nothing within {LONG} s"
     trial.took("until all cuts of a round were made", time.monotonic() - began)

@@ -63,7 +63,7 @@ def spool(trial: Trial) -> None:
                 with clients.asking():
                     cluster.start()
                     # The spool must be drained although the disk stays full.
-                    trial.took("until the spool had left a full disk", service.wait_until_caught_up())
+                    trial.took("until the spool drained from a full disk", service.wait_until_caught_up())
                     clients.wait_for(1)
                     disk.relieve()
                     clients.wait_for(50)
@@ -97,7 +97,7 @@ def sqlite(trial: Trial) -> None:
                 _kill(trial, service)
                 _check_readiness(trial, service, clients, disk)
             disk.relieve()
-            trial.took("until ready once there was room", service.wait_until_ready(restart=True))
+            trial.took("until ready once the disk had space", service.wait_until_ready(restart=True))
             with clients.asking(), sellers.asking():
                 clients.wait_for(50)
             _stop(service)
@@ -170,7 +170,7 @@ def _check_readiness(trial: Trial, service: Service, clients: Clients, disk: Dis
     for free in (0, _some_space(trial, MIB), 0):
         disk.leave(free)
         contradictions = [_find_contradiction(service, clients) for _ in range(_PROBES)]
-        trial.counts["readings of readiness on a full disk"] += len(contradictions)
+        trial.counts["readiness checks on a full disk"] += len(contradictions)
         if all(contradictions):
             raise Broken(f"{service.name}: {contradictions[-1]}")
 

@@ -132,7 +132,7 @@ def _disturb(trial: Trial, replicas: list[_Replica], pruner: _Pruner | None) -> 
         if freezes:
             replica.relay.freeze()
             pause(1.5 + trial.random.random() * 2)  # it notices after a second, and estimates are pending in its spool
-            trial.counts["estimates that waited in a spool"] += replica.pending()
+            trial.counts["estimates spooled"] += replica.pending()
         if kills:
             replica.kill()
         if pruner and prunes and trial.random.random() < 0.5:
@@ -140,7 +140,7 @@ def _disturb(trial: Trial, replicas: list[_Replica], pruner: _Pruner | None) -> 
             prunes = 0
     if pruner and prunes:
         pruner.prune()
-    trial.counts["times without the database"] += freezes
+    trial.counts["database outages"] += freezes
     trial.counts["kills"] += kills
 
 
@@ -161,10 +161,10 @@ class _Pruner:
             try:
                 pruned = prices.prune(retention)
             except RepositoryUnavailable:
-                self._trial.counts["prunings that failed"] += 1
+                self._trial.counts["failed prunings"] += 1
             else:
                 status = 204
-                self._trial.counts["predictions that were pruned"] += pruned.predictions
+                self._trial.counts["predictions pruned"] += pruned.predictions
         ended, last = time.monotonic(), datetime.now(UTC)
         for until, its_status in ((last, None), (first, status)):
             id_ = str(first_id_at(until - retention))

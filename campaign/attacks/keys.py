@@ -175,18 +175,18 @@ def _disturb(trial: Trial, services: list[Service], relay: CuttingRelay) -> None
     match trial.random.choice(("service", "worker", *2 * ("key", "estimate"))):
         case "worker" if workers := victim.workers():
             _kill_worker(victim, trial.random.choice(workers))
-            trial.counts["kills of a worker"] += 1
+            trial.counts["kills: worker"] += 1
             trial.took("until ready after a worker was killed", victim.wait_until_ready(restart=True))
         case "service" | "worker":
             victim.destroy()
             victim.start()
-            trial.counts["kills of a service"] += 1
+            trial.counts["kills: service"] += 1
             trial.took("until ready after a service was killed", victim.wait_until_ready(restart=True))
         case record:
             where = trial.random.choice(list(Cut))
             relay.cut_next(where, _STORES_KEYS if record == "key" else STORES_PREDICTIONS, trial.random.random())
             assert relay.has_cut(LONG), f"no {record} was stored within {LONG} s"
-            trial.counts[f"cuts where a service stores the {record}"] += 1
+            trial.counts[f"cuts: storing the {record}"] += 1
 
 
 def _kill_worker(service: Service, worker: int) -> None:

@@ -94,7 +94,7 @@ def _strike(trial: Trial, system: _System) -> None:
     victims[victim]()
     system.service.wait_until_ready(restart=True)
     trial.took(f"until ready after the {victim} was killed", time.monotonic() - began)
-    trial.counts[f"kills of the {victim}"] += 1
+    trial.counts[f"kills: {victim}"] += 1
 
 
 ATTACK = Attack(
@@ -104,7 +104,7 @@ ATTACK = Attack(
     full=300,
     quick=5,
     each=20,
-    must_hold="none lost, none twice, ready again within 5 s (95th percentile)",
+    must_hold="nothing lost or duplicated, ready again within 5 s (95th percentile)",
     run=run,
     p95=5.0,
 )

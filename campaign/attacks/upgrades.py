@@ -146,10 +146,10 @@ class _Fleet:
             if names != set(self.trained_by):
                 raise Broken(f"{release.name} lists the versions {names}, not {set(self.trained_by)}")
             if self.promoted and (trained_by := self.trained_by[self.promoted]) is not release:
-                self.counts[f"times that {release.name} served a version of {trained_by.name}"] += 1
+                self.counts[f"versions of {trained_by.name} served by {release.name}"] += 1
 
     def _count(self) -> None:
-        self.counts["requests that no balancer could have saved"] += len(self.clients.unavoidable)
+        self.counts["failed requests that no load balancer could retry"] += len(self.clients.unavoidable)
         answered: dict[str, set[str]] = {}
         for operation in self.clients.operations:
             if operation.key and operation.status in (200, 201):

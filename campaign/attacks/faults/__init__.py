@@ -49,6 +49,6 @@ ATTACK = Attack(
     full=45,
     quick=2,
     each=1,
-    must_hold="none lost, none twice; readiness is correct",
+    must_hold="nothing lost or duplicated; readiness is correct",
     run=run,
 )

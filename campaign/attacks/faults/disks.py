@@ -37,7 +37,7 @@ def run(trial: Trial) -> None:
                         system.cluster.execute("SELECT pg_logical_emit_message(true, 'campaign', 'a record')")
             yield
             (disk.folder / "rest").unlink()
-            trial.counts["disk full: the server had to be started"] += system.cluster.revive()
+            trial.counts["disk full: server restarted"] += system.cluster.revive()
 
         fault = Fault("disk full", happening, Says(behind=_DISK_FULL), newcomer=None)
         with postgres.running(within=disk.folder) as cluster:

@@ -99,9 +99,7 @@ def _strike(system: System, *, is_last: bool) -> None:
             system.check_readiness(_NAME, each, Says(behind=AWAY), until, time.monotonic())
     cluster.revive()
     migrated = len(cluster.execute("SELECT FROM pg_tables WHERE tablename = 'prune_watermark'", database=DATABASE))
-    system.trial.counts[
-        f"migrations that had {'ended before' if migrated else 'to begin again after'} the restart"
-    ] += 1
+    system.trial.counts[f"migrations {'completed before' if migrated else 'repeated after'} the restart"] += 1
 
 
 def _wait_until_migrating(cluster: Cluster) -> int:

@@ -78,7 +78,7 @@ class System:
             if fault.newcomer:
                 answering = [each.began for each in self.watch.answers(newcomer, happened, over) if each.status]
                 self.check_readiness(
-                    f"{fault.name}, of a newcomer", newcomer, fault.newcomer, min(answering, default=over), over
+                    f"{fault.name}, new process", newcomer, fault.newcomer, min(answering, default=over), over
                 )
             assert newcomer.stop() == 0
         finally:
@@ -90,7 +90,7 @@ class System:
         ended = time.monotonic()
         for each in services:
             answer = self.watch.wait_until_caught_up(each, ended, _in_a_row(each))
-            self.trial.took(f"until nothing is behind after {name}", answer.ended - ended)
+            self.trial.took(f"until drained after {name}", answer.ended - ended)
             self._note_missing(each, answer.began)
         self._windows.append((began, time.monotonic()))
         self.clients.wait_for(self.trial.random.randint(20, 100))
@@ -98,7 +98,7 @@ class System:
     def check_readiness(self, name: str, service: Service, says: Says, since: float, until: float) -> None:
         """Check the answers of a service between two times."""
         says = evolve(says, workers=_workers(service))
-        self.trial.counts[f"readiness checked during {name}"] += self.watch.check(service, says, since, until)
+        self.trial.counts[f"readiness checks: {name}"] += self.watch.check(service, says, since, until)
 
     def restart(self, service: Service, meanwhile: Callable[[], Any] = lambda: None) -> None:
         """Stop a service gracefully, call `meanwhile`, and start it again."""
