@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby, takewhile
+from itertools import takewhile
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -23,6 +23,7 @@ _INTRODUCTION = """# Durability campaign
 `make campaign` attacks a running service, records every request and answer, and compares them with what is stored.
 [JSON](campaign-report.json) has all figures, such as the counts by status that are totals here.
 """
+_REQUEST = re.compile(r": (\d{3}|no answer)$")
 _MAX_FAILURE = 120  # characters of a failure on the page; the JSON has all
 
 
@@ -101,10 +102,13 @@ def _common_words(names: Iterable[str]) -> str:
 
 
 def _totals(counts: Mapping[str, int]) -> Iterator[str]:
-    """Yield the sum of all counts whose names have the same beginning, up to a comma or colon."""
-    for subject, group in groupby(counts, key=lambda name: re.split("[,:] ", name)[0]):
-        names = list(group)
-        title = subject if len(names) > 1 else re.sub(r": \d+$", "", names[0])
+    """Yield the number of requests, and the sums of other counts with the same beginning, up to a comma or colon."""
+    groups: dict[str, list[str]] = {}
+    for name in counts:
+        subject = "requests" if _REQUEST.search(name) else re.split("[,:] ", name)[0]
+        groups.setdefault(subject, []).append(name)
+    for subject, names in groups.items():
+        title = subject if len(names) > 1 or subject == "requests" else names[0]
         yield f"{title} {sum(counts[name] for name in names):,}"
 
 
