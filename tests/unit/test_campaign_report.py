@@ -105,7 +105,7 @@ def test_a_page_shares_beginnings_of_times_and_adds_up_counts() -> None:
     lines = page_of(evolve(PASSED, counts=counts, seconds=seconds)).splitlines()
     assert "| Seconds until ready after a | Times | Median | 95% | Longest |" in lines
     assert "| cut | 1 | 2.00 | 2.00 | 2.00 |" in lines
-    assert "Counts: requests 1,009; cuts 3; late: LOST 4." in lines
+    assert "Counts: cuts 3; requests 1,009; late: LOST 4." in lines
 
 
 @pytest.mark.parametrize(("result", "fast"), [(PASSED, True), (SLOW, False), (evolve(SLOW, seconds={}), True)])
