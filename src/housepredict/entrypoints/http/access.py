@@ -1,4 +1,4 @@
-"""Access to write routes: clients need the token or, if none is set, must be programs on this machine."""
+"""Access control for write routes: clients must send the token. Without one, only local programs may write."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip
 
 
 def require_access(request: Request) -> None:
-    """Raise a Problem unless a request may write."""
+    """Raise a Problem if a request is not allowed to use a write route."""
     token, embedded = application_of(request).settings.token, state_of(request.app).embedded
     if token is not None:
         _require_token(request, token)
@@ -32,7 +32,7 @@ def require_access(request: Request) -> None:
 
 def _require_token(request: Request, token: str) -> None:
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    # compare_digest takes constant time, which reveals nothing about the token.
+    # compare_digest takes constant time, so that response times reveal nothing about the token.
     if scheme.lower() != "bearer" or not hmac.compare_digest(credentials.strip().encode(), token.encode()):
         raise Problem(
             "unauthorized",
@@ -42,7 +42,7 @@ def _require_token(request: Request, token: str) -> None:
 
 
 def _is_local(request: Request) -> bool:
-    """Whether the peer is on this machine and isn't a proxy."""
+    """Return whether the client is on this machine and isn't a proxy."""
     return (
         request.client is not None
         and _is_loopback(request.client.host)
@@ -59,7 +59,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_same_origin(request: Request) -> bool:
-    """Whether the request can't come from another site's web page, not even by DNS rebinding."""
+    """Return False if another site's web page may have sent the request, possibly through DNS rebinding."""
     hosts = request.headers.getlist("host")
     if len(hosts) != 1 or not _LOOPBACK_HOST.fullmatch(hosts[0]):
         return False
