@@ -78,9 +78,7 @@ def _texts(content: bytes, count: int) -> Sequence[object]:
         position = start + length
         values.append(_text(content[start:position]))
     if position != len(content) or len(values) != count:
-        raise InvalidTensor(
-            f"must have as many texts as its shape says, {count}, each preceded by its length (4 bytes)"
-        )
+        raise InvalidTensor(f"must have {count} strings to match its shape, each preceded by its length (4 bytes)")
     return values
 
 
@@ -107,7 +105,7 @@ def from_json(name: str, datatype: str, data: object, count: int) -> tuple[Seque
     """
     flat = _flat(data)
     if len(flat) != count:
-        raise InvalidTensor(f"must have as many values in `data` as its shape says, {count}, not {len(flat)}")
+        raise InvalidTensor(f"must have {count} values in `data` to match its shape, not {len(flat)}")
     read = _READERS[datatype]
     values = [None if value is None else read(value) for value in flat]
     violations = [

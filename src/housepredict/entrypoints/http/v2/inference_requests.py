@@ -110,7 +110,7 @@ class _Reader:
             counts.add(len(values))
             columns[feature.name] = [_value(feature, value) for value in values]
         if self.rest and not self.violations:
-            self.reject("the body", Rule.BOUNDS, f"has more binary data than its inputs, by {len(self.rest)} B")
+            self.reject("the body", Rule.BOUNDS, f"has {len(self.rest):,} B of binary data that no input uses")
         for feature in self._schema.features:
             if feature.required and feature not in sent_features:
                 self.reject(feature.name, Rule.MISSING, f"is missing: send an input of {datatype_of(feature.kind)}")
