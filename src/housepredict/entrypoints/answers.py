@@ -186,7 +186,7 @@ class RecordedPredictionAnswer:
 
 
 RECORD_FIELDS = frozenset(part.name for part in parts_of(RecordedPredictionAnswer) if not part.is_mapping)
-"""The field names of a recorded prediction, except for its features. Features can't have these names."""
+"""The fixed field names of a recorded prediction. No feature may have one of these names."""
 
 
 @document_class

@@ -1,4 +1,7 @@
-"""Access control for write routes: clients must send the token. Without one, only local programs may write."""
+"""Access control for write routes.
+
+Clients must send the token. If no token is set, only programs on the same machine may use these routes.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,8 @@ def require_access(request: Request) -> None:
     elif embedded or not (_is_local(request) and _is_same_origin(request)):
         raise Problem(
             "forbidden",
-            "Without a token, only programs on the service's own machine may use this route, and none if the service "
-            "is mounted in another app. Set HOUSEPREDICT_TOKEN (16 characters or more) and send it as "
+            "The service has no token, so only programs on its own machine may use this route (or none, if the service "
+            "is mounted in another app). Set HOUSEPREDICT_TOKEN to at least 16 characters, and send it as "
             "`Authorization: Bearer TOKEN`.",
         )
 

@@ -63,7 +63,7 @@ class ObserveRequests:
 
 @define
 class Cors:
-    """CORS middleware. Unlike Starlette's, it can be created before the settings are read, in the app's lifespan."""
+    """CORS middleware that reads the allowed origins from the settings, which are loaded after the app is created."""
 
     app: ASGIApp
     _origins: Sequence[str] = ()
@@ -90,9 +90,9 @@ def asgi_app(
 ) -> Starlette:
     """Create the service as an ASGI app, to run standalone or to mount in another app.
 
-    Creating the app does no I/O. The app's lifespan opens and closes the stores of models and predictions. Starlette
-    and FastAPI don't run the lifespan of a mounted app, so pass it to the outer app, or enter it in the outer app's own
-    lifespan:
+    Creating the app does no I/O. The app's lifespan opens and closes the model store and the prediction store.
+    Starlette and FastAPI don't run the lifespan of a mounted app, so pass the lifespan to the outer app, or enter it in
+    the outer app's own lifespan:
 
         prices = housepredict.asgi_app()
 
@@ -160,7 +160,7 @@ def asgi_app(
 def _estimator(
     application: Application, lane: BatchMeter, body_timeout: float | None, *, explains: bool = False
 ) -> Estimator:
-    """Create an estimator. Requests with explanations use a separate one, so that other requests don't wait."""
+    """Create an estimator. Explanations have a separate one, so that other requests don't wait for explanations."""
     settings = application.settings
     predict = evolve(application.predict, start_timer=lane.time_commit)
     return Estimator(

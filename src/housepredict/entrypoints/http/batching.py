@@ -1,4 +1,4 @@
-"""Request batching: requests are validated one by one, but estimated and stored together with other waiting ones."""
+"""Request batching: each request is validated separately, but waiting requests are estimated and stored together."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class Coalescer(Generic[Batchable, Result]):
         self._finish(batch)
 
     def _finish(self, batch: Sequence[_PendingJob[Batchable, Result]], turns: int | None = None) -> None:
-        """Run a batch. `turns` is how many handovers this batch completes in total, or None if it completes none."""
+        """Run a batch. If `turns` is set, it completes all jobs from the first `turns` handovers to the thread."""
         outcomes: Sequence[Result | Exception] = []
         try:
             if batch:
@@ -203,7 +203,7 @@ LOOP_BUDGET_S = 0.005
 """The maximum time in seconds that a batch may block the event loop."""
 
 TRIALS, MAX_TRIAL_HOUSES = 8, 16
-"""The first TRIALS batches of a version are slower. Up to MAX_TRIAL_HOUSES houses, they may exceed the time limit."""
+"""A version's first TRIALS batches are slower, so they are limited to MAX_TRIAL_HOUSES instead of LOOP_BUDGET_S."""
 
 
 @define(eq=False)
@@ -279,14 +279,11 @@ class Estimator:
         return self._models.in_service()
 
     def check(self, houses: Sequence[object], serving: InService | None = None) -> EstimateJob:
-        """Validate the houses in a request. Raise InvalidHouses or NoModel.
-
-        By default, they are validated for the model in service.
-        """
+        """Validate houses for `serving`, or by default for the model in service. Raise InvalidHouses or NoModel."""
         return EstimateJob(*self._predict.check(houses, serving or self._models.in_service()))
 
     async def estimate(self, job: EstimateJob) -> Sequence[Prediction]:
-        """Estimate and store houses. Raise a Problem if the queue is full, and any error from Predict."""
+        """Estimate and store houses. Raise a Problem if the queue is full, or the error if Predict fails."""
         result: asyncio.Future[Sequence[Prediction]] = asyncio.get_running_loop().create_future()
         self.submit(job, result)
         return await result

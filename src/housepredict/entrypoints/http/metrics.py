@@ -53,7 +53,7 @@ _HELP = {
     "http_server_request_duration_seconds": "Duration of requests.",
     "housepredict_refusals": "Rejected requests, by problem and violated rule.",
     "housepredict_batch_houses": "Houses per batch.",
-    "housepredict_commit_duration_seconds": "Duration of commits of predictions.",
+    "housepredict_commit_duration_seconds": "Duration of the commits that store predictions.",
     "housepredict_pending_houses": "Houses waiting to be estimated.",
     "housepredict_model": "The model version in service.",
     "housepredict_model_generation": "Generation number of the version's promotion, or 0 if unknown.",
@@ -80,7 +80,7 @@ Part = Callable[[], Iterator[Metric]]
 
 @define
 class CachedValue(Generic[T]):
-    """A value that is computed at most once every `seconds`. After an error, it is computed again. Thread-safe."""
+    """A value that is computed at most once every `seconds`. The next call retries after an error. Thread-safe."""
 
     _compute: Callable[[], T]
     _seconds: float

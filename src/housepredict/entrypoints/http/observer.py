@@ -149,7 +149,10 @@ class Observer:
         return id_
 
     async def observe(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, started: float) -> None:
-        """Run an app for a request, then count, log and trace it. `started` is the start time (time.perf_counter)."""
+        """Run an app for a request, and count, log and trace the request.
+
+        `started` is the time.perf_counter() at which the request started.
+        """
         names, status = RequestNames.of(scope["headers"]), 500  # if the app doesn't respond
         id_, method = self.request_id(names), scope["method"] if scope["method"] in _METHODS else _OTHER
         trace = self.tracing and self.tracing.begin(method, names.traceparent, started)
@@ -183,7 +186,7 @@ class Observer:
 
 
 def _steps(job: EstimateJob) -> Sequence[Step]:
-    """Return the steps of an estimate to add to its trace. Without recorded times, there are none."""
+    """Return the steps of a job for its trace, or none if the times of the steps were not recorded."""
     if job.steps is None:
         return ()
     began, commit, committed = job.steps

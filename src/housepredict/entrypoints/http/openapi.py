@@ -202,8 +202,8 @@ VARYING: Json = {"Vary": about(TEXT, "The request headers that the format of the
 """The headers of a response that has several formats."""
 
 PAGE_HEADERS: Json = {
-    "Content-Security-Policy": about(TEXT, "What the page may load and do. Only for HTML."),
-    "Referrer-Policy": about(TEXT, "Which sites receive the page's address. Only for HTML."),
+    "Content-Security-Policy": about(TEXT, "What the page may load and run. Only sent with HTML."),
+    "Referrer-Policy": about(TEXT, "Which sites receive the page's address. Only sent with HTML."),
 }
 """The headers of a response that may be an HTML page."""
 
@@ -224,15 +224,15 @@ def link(operation: str, description: str, **parameters: str) -> Json:
 
 
 SERVER_PROBLEMS = ("malformed-request", "request-timeout", "headers-too-large", "too-many-connections")
-"""The problems with which the server may respond to any request, before the app sees the request."""
+"""The problems that the server may send in response to any request, before the app sees the request."""
 
 _ID = "X-Request-Id"
 WITH_ID: dict[str, Any] = {_ID: {"$ref": f"#/components/headers/{_ID}"}}
 """The header that every response has."""
 HEADERS: Json = {
     _ID: {
-        "description": "The request id: the one that the client sent, or a new one. Missing in responses that the "
-        "server sends before the app has started or sees the request (`malformed-request`, `too-many-connections`).",
+        "description": "The request id: the one that the client sent, or a new one. It is missing if the app has not "
+        "started, or if the server rejects the request (`malformed-request`, `too-many-connections`).",
         "schema": TEXT,
     }
 }
@@ -260,7 +260,7 @@ _HEADERS: Mapping[str, Json] = {
 
 @frozen
 class Answer:
-    """A response.
+    """An OpenAPI response.
 
     Args:
         schema: the schema of the body, or a sequence of alternatives.

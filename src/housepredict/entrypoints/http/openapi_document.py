@@ -115,7 +115,7 @@ _ACCESS = "token"
 _DESCRIPTION = (
     "Estimates sale prices of houses, with prediction intervals, and records every estimate.\n\n"
     "The schema of a house depends on the model version in service, and may change with each promotion.\n\n"
-    "Errors are problem documents (RFC 9457): branch on `type`, and show `detail` to people.\n\n"
+    "Errors are problem documents (RFC 9457): branch on `type`, and show `detail` to users.\n\n"
     "Every `GET` route supports `HEAD`, and every route supports `OPTIONS`. Other methods get a 405 response with "
     "an `Allow` header.\n\n"
     "Request bodies may be compressed with gzip (`Content-Encoding: gzip`). Large responses are compressed if "

@@ -24,7 +24,7 @@ Key = tuple[str, ...]
 
 @frozen(eq=False)
 class Row:
-    """A counter (the first cell) or a histogram (a cell per bucket, then the sum). It must have only one writer."""
+    """A counter (the first cell) or a histogram (a cell per bucket, then the sum). Each row has a single writer."""
 
     cells: memoryview[float]
 

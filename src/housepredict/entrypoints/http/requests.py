@@ -101,7 +101,7 @@ def decompress(body: bytes, limit: int) -> bytes:
     try:
         content = member.decompress(body, limit + 1)
     except zlib.error:
-        raise Problem("not-gzip", "The body is damaged, or isn't gzip.") from None
+        raise Problem("not-gzip", "The body is damaged or isn't gzip.") from None
     if len(content) <= limit and not member.eof:
         raise Problem("not-gzip", "The gzip body is truncated.")
     if len(content) <= limit and member.unused_data:
@@ -187,7 +187,7 @@ def unsupported_type(detail: str, headers: Mapping[str, str]) -> Problem:
 
 
 def charset_of(headers: Headers) -> str | None:
-    """Return Python's name for the charset in the Content-Type of a text body, or None if it is UTF-8 or missing.
+    """Return Python's name for the charset in the Content-Type of a text body, or None for UTF-8 or no charset.
 
     Raises:
         ValueError: if Python doesn't know the charset. The message is the charset.
@@ -206,7 +206,7 @@ def charset_of(headers: Headers) -> str | None:
 
 
 def csv_body(headers: Headers, body: bytes, error: type[BrokenRules]) -> bytes:
-    """Convert a CSV body to UTF-8 from the charset in its Content-Type. Raise `error` if it can't be decoded."""
+    """Convert a CSV body to UTF-8 from the charset in its Content-Type. Raise `error` if decoding fails."""
     charset = None if _utf8_type(headers) else charset_of(headers)
     if charset is None:
         return body
@@ -220,7 +220,7 @@ def csv_body(headers: Headers, body: bytes, error: type[BrokenRules]) -> bytes:
 def media_type(headers: Headers) -> str:
     """Return the media type of a body in lower case, or an empty string without a Content-Type header.
 
-    If there are several Content-Type headers, return all their values, which match no media type.
+    If there are several Content-Type headers, return all values separated by commas, which is not a valid media type.
     """
     types = headers.getlist("content-type")
     return ", ".join(types).lower() if len(types) > 1 else "".join(types).partition(";")[0].strip().lower()
@@ -243,7 +243,7 @@ async def require_no_body(request: Request) -> None:
     estimator = running_service(request.app).estimator
     body = await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
     if not is_blank(body):
-        raise unsupported_type("This route takes no body. Its parameters are in its path: see `GET /`.", {})
+        raise unsupported_type("This route accepts no body. Its parameters are in its path: see `GET /`.", {})
 
 
 def _is_json(media_type: str) -> bool:
@@ -314,7 +314,7 @@ def too_late() -> Problem:
     """Return the problem for a request that didn't arrive in time."""
     return Problem(
         "request-timeout",
-        "The request took too long: its headers, and then its body, must arrive within HOUSEPREDICT_CLIENT_TIMEOUT.",
+        "The request took too long: the headers and then the body must each arrive within HOUSEPREDICT_CLIENT_TIMEOUT.",
     )
 
 
@@ -327,7 +327,7 @@ def too_large(limit: int, setting: str = "MAX_BODY") -> Problem:
 
 
 class RepeatingObject(dict[str, object]):
-    """A JSON object with duplicate names, which `repeated` lists. The last value for each name is stored."""
+    """A JSON object with duplicate names. `repeated` lists these names, and each has its last value in the dict."""
 
     repeated: Sequence[str] = ()
 

@@ -48,7 +48,7 @@ TYPES = (
     "application/octet-stream",
     "binary/octet-stream",
 )
-"""The accepted Content-Types. Clients guess them from file names, so the format is detected from the first bytes."""
+"""The accepted Content-Types. Clients guess them from file names, so the first bytes decide the format."""
 
 _COMPRESSED = {type_ for type_ in TYPES if "gzip" in type_ or "parquet" in type_}
 _GZIP, _PARQUET, _ZIP, _OLE = b"\x1f\x8b", b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
@@ -59,7 +59,7 @@ _FIRST_BYTES = 64
 
 @define
 class Body:
-    """The body of a training request. `first` contains the bytes read so far. `more` is True until the end."""
+    """The body of a training request. `first` contains the first bytes. `more` is True if more bytes are to be read."""
 
     _request: Request
     _seconds: float | None

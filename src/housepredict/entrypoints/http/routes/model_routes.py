@@ -129,7 +129,7 @@ async def _move_pointer(request: Request, move: Callable[[Application], ModelVer
 
 
 def _find(name: str | None, load: Callable[[], ModelVersion]) -> ModelVersion:
-    """Load the model version named in a request. Report errors as errors of the request, not of the service."""
+    """Load the model version named in a request. An unknown or rejected version is reported as a client error."""
     try:
         return load()
     except UnknownModel as error:

@@ -236,8 +236,7 @@ ESTIMATES = openapi.Resource(
 
 _HOUSES = openapi.about(
     openapi.FILE,
-    "UTF-8, separated by commas or semicolons, with a header: a column for each feature, in any order. Cells may be "
-    "empty.",
+    "UTF-8, separated by commas or semicolons. The header names the features, in any order. Cells may be empty.",
 )
 ESTIMATES_IN_CSV = openapi.about(
     openapi.TEXT,
@@ -270,7 +269,7 @@ PREDICT = ESTIMATES.route(
         openapi.query(
             "explain",
             {**openapi.FLAG, "default": False},
-            "Add the contribution of each feature to the estimate. The response is then always JSON.",
+            "Include the contribution of each feature in the response, which is then always JSON.",
         ),
         openapi.CONTENT_ENCODING,
         openapi.idempotency_header(

@@ -48,7 +48,7 @@ _SALE: openapi.Json = {
         "maximum": MAX_PRICE - 0.005,
         "description": "The sale price, in the currency of the estimates. It is rounded to two decimals.",
     },
-    "date": openapi.about(openapi.DATE, "The date of the sale, at most tomorrow (UTC)."),
+    "date": openapi.about(openapi.DATE, "The date of the sale, no later than tomorrow (UTC)."),
 }
 
 
@@ -104,7 +104,7 @@ _LINKS: openapi.Json = {
     parameters=[_ID, _KEY, openapi.CONTENT_ENCODING],
     body={openapi.JSON: {"schema": openapi.ref("SaleOfPrediction")}},
     protected=True,
-    description="A later sale of the same prediction corrects the earlier one.",
+    description="A sale recorded later for the same prediction replaces the earlier one.",
 )
 async def sale_of_prediction(request: Request) -> Response:
     """Record the sale of the house in a prediction: {"price": …, "date": "YYYY-MM-DD"}."""

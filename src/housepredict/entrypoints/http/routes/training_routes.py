@@ -122,7 +122,7 @@ ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big
     protected=True,
     description="Send a sales file in CSV, gzipped CSV or Parquet. The format is detected from the first bytes. CSV "
     "may also be sent with `Content-Encoding: gzip`. Without a body, or with an empty JSON object, the version in "
-    "service is retrained on the current content of its sales file. Such a request may only have the parameter `from_sales`.",
+    "service is retrained on the current content of its sales file. `from_sales` is the only parameter allowed then.",
 )
 async def train(request: Request) -> Response:
     """Train a model on a sales file, or retrain the model in service."""

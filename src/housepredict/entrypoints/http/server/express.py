@@ -220,7 +220,7 @@ def _app_for(content: bytes, request_id: bytes) -> Any:
 
 
 def _is_simple(scope: Any, limit: int) -> bool:
-    """Return whether a request is `POST /predict` without query parameters, and sends and accepts JSON of limited size.
+    """Return whether a request is a `POST /predict` with a short JSON body, no query parameters and a JSON response.
 
     As a side effect, mark the scope if the client sent a request id or a trace context.
     """

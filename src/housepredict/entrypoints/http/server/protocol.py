@@ -20,7 +20,7 @@ MAX_HEADERS = 65_536
 """The maximum bytes in a request's URL and headers, and also in the chunk headers and trailers of its body."""
 
 MIN_UPLOAD_RATE = 262_144
-"""How many bytes of an upload must arrive within each client timeout. Other bodies must arrive within a single one."""
+"""How many bytes of an upload must arrive per client timeout. Other bodies must arrive completely in that time."""
 
 _MALFORMED = Problem("malformed-request", "The request is not valid HTTP/1.1.")
 _TOO_LONG = Problem("headers-too-large", f"The URL and the headers may have at most {MAX_HEADERS:,} bytes.")
@@ -183,7 +183,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.parser.feed_data(b"\r\n".join([first, *lines, b"", b""]))
 
     def on_response_complete(self) -> None:
-        """Start the next request in the pipeline. Unlike uvicorn, start no timer."""
+        """Start the next request in the pipeline. Unlike uvicorn, don't start a timer for each response."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -205,7 +205,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.loop.call_later(0.1, super().shutdown)
 
     def _refuse(self, problem: Problem) -> None:
-        """Send a problem and close the connection. A complete request that the app handles gets its response first."""
+        """Send a problem and close the connection. If the app is handling a complete request, answer it first."""
         if running_service := state_of(self.app).running:
             running_service.observer.meter.count_refusal(problem.name, ())
         running = self._running

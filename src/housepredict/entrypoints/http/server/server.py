@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """A server that drains and stops on SIGTERM, on SIGINT, or at the end of file of the descriptor `lifeline`.
+    """An HTTP server that drains, then stops, on SIGTERM, SIGINT, or EOF on the file descriptor `lifeline`.
 
     During the drain period, the readiness check fails, and each response closes its connection. After that, the server
     stops accepting connections, finishes running requests, and ends the app's lifespan. A second SIGINT stops the
@@ -180,7 +180,7 @@ async def _app(_scope: Any, _receive: Any, _send: Any) -> None:
 
 
 def _missing(**of_uvicorn: Any) -> list[str]:
-    """Return the names of required internals that uvicorn lacks, found with a request that is never answered."""
+    """Return the required internals that uvicorn lacks. To find them, process a request without a real connection."""
     try:
         probe: Any = _Probe(**of_uvicorn)
         probe.app = _app

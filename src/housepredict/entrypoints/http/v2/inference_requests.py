@@ -64,7 +64,7 @@ def _split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
     if header_length is None:
         return body, memoryview(b"")
     if not re.fullmatch(r"\d{1,18}", header_length, re.ASCII) or int(header_length) > len(body):
-        message = f"must be a number of bytes, at most {len(body)}, the size of the body"
+        message = f"must be a number of bytes from 0 to {len(body)}, the size of the body"
         raise InvalidHouses([Violation("Inference-Header-Content-Length", Rule.BOUNDS, message, header_length)])
     return body[: int(header_length)], memoryview(body)[int(header_length) :]
 
@@ -164,7 +164,7 @@ class _Reader:
         parameters = obj.get("parameters")
         if parameters is None or isinstance(parameters, dict):
             return parameters or {}
-        self.reject(where, Rule.TYPE, "must have an object as its parameters", parameters)
+        self.reject(where, Rule.TYPE, "must have an object in `parameters`", parameters)
         return {}
 
     def _tensor(self, name: str, tensor: Mapping[str, Any], feature: Feature | None) -> Sequence[object] | None:

@@ -187,7 +187,7 @@ def with_protocol_errors(endpoint: Endpoint) -> Endpoint:
 
 
 def _problem_response(problem: Problem) -> Response:
-    """Build the response for a problem. The status is 400 for invalid input, because the protocol defines no other."""
+    """Build the response for a problem. Invalid input has status 400, as the protocol has no other status for it."""
     error = "; ".join(violation.describe() for violation in problem.violations) or problem.detail
     return json_response(
         document(InferenceErrorAnswer(error=error)), 400 if problem.violations else problem.status, problem.headers
