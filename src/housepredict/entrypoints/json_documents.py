@@ -87,7 +87,7 @@ def document_class(kind: type[T]) -> type[T]:
 
 @frozen
 class Part:
-    """A field of a document class: its definition, and how to read its value and convert it to JSON."""
+    """A field of a document class: its definition, and functions that read its value and convert it to JSON."""
 
     name: str
     hint: Any

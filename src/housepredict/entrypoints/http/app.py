@@ -160,7 +160,7 @@ def asgi_app(
 def _estimator(
     application: Application, lane: BatchMeter, body_timeout: float | None, *, explains: bool = False
 ) -> Estimator:
-    """Create an estimator. Explanations have a separate one, so that other requests don't wait for explanations."""
+    """Create an estimator. Requests for explanations get a separate one, so that other requests don't wait for them."""
     settings = application.settings
     predict = evolve(application.predict, start_timer=lane.time_commit)
     return Estimator(

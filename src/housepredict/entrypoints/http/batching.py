@@ -173,7 +173,7 @@ class Coalescer(Generic[Batchable, Result]):
         self._finish(batch)
 
     def _finish(self, batch: Sequence[_PendingJob[Batchable, Result]], turns: int | None = None) -> None:
-        """Run a batch. If `turns` is set, it completes all jobs from the first `turns` handovers to the thread."""
+        """Run a batch. `turns` is the number of handovers to the thread that are complete afterwards, if it changes."""
         outcomes: Sequence[Result | Exception] = []
         try:
             if batch:
@@ -197,7 +197,7 @@ def _deliver(batch: Sequence[_PendingJob[Batchable, Result]], outcomes: Sequence
 
 
 JOB = "housepredict.job"
-"""The ASGI scope key for the job of a request."""
+"""The ASGI scope key for a request's EstimateJob."""
 
 LOOP_BUDGET_S = 0.005
 """The maximum time in seconds that a batch may block the event loop."""
@@ -283,7 +283,7 @@ class Estimator:
         return EstimateJob(*self._predict.check(houses, serving or self._models.in_service()))
 
     async def estimate(self, job: EstimateJob) -> Sequence[Prediction]:
-        """Estimate and store houses. Raise a Problem if the queue is full, or the error if Predict fails."""
+        """Estimate and store houses. Raise a Problem if the queue is full, and pass on errors from Predict."""
         result: asyncio.Future[Sequence[Prediction]] = asyncio.get_running_loop().create_future()
         self.submit(job, result)
         return await result

@@ -27,7 +27,7 @@ from housepredict.entrypoints.json_documents import ABSENT, document, document_c
 _log = logging.getLogger(__name__)
 
 PROBLEM = "housepredict.problem"
-"""The ASGI scope key for the problem of a request."""
+"""The ASGI scope key for the Problem sent in response to a request."""
 
 CLIENT_CLOSED_REQUEST = 499
 """The status logged for a request whose client disconnected before the response. nginx uses the same status."""

@@ -327,7 +327,7 @@ def too_large(limit: int, setting: str = "MAX_BODY") -> Problem:
 
 
 class RepeatingObject(dict[str, object]):
-    """A JSON object with duplicate names. `repeated` lists these names, and each has its last value in the dict."""
+    """A JSON object with duplicate names, which `repeated` lists. The last value for a duplicate name wins."""
 
     repeated: Sequence[str] = ()
 

@@ -188,7 +188,7 @@ class _Reader:
         return values
 
     def _binary(self, name: str, tensor: Mapping[str, Any]) -> bytes | None:
-        """Return the binary data of an input, or None if it has none. Call this for each input, in order."""
+        """Return the binary data of an input, or None if it has none. Call this once per input, in order."""
         size = self._parameters(name, tensor).get("binary_data_size")
         if size is None:
             return None
@@ -202,7 +202,7 @@ class _Reader:
         return bytes(content)
 
     def _check(self, columns: Mapping[str, Sequence[object]]) -> None:
-        """Add the violations in values, so that they are reported together with the violations in tensors."""
+        """Add violations for individual values, so that they are reported together with those for whole tensors."""
         known = {violation.pointer for violation in self.violations}
         for feature in self._schema.features:
             for row, value in enumerate(columns.get(feature.name, ())):
@@ -242,7 +242,7 @@ def _value(feature: Feature, value: object) -> object:
 
 
 def in_tensors(error: InvalidHouses) -> InvalidHouses:
-    """Convert the pointers of violations from houses to tensors: `/3/size` becomes `size[3]`."""
+    """Convert violation pointers from house form to tensor form: `/3/size` becomes `size[3]`."""
     return InvalidHouses([_in_tensors(violation) for violation in error.violations])
 
 

@@ -322,7 +322,7 @@ async def model_ready(request: Request) -> Response:
     "body is the same JSON, followed by the data of the tensors that have a `binary_data_size`.",
 )
 async def infer(request: Request) -> Response:
-    """Open Inference Protocol: estimate houses from a tensor for each feature."""
+    """Open Inference Protocol: estimate houses, given one tensor per feature."""
     estimator = running_service(request.app).estimator
     serving = estimator.in_service()
     _require_model(request, serving.version)
