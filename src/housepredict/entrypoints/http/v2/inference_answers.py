@@ -177,7 +177,7 @@ OUTPUTS: Mapping[str, tuple[str, Callable[[Prediction], object]]] = {
     "id": ("BYTES", lambda prediction: str(prediction.id)),
     "warnings": ("BYTES", lambda prediction: " ".join(warning.code for warning in prediction.estimate.warnings)),
 }
-"""The outputs by name. Each has a datatype, and a function that returns its value for a prediction."""
+"""Maps each output name to a datatype, and to a function that returns the output's value for a prediction."""
 
 
 def datatype_of(kind: Kind) -> str:
