@@ -89,7 +89,7 @@ class Estimate:
 
     Attributes:
         price: the price in the currency of the training sales, rounded to cents.
-        valued_on: the date that the price is for, or None if the model does not depend on the date.
+        valued_on: the date that the price is for, or None if the model does not use dates.
         intervals: the 80% and 90% intervals. Empty if the model has no calibration.
         fsd: the forecast standard deviation, in percent of the price. None if the model has no calibration.
         generation: the generation of the model version's promotion (see Pointer), or None if it is unknown.

@@ -216,7 +216,7 @@ class FeatureSchema:
         return usual_values
 
     def valued_on(self, house: House) -> date | None:
-        """Return the date that a house's estimate is for, or None if the model does not depend on the date."""
+        """Return the date that a house's estimate is for, or None if the model does not use dates."""
         sale_date = house.values.get(self.sale_date) if self.sale_date else None
         return date.fromisoformat(sale_date) if isinstance(sale_date, str) else self.valuation_date
 

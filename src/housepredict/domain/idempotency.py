@@ -14,7 +14,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 @frozen
 class Delivery:
-    """A request that a client may retry, identified by its idempotency key and the hexadecimal digest of its content."""
+    """A request that a client may retry, identified by its idempotency key and the digest (hex) of its content."""
 
     key: str
     digest: str

@@ -156,7 +156,7 @@ class ModelVersion:
 
     @property
     def valuation_date(self) -> date | None:
-        """The date that estimates are for if a house has no sale date. None if the model does not depend on the date."""
+        """The date that estimates are for if a house has no sale date, or None if the model does not use dates."""
         return self.schema.valuation_date
 
 

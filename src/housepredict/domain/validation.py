@@ -1,4 +1,4 @@
-"""Violations of validation rules, conversion of values to JSON types, and helpers for error messages."""
+"""Violations of validation rules, conversion of values to built-in types, and helpers for error messages."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ def pointer_to(*path: str | int) -> str:
 
 
 def plain(value: object) -> object:
-    """Convert a scalar to a type that JSON supports.
+    """Convert a value to a built-in Python type.
 
-    NumPy scalars and decimals become Python numbers or text, and NaN, NaT and NA become None. Other values, such as
+    NumPy scalars and decimals become their Python equivalents, and NaN, NaT and NA become None. Other values, such as
     lists, are returned unchanged.
     """
     kind = type(value)
