@@ -27,7 +27,7 @@ def main() -> int:
     """
     sys.unraisablehook = _report
     for number in _SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` and scripts may have it ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` or a script may have disabled it.
             signal.signal(number, _interrupt)
     try:
         from housepredict.entrypoints.cli.main import main as run

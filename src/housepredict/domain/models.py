@@ -187,7 +187,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 def digests_of(artifact: Artifact) -> dict[str, str]:
-    """Compute the SHA-256 of each file, in hexadecimal, by file name."""
+    """Return a mapping of file names to SHA-256 digests (hex)."""
     return {name: hashlib.sha256(content).hexdigest() for name, content in artifact.items()}
 
 

@@ -43,7 +43,7 @@ class PredictionRepository(Protocol):
         """
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """Return the `limit` newest predictions, newest first. If `before` is given, return only ids below it."""
+        """Return the `limit` newest predictions, newest first. If `before` is given, only ids below it are included."""
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
         """Return the predictions with these ids, sorted by id and without duplicates. Skips unknown ids.
@@ -285,7 +285,7 @@ class InService:
 
 
 class PredictorSource(Protocol):
-    """Provides the predictor in service, and switches to another one when another model version is promoted.
+    """A provider of the predictor in service. When another model version is promoted, the predictor changes.
 
     Every method raises NoModel, or the error that prevented the promoted version from being loaded.
     """
@@ -302,7 +302,7 @@ PredictorLoader = Callable[[ModelVersion, Artifact], Predictor]
 
 
 class Explainer(Protocol):
-    """Explains the estimates of one model version."""
+    """An explainer for the estimates of one model version."""
 
     @property
     def version(self) -> ModelVersion:
@@ -399,7 +399,7 @@ class TrainedModel(CalibratedModel):
 
 
 class Trainer(Protocol):
-    """Trains models."""
+    """An algorithm that trains models."""
 
     def fit(
         self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress
@@ -509,7 +509,7 @@ class HouseTable(Protocol):
 
 
 class PriceTable(Protocol):
-    """Writes the rows of a table with additional columns for the estimates."""
+    """An output table: the rows of an input table, with additional columns for the estimates."""
 
     @property
     def columns(self) -> Sequence[str]:

@@ -47,7 +47,7 @@ def require_valid(options: Mapping[str, object]) -> None:
 
 
 def choice(kind: type[E]) -> Callable[[object], E]:
-    """Return a function that parses a member of an enumeration, or its value."""
+    """Return a function that parses an enumeration. It accepts a member, or a member's value."""
 
     def read(value: object) -> E:
         if isinstance(value, str) and value in list(kind):

@@ -74,7 +74,7 @@ class TrainingStatus:
         done: the number of completed steps.
         total: the total number of steps, or 0 if no progress was reported yet.
         cancelling: whether cancellation was requested.
-        keeping: whether storing the version has started. The job can't be cancelled anymore then.
+        keeping: whether storing the version has started. From then on, the job can't be cancelled.
         ended_at: when the job ended, or None if it is running.
         outcome: the outcome, or None if the job is running.
     """

@@ -121,7 +121,7 @@ class CoverageTest:
 
     @property
     def share(self) -> float:
-        """The coverage, in percent."""
+        """The share of prices inside the interval, in percent."""
         return 100 * self.inside / self.sales
 
     @property

@@ -48,7 +48,7 @@ class Ranges:
         return len(self.edges) + 2
 
     def bin_of(self, value: Value | None) -> int:
-        """Return the position of the bin of a value."""
+        """Return the index of the bin that contains a value."""
         return len(self.edges) + 1 if value is None else bisect_left(self.edges, value)
 
     def labels(self) -> list[str]:
@@ -69,7 +69,7 @@ class Groups:
         return len(self.values) + 2
 
     def bin_of(self, value: Value | None) -> int:
-        """Return the position of the bin of a value."""
+        """Return the index of the bin that contains a value."""
         if value is None:
             return len(self.values) + 1
         return self.values.index(value) if value in self.values else len(self.values)
@@ -96,7 +96,7 @@ class Distribution:
 
 
 def ranges_of(values: Iterable[Value]) -> Ranges:
-    """Choose bins that contain about a tenth of the values each. A value that is more frequent gets its own bin."""
+    """Choose bins with about a tenth of the values each. A value that makes up more than a tenth gets its own bin."""
     ordered: list[Value] = sorted(values)
     if not ordered:
         return Ranges(())

@@ -124,7 +124,7 @@ def measure(rows: Sequence[Valued]) -> Accuracy:
 
 
 def coverage(rows: Sequence[Valued], level: int) -> Coverage | None:
-    """Compute the coverage and median width of the intervals with a level. Returns None if there are no intervals."""
+    """Compute the coverage and median width of the intervals at one level. Returns None if there are no intervals."""
     pairs = [(row, interval) for row in rows for interval in row.intervals if interval.level == level]
     if not pairs:
         return None
@@ -161,7 +161,7 @@ def evaluate(
 
 
 def tenths(ordered: Sequence[T]) -> Sequence[Sequence[T]]:
-    """Split rows into ten consecutive groups of about equal size. Fewer than ten rows get a group each."""
+    """Split rows into ten consecutive groups of about equal size. If there are fewer than ten rows, each is a group."""
     groups = min(GROUPS, len(ordered))
     cuts = [len(ordered) * group // groups for group in range(groups + 1)] if groups else []
     return [ordered[start:end] for start, end in pairwise(cuts)]

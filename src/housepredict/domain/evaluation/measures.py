@@ -141,7 +141,7 @@ class Coverage:
 
 
 _MAX_TESTED: Final = 1_000_000
-"""Maximum number of sales used to compute a coverage range. This limits the time to milliseconds."""
+"""Maximum number of sales used to compute a coverage range, so that the computation takes only milliseconds."""
 _IAAO: Final = "International Association of Assessing Officers, Standard on Ratio Studies (2013)"
 _BINOMIAL: Final = "two-sided exact binomial test at 0.1%"
 
@@ -241,7 +241,7 @@ class Segment:
 
 @frozen
 class OutOfTimeEvaluation:
-    """The accuracy on the most recent sales of a model that was fitted only to earlier sales of other houses.
+    """How accurate a model is on the most recent sales if it is fitted only to earlier sales of other houses.
 
     Attributes:
         since: the date of the first of the most recent sales.
@@ -259,7 +259,7 @@ class OutOfTimeEvaluation:
 
     @property
     def out_of_range(self) -> tuple[str, ...]:
-        """The names of the measures out of their acceptable range."""
+        """The names of the measures that are outside their acceptable range."""
         return out_of_range(self.accuracy, self.coverage)
 
 
@@ -293,5 +293,5 @@ class Evaluation:
 
     @property
     def out_of_range(self) -> tuple[str, ...]:
-        """The names of the measures out of their acceptable range."""
+        """The names of the measures that are outside their acceptable range."""
         return out_of_range(self.accuracy, self.coverage)

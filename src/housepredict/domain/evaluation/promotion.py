@@ -92,7 +92,8 @@ def judge_without_champion(why: str, evaluated: Accuracy, rows: Sequence[Valued]
     failures = []
     if evaluated.n < MIN_HELD_OUT:
         failures.append(
-            f"Only {counted(evaluated.n, 'held-out sale')}; a version without a champion needs at least {MIN_HELD_OUT}."
+            f"Only {counted(evaluated.n, 'held-out sale')}; promoting a version without a champion requires at least "
+            f"{MIN_HELD_OUT}."
         )
     measures = {name: value for name, value in asdict(evaluated).items() if value is not None}
     if infinite := [name for name, value in measures.items() if not math.isfinite(value)]:

@@ -223,7 +223,7 @@ def _usual_range(counts: Mapping[Value, int], rare: int) -> tuple[Value, Value] 
 def _physical_bounds(name: str, observed: tuple[Value, Value]) -> tuple[float | None, float | None]:
     """Return the minimum and maximum that are physically possible for a feature with this name, such as a latitude.
 
-    A limit is None if there is no such limit, or if the observed values exceed it.
+    A limit is None if there is no such limit, or if observed values violate it.
     """
     low, high = float(observed[0]), float(observed[1])
     for pattern, minimum, maximum in _BOUNDS:

@@ -115,7 +115,7 @@ def center(values: Sequence[float]) -> list[float]:
 
 
 def dot(left: Sequence[float], right: Sequence[float]) -> float:
-    """Compute the dot product."""
+    """Compute the dot product of two vectors."""
     return float(sum(map(mul, left, right)))
 
 

@@ -298,7 +298,7 @@ def _exclusion(column: Column) -> str | None:
     if digits := _code_digits(column):
         return f"an identifier: most values are different, and all have {digits} digits"
     if _is_price_name(column.name):
-        return "follows the price (by its name), which is unknown before the sale"
+        return "a price or derived from the price (by its name), so unknown before the sale"
     if reason := after_sale(column.name):
         return reason
     unread = column.unreadable > (1 - READABLE_SHARE) * (column.present + column.unreadable)

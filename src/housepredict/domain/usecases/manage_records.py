@@ -24,7 +24,7 @@ from housepredict.domain.ports import (
 
 _LAB_ID = re.compile(r"[1-9]\d{0,9}", re.ASCII)
 MAX_LAB_ID = 2**31 - 1
-"""Maximum lab id. In the tutorial's database, the id column is a 32-bit integer."""
+"""Maximum lab id (see HasLabIds). In the tutorial's database, the id column is a 32-bit integer."""
 _SMALLEST_ID = UUID(int=0)
 _ONE_SECOND = timedelta(seconds=1)
 _PAGE_SIZE = 1000  # Small enough for quick statements and short locks.
@@ -40,7 +40,10 @@ class Removed:
 
 @define
 class Records:
-    """Read stored predictions, and delete predictions and their sales. Every method raises RepositoryUnavailable."""
+    """Access to stored predictions: read them, or delete them with their sales.
+
+    Every method raises RepositoryUnavailable.
+    """
 
     _predictions: PredictionRepository
     _sales: SaleRepository

@@ -245,7 +245,7 @@ class Train:
         try:
             return self._load(*self._models.get(name))
         except (RefusedModel, UnknownModel) as error:
-            return f"The promoted version {name} can't be loaded, so there is none to compare with: {error}"
+            return f"The promoted version {name} can't be loaded, so there is no version to compare with: {error}"
 
 
 def _estimated(sales: Sequence[Sale], model: CalibratedModel) -> Sequence[Valued]:
