@@ -22,7 +22,7 @@ from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.validation import describe_rejected, tidy
 
 UNKNOWN = "recorded sale: unknown prediction id"
-AMBIGUOUS = "recorded sale: matches training houses as well as held-out ones"
+AMBIGUOUS = "recorded sale: matches both training and held-out houses"
 REPEATED = "recorded sale: already in the file"
 
 

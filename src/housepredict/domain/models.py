@@ -215,7 +215,7 @@ def verify(version: ModelVersion, artifact: Artifact) -> None:
             raise RefusedModel(f"{name!r} is not a valid name for a model version or its files")
     if artifact.keys() != version.digests.keys():
         expected, actual = (", ".join(sorted(names)) or "none" for names in (version.digests, artifact))
-        raise RefusedModel(f"Model version {version.name} is damaged: its files are {actual}, not {expected}")
+        raise RefusedModel(f"Model version {version.name} is damaged: expected files {expected}, found {actual}")
     for name, content in artifact.items():
         if len(content) > MAX_FILE:
             raise RefusedModel(f"Model version {version.name} is too large: {name} has over {MAX_FILE:,} bytes")

@@ -249,7 +249,7 @@ def _read(document: Mapping[str, Any]) -> Distribution:
         low < high  # type: ignore[operator]  # A TypeError is handled by the caller.
         for low, high in pairwise(bins.edges)
     ):
-        raise ValueError(f"edges must ascend, not be {bins.edges}")
+        raise ValueError(f"edges must be in ascending order: {bins.edges}")
     if len(counts) != len(bins) or not all(type(count) is int and count >= 0 for count in counts) or not any(counts):
         raise ValueError(f"counts must be whole numbers for {len(bins)} bins, not {counts}")
     return Distribution(bins, counts)

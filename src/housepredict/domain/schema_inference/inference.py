@@ -95,7 +95,7 @@ def prepare(table: SalesTable, options: TrainingOptions, reserved: Set[str] = fr
         usable_count = counted(len(usable), "usable sale")
         raise UnusableSales(f"only {usable_count}, at least {MIN_SALES} are needed{describe_rejected(rejected)}")
     if not training or not held_out:
-        raise UnusableSales("too few different houses: training needs some, and the evaluation needs others")
+        raise UnusableSales("too few different houses: training and evaluation need different houses")
     return PreparedSales(
         schema=schema,
         training=training,

@@ -151,7 +151,7 @@ class Train:
                 fitted, rows, intervals = _with_intervals(fitted, sales.held_out)
             fitted = evolve(fitted, artifact={**fitted.artifact, **_review_files(sales, rows)})
             version = self._version(origin, options, sales, fitted, rows, intervals)
-            # Raises RefusedModel if the version can't be loaded. It is not stored then.
+            # If the version can't be loaded, this raises RefusedModel, and nothing is stored.
             self._load(version, fitted.artifact)
             verdict = self._verdict(version, rows, sales, policy, if_incomparable=if_incomparable)
             version = evolve(version, verdict=verdict)
