@@ -59,7 +59,7 @@ def pair(first: str, other: Server) -> Iterator[Pair]:
             administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def everything_follows(folder: Path, servers: Pair, **variables: str) -> None:
+def check_service_follows_demotion(folder: Path, servers: Pair, **variables: str) -> None:
     """Whether all that a service records after a demotion arrives at the other server, and no connection stays."""
     with running(folder, "--demo", **variables) as service, httpx2.Client(base_url=service.url, timeout=30) as client:
         before = _estimate_and_sell(client, "before")

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 SOON = 120.0  # seconds: an upper bound
 
-kept_and_seen_to_be_broken = pytest.mark.parametrize(
+with_sound_and_lossy_service = pytest.mark.parametrize(
     ("module", "outcome"),
     [
         ("housepredict", nullcontext()),
@@ -60,13 +60,13 @@ class Load:
     @contextmanager
     def on(self, service: Reachable) -> Iterator[None]:
         """Post to the service until the block or the service ends."""
-        enough = Event()
+        stop = Event()
         with ThreadPoolExecutor(self.clients) as pool:
-            clients = [pool.submit(self._post, service, enough) for _ in range(self.clients)]
+            clients = [pool.submit(self._post, service, stop) for _ in range(self.clients)]
             try:
                 yield
             finally:
-                enough.set()
+                stop.set()
         for client in clients:
             client.result()
 
@@ -85,22 +85,22 @@ class Load:
             "stored, and denied"
         )
 
-    def _post(self, service: Reachable, enough: Event) -> None:
+    def _post(self, service: Reachable, stop: Event) -> None:
         with service.connect() as connection, connection.makefile("rb") as stream:
-            while not enough.is_set():
+            while not stop.is_set():
                 size = next(self._sizes)
                 body = json.dumps({**LAB_HOUSE, "size": size}).encode()
                 try:
                     connection.sendall(PREDICT + b"Content-Length: %d\r\n\r\n" % len(body) + body)
                     status, answer = read_answer(stream)
-                    told = json.loads(answer)
+                    document = json.loads(answer)
                 except (OSError, IndexError, ValueError):  # it ended, before or within the answer
                     self.unanswered.add(size)
                     return
                 with self._answered:
                     self.statuses[status] += 1
                     if status == 200:
-                        self.acknowledged[told["id"]] = size
+                        self.acknowledged[document["id"]] = size
                     self._answered.notify_all()
 
 
@@ -125,7 +125,7 @@ def caught_up(service: Reachable) -> None:
 def eventually(find: Callable[[], T]) -> T:
     """What is found in the end; for what other processes tell only when they are asked."""
     deadline = time.monotonic() + SOON
-    while not (found := find()):
+    while not (result := find()):
         assert time.monotonic() < deadline, "it does not come about"
         time.sleep(0.02)
-    return found
+    return result

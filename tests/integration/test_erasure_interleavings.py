@@ -27,7 +27,7 @@ def spools(tmp_path: Path) -> Iterator[list[SqliteSpool]]:
         yield spools
 
 
-def test_interleavings_show_nothing_that_was_erased(spools: list[SqliteSpool]) -> None:
+def test_interleavings_never_return_erased_predictions(spools: list[SqliteSpool]) -> None:
     interleave(spools, SpooledPredictions, INTERLEAVINGS)
 
 
@@ -38,7 +38,7 @@ class Trusting(SpooledPredictions):
         return {each.id: each for each in read(self._spool)}
 
 
-class Hasty(SpooledPredictions):
+class Premature(SpooledPredictions):
     """Broken: confirms an erasure before the repository behind has it."""
 
     def erase(self, ids: Sequence[UUID]) -> int:
@@ -46,7 +46,7 @@ class Hasty(SpooledPredictions):
         return super().erase(ids) if reaches(self) else len(ids)
 
 
-class Forgetful(SpooledPredictions):
+class LossyErase(SpooledPredictions):
     """Broken: erases what its spool holds, and not what is still on its way there."""
 
     def erase(self, ids: Sequence[UUID]) -> int:
@@ -55,25 +55,25 @@ class Forgetful(SpooledPredictions):
         return known
 
 
-class Backwards(SpooledPredictions):
+class SpoolLast(SpooledPredictions):
     """Broken: reads the spool last, and misses what leaves it meanwhile."""
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        found = {each.id: each for each in self._query(lambda behind: behind.find(ids))}
+        stored = {each.id: each for each in self._query(lambda behind: behind.find(ids))}
         spooled = self._query(lambda behind: self._read_spool(behind, lambda spool: spool.find(ids)))
-        return [each for _, each in sorted((found | spooled).items())]
+        return [each for _, each in sorted((stored | spooled).items())]
 
 
 @pytest.mark.parametrize(
     ("broken", "promise", "first_seed"),  # the search starts where it was quick to find one
     [
         (Trusting, "read after it was erased", 0),
-        (Hasty, "after it was erased", 0),
-        (Forgetful, "read after it was erased here", 450),
-        (Backwards, "misses", 1450),
+        (Premature, "after it was erased", 0),
+        (LossyErase, "read after it was erased here", 450),
+        (SpoolLast, "misses", 1450),
     ],
 )
-def test_interleavings_find_a_repository_that_breaks_a_promise(
+def test_interleavings_detect_broken_repository(
     spools: list[SqliteSpool], broken: type[SpooledPredictions], promise: str, first_seed: int
 ) -> None:
     with pytest.raises(AssertionError, match=promise):

@@ -37,7 +37,7 @@ class Erasures(RuleBasedStateMachine):
         self.folder = TemporaryDirectory()
         self.behind = BehindInLoop()
         self.made: dict[UUID, Prediction] = {}
-        self.gone: set[UUID] = set()
+        self.removed: set[UUID] = set()
         self.unconfirmed: set[UUID] = set()
         self.acknowledged: list[set[UUID]] = [set() for _ in PROCESSES]
         self.spools = [self.opened(process) for process in PROCESSES]
@@ -112,7 +112,7 @@ class Erasures(RuleBasedStateMachine):
             late = a_batch(1)
             self.made |= {each.id: each for each in late}
             ids |= {each.id for each in late}
-        self.forget(ids, lambda: self.processes[process].erase(list(ids)))
+        self.remove(ids, lambda: self.processes[process].erase(list(ids)))
 
     @precondition(lambda self: self.made)
     @rule(process=st.sampled_from(PROCESSES), data=st.data(), limit=st.integers(1, 3))
@@ -123,23 +123,23 @@ class Erasures(RuleBasedStateMachine):
             while self.processes[process].prune(before, limit) == limit:
                 pass
 
-        self.forget({each for each in self.made if each < before}, prune)
+        self.remove({each for each in self.made if each < before}, prune)
 
-    def forget(self, ids: set[UUID], ask: Callable[[], object]) -> None:
+    def remove(self, ids: set[UUID], ask: Callable[[], object]) -> None:
         self.unconfirmed |= ids
         try:
             ask()
         except RepositoryUnavailable:
             return
-        self.gone |= ids
+        self.removed |= ids
 
     @precondition(lambda self: self.made)
     @rule(process=st.sampled_from(PROCESSES), data=st.data(), limit=st.integers(1, 20))
     def read(self, process: int, data: st.DataObject, limit: int) -> None:
         ids = st.sampled_from([*sorted(self.made), AFTER_ALL])
-        self.look(process, data.draw(ids), data.draw(ids), limit)
+        self.check_reads(process, data.draw(ids), data.draw(ids), limit)
 
-    def look(self, process: int, first: UUID, before: UUID, limit: int) -> None:
+    def check_reads(self, process: int, first: UUID, before: UUID, limit: int) -> None:
         repository, ids = self.processes[process], sorted(self.made)
         reads: list[Callable[[], Sequence[Prediction]]] = [
             lambda: repository.recent(limit),
@@ -154,7 +154,7 @@ class Erasures(RuleBasedStateMachine):
             except RepositoryUnavailable:
                 continue
             if connected and (reaches(repository) or not self.behind.down):
-                assert not found & self.gone, "erased"
+                assert not found & self.removed, "erased"
                 if read is reads[2]:
                     assert self.acknowledged[process] - self.unconfirmed <= found, "lost"
 
@@ -163,9 +163,9 @@ class Erasures(RuleBasedStateMachine):
             self.behind.down = self.behind.unsure = False
             for process in PROCESSES:
                 self.drain(process)  # the first time it connects, or it drained already
-                assert not {each.id for each in self.processes[process].recent(1000)} & self.gone, "erased"
+                assert not {each.id for each in self.processes[process].recent(1000)} & self.removed, "erased"
             stored = {each.id for each in self.behind.recent(1000)}
-            assert not stored & self.gone, "erased"
+            assert not stored & self.removed, "erased"
             assert set().union(*self.acknowledged) - self.unconfirmed <= stored, "lost"
         finally:
             for each in self.spools:
@@ -173,11 +173,11 @@ class Erasures(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-def test_erased_ids_are_gone_whatever_happens() -> None:
+def test_erased_ids_stay_gone_in_any_order() -> None:
     run_state_machine_as_test(Erasures, settings=settings(max_examples=60, stateful_step_count=30))
 
 
-def test_erased_ids_are_seen_by_the_state_machines_rules() -> None:
+def test_state_machine_detects_erased_ids() -> None:
     # by hand: a search takes long to come upon it
     class Broken(Erasures):
         kind = Trusting
@@ -185,9 +185,9 @@ def test_erased_ids_are_seen_by_the_state_machines_rules() -> None:
     machine = Broken()
     try:
         machine.reconnect_while_predictions_wait(0, 1)
-        machine.look(0, min(machine.made), AFTER_ALL, 10)
-        machine.forget(set(machine.made), lambda: machine.processes[2].erase(list(machine.made)))
+        machine.check_reads(0, min(machine.made), AFTER_ALL, 10)
+        machine.remove(set(machine.made), lambda: machine.processes[2].erase(list(machine.made)))
         with pytest.raises(AssertionError, match="erased"):
-            machine.look(0, min(machine.made), AFTER_ALL, 10)
+            machine.check_reads(0, min(machine.made), AFTER_ALL, 10)
     finally:
         machine.teardown()

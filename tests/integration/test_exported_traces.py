@@ -44,7 +44,7 @@ def receiver() -> Iterator[tuple[str, Queue[ExportTraceServiceRequest]]]:
             thread.join()
 
 
-def test_a_service_sends_traces_to_where_the_variables_say(tmp_path: Path) -> None:
+def test_traces_are_sent_to_configured_endpoint(tmp_path: Path) -> None:
     with receiver() as (url, received):
         with running(tmp_path, "--demo", OTEL_EXPORTER_OTLP_ENDPOINT=url) as service:
             named = f"traceparent: {PARENT}\r\nHost".encode()
@@ -61,7 +61,7 @@ def test_a_service_sends_traces_to_where_the_variables_say(tmp_path: Path) -> No
     assert spans["commit"].parent_span_id == spans["estimate"].parent_span_id == request.span_id
 
 
-def test_a_receiver_that_is_away_harms_nobody(tmp_path: Path) -> None:
+def test_unreachable_trace_receiver_does_not_affect_service(tmp_path: Path) -> None:
     where = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
     with running(tmp_path, "--demo", **where) as service:
         assert asked(service, post(LAB_HOUSE)).status == 200

@@ -62,7 +62,7 @@ def started(name: str, folder: Path) -> Iterator[httpx2.Client]:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_it_serves_and_stops(name: str, tmp_path: Path) -> None:
+def test_asgi_server_serves_and_stops(name: str, tmp_path: Path) -> None:
     with started(name, tmp_path) as client:
         prefix = "/api" if name == "granian" else ""  # which takes it away by itself
         answer = client.post(f"{prefix}/predict", json=[LAB_HOUSE] * 2)

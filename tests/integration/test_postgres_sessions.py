@@ -20,10 +20,10 @@ from housepredict.testing.prediction_contract import AnotherKeys, PredictionKeys
 from housepredict.testing.sale_contract import Another as AnotherOfSales
 from housepredict.testing.sale_contract import SaleRepositoryContract
 from housepredict.testing.training_contract import NewLog, TrainingLogContract
-from tests.integration.every_route import all_is_well
+from tests.integration.every_route import check_every_route
 from tests.integration.load import url
 
-AMERICAN = {
+HOSTILE_SETTINGS = {
     "DateStyle": "SQL, DMY",
     "IntervalStyle": "sql_standard",
     "TimeZone": "Asia/Kolkata",
@@ -39,7 +39,12 @@ AMERICAN = {
     "idle_session_timeout": "900ms",
     "search_path": "",
 }
-GERMAN = {"DateStyle": "German", "client_encoding": "WIN1252", "TimeZone": "<+03>-03", "search_path": "nowhere, public"}
+NEW_DATABASE_SETTINGS = {
+    "DateStyle": "German",
+    "client_encoding": "WIN1252",
+    "TimeZone": "<+03>-03",
+    "search_path": "nowhere, public",
+}
 VARIABLES = {
     "PGDATESTYLE": "Postgres, DMY",
     "PGTZ": "America/St_Johns",
@@ -48,7 +53,7 @@ VARIABLES = {
 }
 
 
-def set_for(place: str, settings: dict[str, str], conninfo: str) -> None:
+def alter_settings(place: str, settings: dict[str, str], conninfo: str) -> None:
     """Set them for all sessions to come, at the `DATABASE` or the `ROLE` that the conninfo names."""
     with psycopg.connect(conninfo, autocommit=True) as administrator:
         name = administrator.info.dbname if place == "DATABASE" else administrator.info.user
@@ -67,7 +72,7 @@ def set_for(place: str, settings: dict[str, str], conninfo: str) -> None:
 def hostile(postgres: str) -> str:
     """A database with the tables, which sets whatever it can."""
     PostgresPredictions.open(postgres).close()
-    set_for("DATABASE", AMERICAN, postgres)
+    alter_settings("DATABASE", HOSTILE_SETTINGS, postgres)
     return postgres
 
 
@@ -117,12 +122,12 @@ class TestTrainingsInHostileSessions(TrainingLogContract):
         return PostgresTrainings(self._other)
 
 
-def test_service_is_indifferent_to_settings_of_a_database(postgres: str, tmp_path: Path) -> None:
+def test_service_ignores_database_settings(postgres: str, tmp_path: Path) -> None:
     PostgresPredictions.open(postgres).close()
-    set_for("DATABASE", AMERICAN, postgres)
-    all_is_well(tmp_path, HOUSEPREDICT_DATABASE_URL=url(postgres))
+    alter_settings("DATABASE", HOSTILE_SETTINGS, postgres)
+    check_every_route(tmp_path, HOUSEPREDICT_DATABASE_URL=url(postgres))
 
 
-def test_service_is_indifferent_to_settings_of_a_new_database_and_to_variables(postgres: str, tmp_path: Path) -> None:
-    set_for("DATABASE", GERMAN, postgres)
-    all_is_well(tmp_path, HOUSEPREDICT_DATABASE_URL=url(postgres), **VARIABLES)
+def test_service_ignores_new_database_settings_and_variables(postgres: str, tmp_path: Path) -> None:
+    alter_settings("DATABASE", NEW_DATABASE_SETTINGS, postgres)
+    check_every_route(tmp_path, HOUSEPREDICT_DATABASE_URL=url(postgres), **VARIABLES)

@@ -33,13 +33,13 @@ class Clients:
 
     per_foot: dict[str, int]
     statuses: Counter[int] = field(factory=Counter)
-    told: dict[str, tuple[str, int, float]] = field(factory=dict)
+    estimates: dict[str, tuple[str, int, float]] = field(factory=dict)
     """Version, generation and price by id."""
     wrong: list[str] = field(factory=list)
     _generations: set[int] = field(factory=set)
     _sizes: Iterator[int] = field(factory=lambda: count(500))
 
-    def heard_of(self, generation: int) -> bool:
+    def has_response_of(self, generation: int) -> bool:
         """Whether that generation has answered; fails if any answer was wrong."""
         assert not self.wrong, self.wrong[0]
         return generation in self._generations
@@ -76,7 +76,7 @@ class Clients:
             price = self.per_foot[version] * each["input"]["sqft"] + 10_000
             if each["prediction"] != price:
                 self.wrong.append(f"not the price of {version}: {each}")
-            self.told[each["id"]] = (version, generation, price)
+            self.estimates[each["id"]] = (version, generation, price)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ class Clients:
     ],
     ids=["sound", "polling alone", "mixing"],
 )
-def test_promotions_reach_all_and_every_answer_is_of_the_version_that_it_names(
+def test_promotions_reach_all_workers_with_consistent_responses(
     tmp_path: Path, postgres: str, module: str, announced: bool, outcome: AbstractContextManager[object]
 ) -> None:
     where = {"HOUSEPREDICT_DATABASE_URL": url(postgres)}
@@ -116,9 +116,9 @@ def test_promotions_reach_all_and_every_answer_is_of_the_version_that_it_names(
                 pointed_at[pointer.generation] = pointer.name
                 for service in one, two:
                     eventually(partial(serve_all, service, pointer.generation))
-                eventually(partial(clients.heard_of, pointer.generation))
+                eventually(partial(clients.has_response_of, pointer.generation))
         assert clients.statuses.keys() == {200}
-        assert {generation: version for version, generation, _ in clients.told.values()} == pointed_at
+        assert {generation: version for version, generation, _ in clients.estimates.values()} == pointed_at
         with psycopg.connect(postgres) as connection:
             rows = connection.execute("SELECT id::text, model_version, generation, price::float8 FROM predictions")
-            assert {id_: rest for id_, *rest in rows} == {id_: list(rest) for id_, rest in clients.told.items()}
+            assert {id_: rest for id_, *rest in rows} == {id_: list(rest) for id_, rest in clients.estimates.items()}

@@ -54,7 +54,7 @@ def post(service: Service, path: str, document: object) -> Any:
         return json.load(response)
 
 
-def test_a_version_learns_from_the_sales_that_a_service_was_told_of(tmp_path: Path, sales: Path) -> None:
+def test_training_includes_sales_recorded_by_service(tmp_path: Path, sales: Path) -> None:
     where = ("--data-dir", str(tmp_path / "data"))
     assert finished("-m", "housepredict", "train", str(sales), "--algorithm", "linear", *where).returncode == 0
     known = houses_of(sales)
@@ -72,11 +72,11 @@ def test_a_version_learns_from_the_sales_that_a_service_was_told_of(tmp_path: Pa
     sold = [*again, *same, *new]
     with running(tmp_path) as service:
         predicted = post(service, "/predict", [each["house"] for each in sold])["predictions"]
-        told = [
+        reported = [
             {"prediction": each["id"], "price": sale["price"], "date": sale["date"]}
             for each, sale in zip(predicted, sold, strict=True)
         ]
-        post(service, "/sales", told)
+        post(service, "/sales", reported)
     trained = finished("-m", "housepredict", "train", str(sales), "--from-sales", "--json", "--promote", "always",
                        "--algorithm", "linear", *where)  # fmt: skip
     assert trained.returncode == 0, trained.stderr
@@ -96,7 +96,7 @@ def prices(tmp_path: Path) -> Any:
         yield opened
 
 
-def test_what_came_back_to_postgresql_is_learned_from(tmp_path: Path, sales: Path, postgres: str) -> None:
+def test_training_includes_sales_recorded_in_postgresql(tmp_path: Path, sales: Path, postgres: str) -> None:
     with housepredict.open(tmp_path / "data", database_url=url(postgres), environment={}) as prices:
         prices.train(sales, QUICK)
         record(prices, 40)
@@ -115,9 +115,7 @@ def record(prices: Prices, count: int, day: str = "2025-03-04") -> None:
         prices.record_sale(each.id, round(1.2 * each.price, 2), day)
 
 
-def test_without_a_file_it_is_that_of_the_promoted_version_and_training_again_does_the_same(
-    prices: Prices, sales: Path
-) -> None:
+def test_retraining_reuses_file_and_options_of_promoted_version(prices: Prices, sales: Path) -> None:
     options = TrainingOptions(algorithm=Algorithm.LINEAR, exclude=("pool",))
     prices.train(sales, QUICK)
     record(prices, 40)
@@ -131,7 +129,7 @@ def test_without_a_file_it_is_that_of_the_promoted_version_and_training_again_do
     assert (named.source.location, named.options) == (str(sales), QUICK)
 
 
-def test_where_the_file_is_gone_what_came_back_is_all_there_is(prices: Prices, sales: Path) -> None:
+def test_retraining_without_file_uses_recorded_sales_only(prices: Prices, sales: Path) -> None:
     prices.train(sales, QUICK)
     record(prices, 3)
     sales.rename(sales.with_suffix(".old"))
@@ -146,6 +144,6 @@ def test_where_the_file_is_gone_what_came_back_is_all_there_is(prices: Prices, s
     assert again.version.source == version.source
 
 
-def test_before_anything_was_trained_there_is_nothing_to_add_to(prices: Prices) -> None:
+def test_retraining_without_model_is_rejected(prices: Prices) -> None:
     with pytest.raises(housepredict.NoModel):
         prices.train(None, QUICK, with_recorded=True)

@@ -47,13 +47,13 @@ def threads(folder: Path, **variables: str) -> int:
     return int(count)
 
 
-def test_numpy_starts_none_unless_the_user_wants_some(tmp_path: Path) -> None:
+def test_numpy_starts_no_threads_by_default(tmp_path: Path) -> None:
     alone = threads(tmp_path / "default")
     assert threads(tmp_path / "one", OPENBLAS_NUM_THREADS="1") == alone
     assert threads(tmp_path / "several", OPENBLAS_NUM_THREADS="2") == alone + (CORES > 1)
 
 
-def test_a_training_has_one_for_each_core(tmp_path: Path) -> None:
-    found = json.loads(finished("-c", PROBE, str(tmp_path)).stdout)
-    assert (found["blas"], found["openmp"]) == (1, CORES)
-    assert found["switch"] == pytest.approx(0.0005)
+def test_training_has_one_thread_per_core(tmp_path: Path) -> None:
+    pools = json.loads(finished("-c", PROBE, str(tmp_path)).stdout)
+    assert (pools["blas"], pools["openmp"]) == (1, CORES)
+    assert pools["switch"] == pytest.approx(0.0005)

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import psycopg
 
-from tests.integration.load import Load, caught_up, eventually, kept_and_seen_to_be_broken, stored, url
+from tests.integration.load import Load, caught_up, eventually, stored, url, with_sound_and_lossy_service
 from tests.integration.services import Service, running
 from tests.postgres_servers import out_of_reach
 
@@ -22,8 +22,8 @@ def holder(lock: Path) -> int:
     return eventually(lambda: [int(each.split()[4]) for each in LOCKS.read_text().splitlines() if held in each])[0]
 
 
-@kept_and_seen_to_be_broken
-def test_services_that_share_a_spool_lose_nothing_when_the_one_that_empties_it_is_killed(
+@with_sound_and_lossy_service
+def test_shared_spool_loses_nothing_when_drainer_is_killed(
     tmp_path: Path, postgres: str, module: str, outcome: AbstractContextManager[object]
 ) -> None:
     with outcome:

@@ -27,20 +27,20 @@ from tests.integration.spools import QUICK, SOON, Behind, BehindInLoop, Forgetfu
 
 
 @frozen
-class Mortal:
+class Killable:
     """A repository in the hands of a process: once that is killed, it has got no further."""
 
-    _whole: Any
+    _wrapped: Any
     _killed: Event
 
     def append_in_loop(self, predictions: Sequence[Prediction], done: Done) -> bool:
-        begun: bool = self.__getattr__("append_in_loop")(predictions, done)
-        return begun
+        started: bool = self.__getattr__("append_in_loop")(predictions, done)
+        return started
 
     def __getattr__(self, name: str) -> Any:
         if self._killed.is_set():
             raise RepositoryUnavailable("killed")
-        return getattr(self._whole, name)
+        return getattr(self._wrapped, name)
 
 
 class Outages(RuleBasedStateMachine):
@@ -58,8 +58,8 @@ class Outages(RuleBasedStateMachine):
     def open(self) -> None:
         self.killed = Event()
         self.spool = self.kind.open(Path(self.folder.name) / "spool.sqlite")
-        mortal: Any = Mortal(self.spool, self.killed)
-        self.predictions = SpooledPredictions.open(mortal, lambda: Mortal(self.behind, self.killed), backoff=QUICK)
+        killable: Any = Killable(self.spool, self.killed)
+        self.predictions = SpooledPredictions.open(killable, lambda: Killable(self.behind, self.killed), backoff=QUICK)
         assert self.behind.down or self.predictions.drained(SOON)
 
     @rule(size=st.integers(1, 5))
@@ -83,7 +83,7 @@ class Outages(RuleBasedStateMachine):
         self.behind.unsure = True
 
     @rule()
-    def restart_with_whatever_is_in_the_spool(self) -> None:
+    def restart_with_pending_spool(self) -> None:
         self.predictions.close()
         self.open()
 
@@ -134,16 +134,14 @@ class Outages(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-def test_whatever_happens_what_was_acknowledged_arrives_once_and_in_order() -> None:
+def test_acknowledged_predictions_arrive_once_in_order() -> None:
     run_state_machine_as_test(Outages, settings=settings(max_examples=40, stateful_step_count=20))
 
 
 @pytest.mark.parametrize(
     ("lossy", "event"), [(Forgetful, Outages.read), (Fresh, Outages.crash)], ids=["outage", "crash"]
 )
-def test_the_state_machines_rules_notice_a_spool_that_loses_something(
-    lossy: type[SqliteSpool], event: Callable[[Outages], None]
-) -> None:
+def test_state_machine_detects_lossy_spool(lossy: type[SqliteSpool], event: Callable[[Outages], None]) -> None:
     # by hand: in a search, when the loss shows depends on the thread's pace, and Hypothesis wants the same each time
     machine = type("LossyOutages", (Outages,), {"kind": lossy})()
     try:
@@ -174,7 +172,7 @@ with SpooledPredictions.open(SqliteSpool.open(Path(sys.argv[1])), opened) as pre
 """
 
 
-def test_a_process_killed_during_an_outage_leaves_everything_to_the_next_one(tmp_path: Path) -> None:
+def test_killed_process_leaves_spool_to_next_process(tmp_path: Path) -> None:
     path = tmp_path / "spool.sqlite"
     command = [sys.executable, "-c", RECORDER, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as recorder:

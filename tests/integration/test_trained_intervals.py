@@ -37,8 +37,8 @@ def tolerated(level: float, calibrated_on: int) -> float:
     return 4 * math.sqrt(level * (1 - level) * (1 / calibrated_on + 1 / len(HELD_OUT)))
 
 
-def require_coverage(learned: CalibratedModel, calibrated_on: int) -> Sequence[Valued]:
-    rows = valued(HELD_OUT, learned.predict([sale.house for sale in HELD_OUT]), learned.calibration)
+def require_coverage(fitted: CalibratedModel, calibrated_on: int) -> Sequence[Valued]:
+    rows = valued(HELD_OUT, fitted.predict([sale.house for sale in HELD_OUT]), fitted.calibration)
     assert [each.level for each in coverages(rows)] == [80, 90]
     for each in coverages(rows):
         assert each.share / 100 == pytest.approx(each.level / 100, abs=tolerated(each.level / 100, calibrated_on))
@@ -52,12 +52,12 @@ def test_intervals_hold_for_every_number_of_training_sales(size: int) -> None:
     assert (len({row.spread for row in rows}) > 1) is (size >= 500)
 
 
-def test_intervals_of_the_default_recipes_hold_below_five_hundred_training_sales() -> None:
+def test_intervals_of_default_candidates_hold_below_500_sales() -> None:
     require_coverage(fit(scattered_sales(450, 21), Algorithm.AUTO), 450)
 
 
 @pytest.mark.parametrize("size", [2050, 2450])
-def test_intervals_of_earlier_sales_hold_where_one_fold_has_four_to_five_hundred(size: int) -> None:
+def test_intervals_of_refit_hold_with_folds_of_400_to_500(size: int) -> None:
     earlier = scattered_sales(size, 23)
     for trained_on in (480, 700):
         fitted = fit(scattered_sales(trained_on, 21))
@@ -67,7 +67,7 @@ def test_intervals_of_earlier_sales_hold_where_one_fold_has_four_to_five_hundred
 
 
 @pytest.mark.parametrize("size", AROUND)
-def test_intervals_of_the_regressor_hold_for_every_number_of_training_sales(size: int) -> None:
+def test_regressor_intervals_hold_for_every_number_of_sales(size: int) -> None:
     sales = scattered_sales(size, 21)
     houses, asked = ([list(sale.house.values.values()) for sale in each] for each in (sales, HELD_OUT))
     model = HousePriceRegressor(algorithm="ridge").fit(houses, [sale.price for sale in sales])

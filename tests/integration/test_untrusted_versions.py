@@ -56,8 +56,8 @@ def keys(request: pytest.FixtureRequest) -> Sequence[bytes]:
 
 
 def store_in(folder: Path, keys: Sequence[bytes]) -> ModelStore:
-    kept = DirectoryModels(folder)
-    return SignedModels(kept, keys) if keys else kept
+    directory = DirectoryModels(folder)
+    return SignedModels(directory, keys) if keys else directory
 
 
 def loaded(store: ModelStore) -> Predictor:
@@ -66,7 +66,7 @@ def loaded(store: ModelStore) -> Predictor:
 
 
 @pytest.mark.parametrize("name", ["manifest.json", *ARTIFACT])
-def test_a_changed_byte_is_refused_or_changes_nothing(tmp_path: Path, keys: Sequence[bytes], name: str) -> None:
+def test_changed_byte_is_rejected_or_harmless(tmp_path: Path, keys: Sequence[bytes], name: str) -> None:
     """Without a key, there is nothing that the manifest itself could be compared with."""
     store = store_in(tmp_path, keys)
     store.add(VERSION, ARTIFACT)
@@ -129,19 +129,19 @@ def pointing_elsewhere(folder: Path) -> None:
 
 
 DAMAGES = {
-    "files of one version swapped": (swapped, "estimator.joblib, serving.npz were changed"),
-    "a file of another version": (
+    "swapped files": (swapped, "estimator.joblib, serving.npz were changed"),
+    "file of another version": (
         lambda folder: (folder / "serving.npz").write_bytes((folder.parent / "b" / "serving.npz").read_bytes()),
         "serving.npz was changed",
     ),
-    "a folder that is a link": (linked, "a is a symbolic link"),
-    "a manifest that is a link": (manifest_linked, "manifest.json is not a regular file"),
-    "a file elsewhere": (pointing_elsewhere, "is not a valid name for a model version or its files"),
+    "linked folder": (linked, "a is a symbolic link"),
+    "linked manifest": (manifest_linked, "manifest.json is not a regular file"),
+    "file elsewhere": (pointing_elsewhere, "is not a valid name for a model version or its files"),
 }
 
 
 @pytest.mark.parametrize(("damage", "reason"), DAMAGES.values(), ids=DAMAGES)
-def test_what_is_not_where_it_was_or_leads_elsewhere_is_refused(
+def test_moved_or_linked_files_are_rejected(
     store: ModelStore, folder: Path, damage: Callable[[Path], object], reason: str
 ) -> None:
     damage(folder)
@@ -172,16 +172,14 @@ def bomb(tmp_path: Path) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("name", ["manifest.json", *ARTIFACT])
-def test_a_pickle_in_the_place_of_a_file_is_never_opened(
-    store: ModelStore, folder: Path, bomb: bytes, name: str
-) -> None:
+def test_pickle_in_place_of_file_is_never_opened(store: ModelStore, folder: Path, bomb: bytes, name: str) -> None:
     (folder / name).write_bytes(bomb)
     with pytest.raises(RefusedModel):
         loaded(store)
 
 
 @pytest.mark.parametrize("name", ARTIFACT)
-def test_a_pickle_that_the_manifest_names_is_never_opened(
+def test_pickle_named_in_manifest_is_never_opened(
     tmp_path: Path, keys: Sequence[bytes], bomb: bytes, name: str
 ) -> None:
     """As whoever has the key could plant one, or anybody where there is none."""
@@ -201,9 +199,7 @@ def test_a_pickle_that_the_manifest_names_is_never_opened(
         assert len(application.models.versions()) == 1
 
 
-def test_a_version_with_too_large_a_manifest_is_refused_and_leaves_nothing(
-    tmp_path: Path, keys: Sequence[bytes]
-) -> None:
+def test_oversized_manifest_is_rejected_and_leaves_nothing(tmp_path: Path, keys: Sequence[bytes]) -> None:
     store = store_in(tmp_path / "models", keys)
     with pytest.raises(RefusedModel, match=r"The manifest is too large: .* bytes; the limit is 4,194,304"):
         store.add(evolve(VERSION, libraries={"lib": "1" * MAX_MANIFEST}), ARTIFACT)

@@ -14,7 +14,7 @@ from tests.integration.services import LAB_HOUSE, Answer, Service, asked, get, p
 CLIENTS = 8
 
 
-def asking_until_it_is_gone(service: Service, answered: Semaphore) -> list[Answer]:
+def request_until_refused(service: Service, answered: Semaphore) -> list[Answer]:
     """All that a client gets who takes an end without an answer for no answer, and comes again."""
     answers = []
     while True:
@@ -34,13 +34,13 @@ def asking_until_it_is_gone(service: Service, answered: Semaphore) -> list[Answe
             continue
 
 
-def what_is_accepted_is_answered_and_kept(folder: Path, module: str, workers: str, drain: str) -> None:
+def check_accepted_requests_are_stored(folder: Path, module: str, workers: str, drain: str) -> None:
     answered = Semaphore(0)
     with (
         ThreadPoolExecutor(CLIENTS) as threads,
         running(folder, "--demo", "--workers", workers, module=module, HOUSEPREDICT_DRAIN=drain) as service,
     ):
-        clients = [threads.submit(asking_until_it_is_gone, service, answered) for _ in range(CLIENTS)]
+        clients = [threads.submit(request_until_refused, service, answered) for _ in range(CLIENTS)]
         for _ in range(200):
             assert answered.acquire(timeout=30)
         assert service.stop() == 0
@@ -51,15 +51,13 @@ def what_is_accepted_is_answered_and_kept(folder: Path, module: str, workers: st
 
 
 @pytest.mark.parametrize(("workers", "drain"), [("1", "0"), ("2", "0"), ("2", "0.5")])
-def test_stopped_under_load_it_has_kept_what_it_acknowledged_and_nothing_else(
-    tmp_path: Path, workers: str, drain: str
-) -> None:
-    what_is_accepted_is_answered_and_kept(tmp_path / "sound", "housepredict", workers, drain)
+def test_shutdown_under_load_stores_exactly_what_it_acknowledged(tmp_path: Path, workers: str, drain: str) -> None:
+    check_accepted_requests_are_stored(tmp_path / "sound", "housepredict", workers, drain)
     with pytest.raises(AssertionError):
-        what_is_accepted_is_answered_and_kept(tmp_path / "lossy", "campaign.broken lossy", workers, drain)
+        check_accepted_requests_are_stored(tmp_path / "lossy", "campaign.broken lossy", workers, drain)
 
 
-def test_while_it_drains_it_is_not_ready_and_serves_all_the_same(tmp_path: Path) -> None:
+def test_draining_service_is_not_ready_and_still_serves(tmp_path: Path) -> None:
     with running(tmp_path, "--demo", HOUSEPREDICT_DRAIN="600") as service, service.connect() as connection:
         assert not asked(service, get("/health/ready")).closes
         service.process.send_signal(signal.SIGTERM)
@@ -78,7 +76,7 @@ def test_while_it_drains_it_is_not_ready_and_serves_all_the_same(tmp_path: Path)
         assert service.stop(signal.SIGINT) == 0
 
 
-def test_a_slow_client_holds_the_end_up_no_longer_than_its_own_deadline(tmp_path: Path) -> None:
+def test_slow_client_does_not_delay_shutdown_past_its_timeout(tmp_path: Path) -> None:
     with running(tmp_path, "--demo", HOUSEPREDICT_CLIENT_TIMEOUT="0.1") as service, service.connect() as connection:
         connection.sendall(post(LAB_HOUSE) + post(LAB_HOUSE)[:-1])
         with connection.makefile("rb") as stream:

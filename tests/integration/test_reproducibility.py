@@ -16,7 +16,7 @@ import pytest
 from tests.integration.services import environment
 
 
-def some_file(path: Path) -> Path:
+def write_sales(path: Path) -> Path:
     """Sales with every kind of feature, dates among them."""
     draw = random.Random(1)
     with path.open("w", newline="") as stream:
@@ -30,12 +30,10 @@ def some_file(path: Path) -> Path:
     return path
 
 
-def trained(sales: Path, folder: Path, *options: str, seed_of_hashes: str) -> tuple[dict[str, bytes], Any]:
+def trained(sales: Path, folder: Path, *options: str, hash_seed: str) -> tuple[dict[str, bytes], Any]:
     """The artifact's files, and the manifest without what tells one training from another: its name and its time."""
     command = [sys.executable, "-m", "housepredict", "train", str(sales), "--data-dir", str(folder), *options]
-    subprocess.run(
-        command, env=environment(PYTHONHASHSEED=seed_of_hashes), check=True, capture_output=True, timeout=600
-    )
+    subprocess.run(command, env=environment(PYTHONHASHSEED=hash_seed), check=True, capture_output=True, timeout=600)
     files = {path.name: path.read_bytes() for path in folder.glob("models/versions/*/*")}
     manifest = json.loads(files.pop("manifest.json"))
     del manifest["name"], manifest["created_at"]
@@ -43,10 +41,10 @@ def trained(sales: Path, folder: Path, *options: str, seed_of_hashes: str) -> tu
 
 
 @pytest.mark.parametrize("algorithm", ["linear", "boosting"])
-def test_processes_that_hash_differently_make_the_same_files(tmp_path: Path, algorithm: str) -> None:
-    sales = some_file(tmp_path / "sales.csv")
+def test_training_does_not_depend_on_hash_seed(tmp_path: Path, algorithm: str) -> None:
+    sales = write_sales(tmp_path / "sales.csv")
     first, second = (
-        trained(sales, tmp_path / seed, "--effort", "low", "--algorithm", algorithm, seed_of_hashes=seed)
+        trained(sales, tmp_path / seed, "--effort", "low", "--algorithm", algorithm, hash_seed=seed)
         for seed in ("1", "2")
     )
     assert first == second

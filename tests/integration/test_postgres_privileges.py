@@ -42,9 +42,7 @@ def role(postgres: str, administrator: psycopg.Connection) -> Iterator[str]:
     administrator.execute("DROP OWNED BY housepredict; DROP ROLE housepredict")
 
 
-def test_the_rights_that_the_documentation_names_are_enough(
-    administrator: psycopg.Connection, role: str, tmp_path: Path
-) -> None:
+def test_documented_privileges_are_sufficient(administrator: psycopg.Connection, role: str, tmp_path: Path) -> None:
     administrator.execute(TO_SERVE)
     database = {"HOUSEPREDICT_DATABASE_URL": url(role)}
     with running(tmp_path, "--demo", **database) as service, httpx2.Client(base_url=service.url) as client:
