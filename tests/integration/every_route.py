@@ -1,4 +1,4 @@
-"""Asks a service that runs for everything it can do, with values that a session could change, and restarts it."""
+"""Call every route of a running service, with values that session settings could alter, and restart the service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.integration.services import Service, running
 from tests.integration.test_training_jobs import QUICK, columns
 
 HOUSE = {"sqft": 2512.375, "age": 10, "town": "Łódź"}
-"""A fraction that six digits do not hold, and letters that neither ASCII nor LATIN1 has."""
+"""A number with more than six digits, and letters outside ASCII and LATIN1."""
 SALE = {"price": 250_000.25, "date": "2025-06-02"}
 _PAIRS = {(route.path, method) for route in ROUTES for method in (route.methods or ())} - {
     (route.path, "HEAD") for route in ROUTES
@@ -33,7 +33,7 @@ class _Client:
     asked: set[tuple[str, str]] = field(factory=set)
 
     def ask(self, method: str, route: str, status: int = 200, query: str = "", /, **options: Any) -> httpx2.Response:
-        """Ask at a route, whose parameters are among the options by their names in braces."""
+        """Send a request to `route`. Options named like `{id}` fill the route's parameters."""
         path = re.sub(r"\{\w+\}", lambda name: str(options.pop(name[0])), route)
         answer = self.client.request(method, path + query, timeout=600, **options)
         assert answer.status_code == status, f"{method} {path}: {answer.text}"
@@ -45,7 +45,7 @@ class _Client:
 
 
 def check_every_route(folder: Path, **variables: str) -> None:
-    """Whether every route does what it should, and after a restart what was recorded reads as before."""
+    """Check that every route works and that stored data reads the same after a restart."""
     with _running_client(folder, **variables) as client:
         before = _drive(client)
         assert client.asked == _PAIRS

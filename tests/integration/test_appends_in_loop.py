@@ -1,4 +1,4 @@
-"""An append of an event loop is an append: whatever comes between, nothing is lost, and the loop is not blocked."""
+"""Appends from an event loop store everything, whatever fails, and never block the loop."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def predictions(postgres: str) -> Iterator[PostgresPredictions]:
 
 
 def ignore(error: Exception | None) -> None:
-    """Nobody waits."""
+    """Ignore the outcome."""
 
 
 def behind(relay: Relay, postgres: str, timeout: float) -> PostgresPredictions:
@@ -181,7 +181,7 @@ def test_append_of_ended_loop_does_not_block_close(postgres: str) -> None:
 
 @define
 class Counting:
-    """A repository, and how often a thread other than the spool's has appended to it."""
+    """A repository that counts the appends from threads other than the spool's."""
 
     _repository: Any
     appends: int = 0

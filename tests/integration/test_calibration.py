@@ -1,4 +1,4 @@
-"""Intervals hold what they promise, whatever the number of sales: the unit of calibration is that of serving."""
+"""Intervals reach nominal coverage for every number of sales."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ HELD_OUT = 500
 
 @cache
 def residuals(seed: int) -> tuple[TrainingTable, NDArray[np.float64]]:
-    """3,500 such sales, and the logarithms of estimates that know everything but the scatter."""
+    """Return 3,500 sales, and log estimates that are exact except for the random scatter."""
     sales = scattered_sales(3500, seed)
     prices = np.array([sale.price for sale in sales])
     table = table_of(TUTORIAL, Encoder(TUTORIAL)([sale.house for sale in sales]), prices, 0.0)
@@ -57,8 +57,10 @@ def residuals(seed: int) -> tuple[TrainingTable, NDArray[np.float64]]:
 def fit_and_check_coverage(
     folds: NDArray[np.int64], seed: int, *, scaled: bool | None = None
 ) -> tuple[bool, list[NDArray[np.bool_]]]:
-    """Calibrate on as many residuals as there are folds; whether there are spread trees, and which of the others lie in
-    their 80 and in their 90% interval, if there is one.
+    """Calibrate on the first `len(folds)` residuals.
+
+    Returns:
+        Whether spread trees were fitted, and for each available interval (80% and 90%), the held-out prices it covers.
     """
     table, log_prices = residuals(seed)
     count = len(folds)
@@ -78,7 +80,7 @@ def fit_and_check_coverage(
 
 
 def tolerated(level: float, calibrated_on: int, draws: int) -> float:
-    """Four standard deviations of the mean coverage of several draws, each with its own calibration."""
+    """Return four standard deviations of the mean coverage over `draws` independent calibrations."""
     variance = level * (1 - level)
     return 4 * math.sqrt(variance * (1 / calibrated_on + 1 / HELD_OUT) / draws)
 
@@ -136,7 +138,7 @@ def test_coverage_is_nominal_with_uneven_folds(sizes: list[int], scaled: bool | 
     ]
     for place, level in enumerate((0.8, 0.9)):
         shares = [covered[place].mean() for covered in drawn]
-        # spread trees of unequal sizes are a little unlike those that serve
+        # spread trees fitted on unequal folds differ slightly from those that serve
         assert np.mean(shares) == pytest.approx(level, abs=0.02 + tolerated(level, sum(sizes), len(drawn)))
 
 
@@ -175,7 +177,7 @@ def test_plain_intervals_share_the_model_without_spread_trees() -> None:
     require_coverage(rows)
     widths = {round(row.intervals[0].high / row.estimate, 6) for row in rows}
     assert len(widths) == 1
-    # a version that serves them can be loaded, and earlier sales get the same kind
+    # a version with these intervals can be loaded, and a refit on earlier sales keeps the kind of interval
     version = evolve(
         sample_version(a_log_form())[0], schema=TUTORIAL, algorithm=plain.algorithm, digests=digests_of(plain.artifact)
     )
@@ -205,7 +207,7 @@ def test_nonpositive_estimates_count_as_outside_every_interval() -> None:
 )
 def test_error_scale_extrapolates_to_all_sales(errors: list[float], floor: float, slope: float, lost: int) -> None:
     def of(share: float) -> NDArray[np.float64]:
-        """Errors of fits to this share of the sales, some of them of estimates that are no prices."""
+        """Return the errors of fits to this share of the sales. The first `lost` errors are infinite."""
         scaled = (np.array(errors) + 4) * (floor + slope * floor / share)
         scaled[:lost] = np.inf
         return scaled
@@ -245,7 +247,7 @@ def test_calibration_scales_errors_of_few_sales(candidate: Candidate, seed: int)
         TUTORIAL, sales, TrainingOptions(seed=1), lambda *_: None
     )
     assert fitted.calibration == calibrate(errors * result.error_scale, np.ones(len(errors)))
-    # so are the intervals that are evaluated on the latest sales
+    # the out-of-time evaluation scales its intervals the same way
     _, unscaled = refit(TUTORIAL, sales, result.candidate, 1, scaled=False, error_scale=1.0)
     latest = fitted.refit(sales).calibration
     assert latest

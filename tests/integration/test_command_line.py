@@ -1,4 +1,4 @@
-"""The command line, as whoever types it sees it: output, exit codes, and what the next command finds."""
+"""The command line as a user sees it: output, exit codes, and the state that the next command finds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contributions are the Shapley values that scikit-learn's own trees and lines come to, and add up to the estimate."""
+"""Contributions equal the Shapley values of scikit-learn's trees and linear models, and add up to the estimate."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def contributions_of(model: Model, table: TrainingTable) -> Contributions:
 
 
 def brute_force(players: int, value: Mapping[frozenset[int], float]) -> list[float]:
-    """Shapley values from the worth of every coalition, by their definition."""
+    """Compute Shapley values from the value of every coalition, by definition."""
     found = []
     for player in range(players):
         others = [other for other in range(players) if other != player]
@@ -64,9 +64,9 @@ def brute_force(players: int, value: Mapping[frozenset[int], float]) -> list[flo
 
 
 def tree_value(estimator: Any, row: Matrix, owners: Sequence[int], known: Collection[int]) -> float:
-    """What scikit-learn's trees say where these players alone are known, from its own tables of nodes."""
+    """Compute what scikit-learn's trees predict if only the `known` players are known, from its node tables."""
     columns = list(range(len(owners)))
-    if estimator.is_categorical_ is not None:  # which it puts first, and gives codes of its own
+    if estimator.is_categorical_ is not None:  # scikit-learn puts categorical columns first and recodes them
         columns.sort(key=lambda column: not estimator.is_categorical_[column])
         row = estimator._preprocessor.transform(row[np.newaxis])[0]
 
@@ -92,7 +92,7 @@ def tree_value(estimator: Any, row: Matrix, owners: Sequence[int], known: Collec
 
 
 def line_contribution(model: Model, table: TrainingTable, row: Matrix, owners: Sequence[int], player: int) -> float:
-    """What the line says on average of the sales with a player's columns as the house has them, above what it says."""
+    """Return how much the linear estimate changes on average if the player's columns are set to the house's values."""
     changed = table.for_lines.copy()
     is_player = np.array(owners) == player
     changed[:, is_player] = row[is_player]

@@ -1,4 +1,4 @@
-"""A connection to PostgreSQL that is cut around a commit: whether it happened or not, the row is there once."""
+"""A connection to PostgreSQL that is cut around a commit: the row is stored exactly once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def relay(postgres: str) -> Iterator[CuttingRelay]:
 
 
 def through(relay: CuttingRelay, postgres: str) -> str:
-    # the relay wants to read along
+    # no encryption, because the relay parses the protocol
     return make_conninfo(postgres, host="127.0.0.1", port=relay.port, sslmode="disable", gssencmode="disable")
 
 

@@ -1,4 +1,4 @@
-"""The demonstration model is what training on synthetic sales makes, and gives the tutorial's prices to the cent."""
+"""The demonstration model equals a model trained on synthetic sales, and gives the tutorial's prices to the cent."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def test_demonstration_matches_fresh_training(tmp_path: Path) -> None:
         training = application.train(sales_at(None), TrainingOptions(), lambda _done, _total: None)
         trained, artifact = application.models.get(training.version.name)
     shipped = load_demonstration().version
-    source = evolve(trained.source, read_on=None)  # the day of the training
+    source = evolve(trained.source, read_on=None)  # the day of training
     assert (trained.schema, trained.options, source) == (shipped.schema, shipped.options, shipped.source)
-    # processors differ in the last bit of a sum
+    # the last bit of a sum depends on the processor
     assert asdict(trained.evaluation.accuracy) == pytest.approx(asdict(shipped.evaluation.accuracy))
     houses = [House({"size": float(size), "bedrooms": size % 5 + 1, "age": size % 50}) for size in range(400, 4000, 7)]
     ours = [round_to_cents(price) for price in load_predictor(trained, artifact).predict(houses).prices]

@@ -1,4 +1,4 @@
-"""The folder of model versions: the contract, what stands in it, and what is said of damage."""
+"""The model directory: store contract, file permissions and damaged files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> DirectoryModels:
 
 @pytest.fixture
 def folder(store: DirectoryModels) -> Path:
-    """Of the version `a`, kept beside a version `b`."""
+    """Return the directory of version `a`, which is stored next to version `b`."""
     store.add(*sample_version("a"))
     store.add(*sample_version("b"))
     return store.path / "versions" / "a"

@@ -1,4 +1,4 @@
-"""The log of trainings in a folder: the contract, who may read it, and what is damaged in it."""
+"""The training log in a directory: contract, permissions and damaged files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drift of a model that was really trained, over estimates that were really recorded."""
+"""Drift of a trained model, measured on stored predictions."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_drift_command_shows_drifted_features(tmp_path: Path, capsys: pytest.Cap
     assert main(["drift", *where]) == 0
     report = capsys.readouterr().out
     assert report.startswith("Measured on 200 of the newest 200 predictions: those by ")
-    # what moved most comes first, behind the estimates
+    # features are sorted by drift, after the estimates
     assert report.splitlines()[5].split()[0] == "age"
     assert report.splitlines()[5].split()[3] == "drifted"
     assert main(["drift", "--json", *where]) == 0

@@ -1,6 +1,6 @@
-"""Erase, append, spool, drain and read in every order: after an erasure is confirmed, nobody reads what was erased.
+"""Erase, append, spool, drain and read in every order: no read returns predictions after their erasure is confirmed.
 
-`TEST_INTERLEAVINGS` says how many distinct interleavings are run.
+`TEST_INTERLEAVINGS` sets the number of distinct interleavings to run.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def test_interleavings_never_return_erased_predictions(spools: list[SqliteSpool]
 
 
 class Trusting(SpooledPredictions):
-    """Broken: shows what its spool holds, whatever was erased elsewhere."""
+    """Broken: returns everything in its spool, even predictions erased elsewhere."""
 
     def _read_spool(self, behind: Any, read: Callable[[Any], Sequence[Prediction]]) -> dict[UUID, Prediction]:
         return {each.id: each for each in read(self._spool)}
 
 
 class Premature(SpooledPredictions):
-    """Broken: confirms an erasure before the repository behind has it."""
+    """Broken: confirms an erasure before the repository behind it has it."""
 
     def erase(self, ids: Sequence[UUID]) -> int:
         self._spool.erase(ids)
@@ -47,7 +47,7 @@ class Premature(SpooledPredictions):
 
 
 class LossyErase(SpooledPredictions):
-    """Broken: erases what its spool holds, and not what is still on its way there."""
+    """Broken: erases what its spool stores, but not appends in flight."""
 
     def erase(self, ids: Sequence[UUID]) -> int:
         known = self._query(lambda behind: behind.erase(ids))
@@ -56,7 +56,7 @@ class LossyErase(SpooledPredictions):
 
 
 class SpoolLast(SpooledPredictions):
-    """Broken: reads the spool last, and misses what leaves it meanwhile."""
+    """Broken: reads the spool last, and misses rows drained in the meantime."""
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
         stored = {each.id: each for each in self._query(lambda behind: behind.find(ids))}
@@ -65,7 +65,7 @@ class SpoolLast(SpooledPredictions):
 
 
 @pytest.mark.parametrize(
-    ("broken", "promise", "first_seed"),  # the search starts where it was quick to find one
+    ("broken", "violation", "first_seed"),  # start the search at a seed that soon finds a violation
     [
         (Trusting, "read after it was erased", 0),
         (Premature, "after it was erased", 0),
@@ -74,7 +74,7 @@ class SpoolLast(SpooledPredictions):
     ],
 )
 def test_interleavings_detect_broken_repository(
-    spools: list[SqliteSpool], broken: type[SpooledPredictions], promise: str, first_seed: int
+    spools: list[SqliteSpool], broken: type[SpooledPredictions], violation: str, first_seed: int
 ) -> None:
-    with pytest.raises(AssertionError, match=promise):
+    with pytest.raises(AssertionError, match=violation):
         interleave(spools, broken, 3000, first_seed)

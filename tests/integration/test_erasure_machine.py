@@ -1,4 +1,4 @@
-"""Processes with spools before one database: whatever happens, in any order, erased and pruned ids are gone."""
+"""Processes with spools in front of one database: erased and pruned ids stay gone in any order of events."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ PROCESSES = range(3)
 
 
 class Erasures(RuleBasedStateMachine):
-    """What processes, two of which share a spool, and their database go through; their threads' work is a rule.
+    """State machine of a database and several processes, two of which share a spool.
 
-    Ids that were erased or pruned are appended again as well: by an append that is in flight, from a backup of a spool.
+    The processes have no threads; draining is a rule. Erased or pruned ids are also appended again, as by an append in
+    flight or from a backup of a spool.
     """
 
     kind: type[SpooledPredictions] = SpooledPredictions
@@ -47,7 +48,7 @@ class Erasures(RuleBasedStateMachine):
 
     def opened(self, process: int) -> LockableSpool:
         spool = LockableSpool.open(Path(self.folder.name) / f"{process // 2}.sqlite")
-        spool._connection.execute("PRAGMA synchronous = OFF")  # a loss of power is not what this is about
+        spool._connection.execute("PRAGMA synchronous = OFF")  # power failures are out of scope
         return spool
 
     def started(self, process: int) -> SpooledPredictions:
@@ -84,7 +85,7 @@ class Erasures(RuleBasedStateMachine):
 
     @rule(process=st.sampled_from(PROCESSES))
     def drain(self, process: int) -> None:
-        """What the thread of a process does each time."""
+        """Run one pass of the process's drain thread."""
         try:
             self.processes[process]._drain()
         except RepositoryUnavailable as fault:
@@ -92,7 +93,7 @@ class Erasures(RuleBasedStateMachine):
 
     @rule(process=st.sampled_from(PROCESSES), size=st.integers(1, 3))
     def reconnect_while_predictions_wait(self, process: int, size: int) -> None:
-        """They wait for another process that shares the spool and has its turn."""
+        """Append during an outage, and reconnect while another process holds the drain lock of the spool."""
         self.behind.down = True
         self.append(process, size, in_loop=False)
         self.behind.down = False
@@ -162,7 +163,7 @@ class Erasures(RuleBasedStateMachine):
         try:
             self.behind.down = self.behind.unsure = False
             for process in PROCESSES:
-                self.drain(process)  # the first time it connects, or it drained already
+                self.drain(process)  # connects on the first call, unless it has already drained
                 assert not {each.id for each in self.processes[process].recent(1000)} & self.removed, "erased"
             stored = {each.id for each in self.behind.recent(1000)}
             assert not stored & self.removed, "erased"
@@ -178,7 +179,7 @@ def test_erased_ids_stay_gone_in_any_order() -> None:
 
 
 def test_state_machine_detects_erased_ids() -> None:
-    # by hand: a search takes long to come upon it
+    # explicit steps, because a random search rarely finds this
     class Broken(Erasures):
         kind = Trusting
 

@@ -1,4 +1,4 @@
-"""Traces as a service sends them: to a receiver of OTLP, over a socket, from its express lane too."""
+"""Traces that a service, including its express lane, sends to an OTLP receiver over HTTP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def receiver() -> Iterator[tuple[str, Queue[ExportTraceServiceRequest]]]:
     received: Queue[ExportTraceServiceRequest] = Queue()
 
     class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # http.server's own name
+        def do_POST(self) -> None:  # name required by http.server
             body = self.rfile.read(int(self.headers["Content-Length"]))
             assert self.path == "/v1/traces"
             received.put(ExportTraceServiceRequest.FromString(body))
@@ -32,7 +32,7 @@ def receiver() -> Iterator[tuple[str, Queue[ExportTraceServiceRequest]]]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
         thread = Thread(target=server.serve_forever)
@@ -49,7 +49,7 @@ def test_traces_are_sent_to_configured_endpoint(tmp_path: Path) -> None:
         with running(tmp_path, "--demo", OTEL_EXPORTER_OTLP_ENDPOINT=url) as service:
             named = f"traceparent: {PARENT}\r\nHost".encode()
             assert asked(service, post(LAB_HOUSE).replace(b"Host", named)).status == 200
-            assert service.stop() == 0  # which sends what has not been sent
+            assert service.stop() == 0  # stopping sends the remaining traces
         resources: list[ResourceSpans] = []
         while not received.empty():
             resources += received.get().resource_spans

@@ -1,4 +1,4 @@
-"""The hot route exists twice, below ASGI and above: nobody can tell from its answers."""
+"""The hot route is implemented twice, below ASGI and above. Both give the same responses."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_connection_close_header_closes_connection(service: Service) -> None:
 
 
 class Wire(asyncio.Transport):
-    """What a protocol writes."""
+    """A transport that queues the data written by a protocol."""
 
     def __init__(self) -> None:
         super().__init__({"sockname": ("127.0.0.1", 5000), "peername": ("127.0.0.1", 50000)})
@@ -167,17 +167,17 @@ class Wire(asyncio.Transport):
         return 0
 
     def pause_reading(self) -> None:
-        """What has come is not taken back."""
+        """Do nothing, because all data has already been delivered."""
 
     def resume_reading(self) -> None:
-        """See above."""
+        """Do nothing."""
 
 
 def test_express_lane_responds_without_app(tmp_path: Path) -> None:
     async def scene() -> Sequence[bytes]:
         made = application(lab_version())
         settings = Settings(tmp_path)
-        app = Starlette()  # which has no routes
+        app = Starlette()  # an app without routes
         server = Server(app, settings, lambda: None)
         server.config.load()
         estimator = Estimator(made.live_model, made.predict, 10_000, 10, 10)
@@ -192,7 +192,7 @@ def test_express_lane_responds_without_app(tmp_path: Path) -> None:
         connection, wire = ExpressProtocol(settings, **protocol_options), Wire()
         connection.connection_made(wire)
         try:
-            for size in (2500, 999, 998):  # the second before the first is answered
+            for size in (2500, 999, 998):  # the second request arrives before the first is answered
                 connection.data_received(post({**LAB_HOUSE, "size": size}))
             return [await wire.written.get() for _ in range(3)]
         finally:

@@ -1,4 +1,4 @@
-"""The whole loop, by real sales: houses are estimated, sold, measured, and learned from."""
+"""The whole feedback loop on real sales: estimate, sell, measure and retrain."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_feedback_loop_with_5000_real_sales(tmp_path: Path, postgres: str) -> No
             estimates += answer.json()["predictions"]
         assert {each["model_version"] for each in estimates} == {first["model_version"]}
 
-        # they are sold on the day after
+        # the houses are sold the next day
         day = datetime.now(UTC).date() + timedelta(1)
         for start in range(0, ESTIMATED, REQUEST_SIZE):
             pairs = zip(estimates[start : start + REQUEST_SIZE], sold[start : start + REQUEST_SIZE], strict=True)
@@ -65,7 +65,7 @@ def test_feedback_loop_with_5000_real_sales(tmp_path: Path, postgres: str) -> No
             )
             for each, row in zip(estimates, sold, strict=True)
         ]
-        # the latest first, as they are read: bounds depend on the order
+        # newest first, as the service reads them, because the bounds depend on the order
         offline = evaluate(valued[::-1], schema, TRAINED, "")
         assert measured["overall"] == measured["by_version"][first["model_version"]]
         assert measured["overall"] == {

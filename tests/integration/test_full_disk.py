@@ -1,4 +1,4 @@
-"""A service without its PostgreSQL and, soon, without room on its disk: it says so, and gets out of it by itself."""
+"""A service that loses PostgreSQL and then runs out of disk space reports both and recovers on its own."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_full_disk_returns_503_and_recovers(
             caught_up(service)
             assert client.post(service, 1) == 200, "the database is back"
             assert client.acknowledged == [each for each, _ in stored(postgres)], "lost"
-            # the room that was given up for it is found again
+            # the reserve file is created again
             with out_of_reach(postgres):
                 disk.resize(pid, 12)
                 client.fill_the_disk(service)

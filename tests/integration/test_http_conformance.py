@@ -1,4 +1,4 @@
-"""The service does what its OpenAPI document says: schemathesis makes requests of all kinds, and checks all answers."""
+"""The service conforms to its OpenAPI document: schemathesis generates requests and checks all responses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FOLDER = Path(__file__).parent / "conformance"
 
 
 def add_two_versions(models: DirectoryModels) -> None:
-    """The demonstration's model, twice, with bounds in which it has a price for every house."""
+    """Store the demonstration model twice, with feature bounds within which every house has a price."""
     folder = files("housepredict.adapters.serving.demonstration")
     version = from_json(folder.joinpath("manifest.json").read_bytes())
     features = tuple(evolve(each, maximum=1e6) for each in version.schema.features)
@@ -37,7 +37,7 @@ def add_two_versions(models: DirectoryModels) -> None:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    """With a training that never ends: each request to train is checked, and then told of the one under way."""
+    """Run a service during a training job that never ends, so that every valid training request is a conflict."""
     folder = tmp_path / "service" / "data"
     models = DirectoryModels(folder / "models")
     add_two_versions(models)

@@ -1,4 +1,4 @@
-"""The service as it is started for good: a process, a port, and clients of all manners."""
+"""The service in a process of its own, with all kinds of clients."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_many_pipelined_upgrade_offers_are_answered(service: Service) -> None:
 
 
 def non_access_lines(service: Service) -> list[str]:
-    """What is logged of anything but requests."""
+    """Return all log lines except the access log."""
     lines = service.log.read_text().splitlines()
     return [line for line in lines if json.loads(line)["logger"] != "housepredict.access"]
 
@@ -148,7 +148,7 @@ def test_disconnecting_clients_log_no_errors(service: Service) -> None:
         PREDICT + b"Content-Length: 40\r\n\r\n{",
         PREDICT + b"Content-Length: 0\r\n\r\n",
     ):
-        for linger in (struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)):  # reset, and closed politely
+        for linger in (struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)):  # a reset, and an orderly close
             with service.connect() as connection:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 connection.sendall(part)
@@ -185,7 +185,7 @@ def test_shutdown_answers_accepted_requests(tmp_path: Path, with_signal: int) ->
     with running(tmp_path, "--demo") as service, service.connect() as connection:
         connection.sendall(PREDICT + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
         stream = connection.makefile("rb")
-        # from here on it waits for the body
+        # from here on, the service waits for the body
         assert stream.readline().startswith(b"HTTP/1.1 100")
         assert stream.readline() == b"\r\n"
         service.process.send_signal(with_signal)

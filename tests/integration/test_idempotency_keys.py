@@ -1,4 +1,4 @@
-"""Services of which many ask at once with one key, and may ask again."""
+"""Many concurrent requests with one idempotency key, and their retries."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def send_concurrently(service: Service, key: str) -> list[httpx2.Response]:
     def send(_number: int) -> httpx2.Response:
         start.wait(30)
         answer = ask(service, key)
-        while answer.status_code == 503:  # the database took too long: a client is told to ask again
+        while answer.status_code == 503:  # the database took too long, so the client retries
             answer = ask(service, key)
         return answer
 

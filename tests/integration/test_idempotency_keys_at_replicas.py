@@ -1,4 +1,4 @@
-"""Two replicas with spools of their own are asked with one idempotency key, while one of them is cut off."""
+"""Two replicas with separate spools get the same idempotency key while one of them is disconnected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DELIVERY = Delivery("deed-4711", "0" * 64)
 
 @frozen
 class Replica:
-    """An application, its spool, and its way to the database."""
+    """An application, its spool, and its connection to the database."""
 
     application: Application
     predictions: SpooledPredictions
@@ -36,7 +36,7 @@ class Replica:
 
 @pytest.fixture
 def replicas(tmp_path: Path) -> Iterator[tuple[Replica, Replica]]:
-    """Two with one database, of which the second serves another model version already."""
+    """Yield two replicas with one database. The second already serves another model version."""
     keys, ways = InMemoryKeys(), (Behind(), Behind())
     ways[1]._by_id = ways[0]._by_id
     with ExitStack() as stack:

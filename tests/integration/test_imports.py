@@ -1,4 +1,4 @@
-"""What importing and using housepredict loads: as little as is needed, in a process of its own."""
+"""Importing and using housepredict loads only what is needed. Each check runs in a new process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HOUSE = '{"size": 2500, "bedrooms": 3, "age": 10}'
 
 
 def loaded_by(code: str, folder: Path) -> set[str]:
-    """The packages that a program has loaded when it is done."""
+    """Return the packages that a program has loaded when it ends."""
     program = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
     (folder / ".housepredict").mkdir(exist_ok=True)
     done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Interrupts of a real process, at moments that are forced: it says so in one line and leaves nothing half done."""
+"""Interrupts sent at chosen moments: the process reports one line and leaves nothing incomplete."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ sys.addaudithook(hook)
 from housepredict.__main__ import main
 sys.exit(main())
 """
-"""`housepredict`, which sends a signal to its process group at an event of Python's that has some text."""
+"""Runs `housepredict` and signals its process group at an audit event whose arguments contain `text`."""
 
 
 class Ended(NamedTuple):
-    """What is left of a process that a signal was sent to."""
+    """The state left by a process that received a signal."""
 
     code: int
     err: str
@@ -49,13 +49,13 @@ class Ended(NamedTuple):
 
     @property
     def outcomes(self) -> list[Any]:
-        """How the trainings ended, as their log has it."""
+        """The outcomes of the training jobs in the log."""
         files = sorted((self.data / "models" / "trainings").glob("[!.]*.json"))
         return [json.loads(file.read_text())["outcome"] for file in files]
 
     @property
     def versions(self) -> list[str]:
-        """The versions that are stored."""
+        """The names of the stored versions."""
         return sorted(each.name for each in (self.data / "models" / "versions").glob("*"))
 
     def assert_no_leftovers(self) -> None:
@@ -86,7 +86,7 @@ def interrupted(
 
 
 def living(group: int) -> list[int]:
-    """The processes of a group that are not dead. One that was killed takes a moment to die."""
+    """Return the processes of a group that are still alive. A killed process takes a moment to die."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""Linear models depend neither on the unit nor on the origin of a column, and serve large numbers exactly."""
+"""Linear models do not depend on a column's unit or origin, and large numbers are served exactly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from housepredict.domain.training_options import Algorithm, Effort, TrainingOpti
 from tests.factories import a_linear_form
 
 CATEGORIES = [0, 5, 0, 0]
-"""A size, a town, bedrooms and a lot, of which some are missing."""
+"""Categories per column: a size, a town, bedrooms, and a lot that is sometimes missing."""
 NAMES = ["size", "town", "bedrooms", "lot"]
 NUMBERS = [0, 2, 3]
 LINES = pytest.mark.parametrize("fit", [least_squares, ridge])
@@ -43,7 +43,7 @@ def houses(seed: int, rows: int = 200) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def served(fit: Fit, matrix: NDArray[np.float64], targets: NDArray[np.float64]) -> Linear:
-    """The serving form as it is read from its file, after the parity check."""
+    """Return the serving form as read back from its file, after the parity check."""
     pipeline = fit(CATEGORIES, matrix, targets)
     form = unpack(pack(linear_form(CATEGORIES, pipeline)), Algorithm.LINEAR)
     assert isinstance(form, Linear)
@@ -66,7 +66,7 @@ def test_estimates_do_not_depend_on_unit_or_origin(
     expected = served(fit, matrix, targets).prices(matrix)
     changed = matrix.copy()
     spread = np.nanstd(matrix[:, column]) * abs(unit)
-    # the origin is far from zero, and not so far that rounding loses the values themselves
+    # the origin is far from zero, but near enough that rounding doesn't lose the values
     changed[:, column] = matrix[:, column] * unit + origin * spread
     assert served(fit, changed, targets).prices(changed) == pytest.approx(expected, abs=1e-5)
 

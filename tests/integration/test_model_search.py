@@ -1,4 +1,4 @@
-"""What a search prefers, what it sees of the sales, and how sure it says that it is."""
+"""What a model search prefers, how it splits the sales, and how it calibrates intervals."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_search_picks_line_or_trees_by_price_shape(price: Callable[..., float], 
 
 
 def test_search_folds_do_not_leak_houses() -> None:
-    """Each house has a price of its own that nothing tells: who has seen one of its sales knows the others."""
+    """Give each house a random price, so that only a model that has seen the house can estimate it."""
     random = Random(1)
     sales = []
     for number in range(20):
@@ -143,7 +143,7 @@ def test_coordinates_get_rotated_axes_and_amounts_logarithms() -> None:
     sales = [Sale(a_house(lat=47.0 + n / 100, long=-122.0 + n % 7 / 10, zip="1"), 1e5, str(n)) for n in range(50)]
     columns = a_table(PLACED, sales).columns
     assert columns.turned.tolist() == [[0, 1]] * 6
-    assert columns.logged.tolist() == [0]  # a longitude below zero has none
+    assert columns.logged.tolist() == [0]  # a negative longitude has no logarithm
     assert a_table(TUTORIAL, sales_by(smooth, 50)).columns.turned.size == 0
 
 
@@ -160,7 +160,7 @@ def test_calibration_matches_conformal_prediction(seed: int, count: int) -> None
             assert (scores < within).sum() < level * (count + 1)
     tenths = calibration.within_tenths
     assert list(tenths) == sorted(tenths)
-    # those of which ten sales at least lie beyond
+    # levels beyond which there are at least ten sales
     assert len(tenths) == min(9, 10 - math.ceil(100 / count))
     assert tenths[7:] == tuple(each for each in (calibration.within_80, calibration.within_90) if each is not None)
 

@@ -1,4 +1,4 @@
-"""A service as its operators see it: what all workers counted, what is logged, and that neither tells a secret."""
+"""Metrics and logs of a service: they cover all workers and contain no secrets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def logged(service: Service) -> list[dict[str, Any]]:
 
 
 def estimates(service: Service) -> float:
-    """How many estimates the service says that it gave."""
+    """Return the number of estimates according to the metrics."""
     text = asked(service, get("/metrics")).body.decode()
     return sum(
         float(value)
@@ -47,7 +47,7 @@ def estimates(service: Service) -> float:
 
 def test_metrics_of_any_worker_include_all_workers(service: Service) -> None:
     before = estimates(service)
-    for _ in range(40):  # on connections of their own, which both workers accept
+    for _ in range(40):  # each on a new connection, so that both workers accept some
         asked(service, post(LAB_HOUSE))
     counts = {estimates(service) for _ in range(10)}
     assert counts == {before + 40}
@@ -73,7 +73,7 @@ def test_express_lane_keeps_request_and_trace_ids(service: Service) -> None:
     assert ids[0] == "from-outside"
     assert len(set(ids)) == 3
     lines: dict[str, dict[str, Any]] = {}
-    while len(lines) < 3:  # a line is written when the answer has been sent
+    while len(lines) < 3:  # the line is written after the response is sent
         lines = {each["request_id"]: each for each in logged(service) if each.get("request_id") in ids}
     assert [lines[id_]["status"] for id_ in ids] == [200, 200, 400]
     assert lines["from-outside"]["trace_id"] == TRACE

@@ -1,4 +1,4 @@
-"""More than the service can take: the excess is told so at once, and nothing that was acknowledged is lost."""
+"""Under overload, the service rejects the excess immediately and loses nothing that it acknowledged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WAITING = 20
 
 @contextmanager
 def busy_disk(folder: Path) -> Iterator[None]:
-    """Nothing can be recorded meanwhile; the service has 5 seconds' patience, and needs some milliseconds of it."""
+    """Block all writes to the database file. The service waits up to 5 seconds for the lock."""
     with closing(sqlite3.connect(folder / "data" / "predictions.sqlite", isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
@@ -45,7 +45,7 @@ def check_excess_is_rejected_and_rest_stored(folder: Path, module: str) -> None:
                     for each in connections:
                         each.sendall(post(LAB_HOUSE))
                     rejected: set[socket.socket] = set()
-                    # behind the one that may be in flight already there is room for so many
+                    # `WAITING` requests fit in the queue behind the one that may be in flight
                     while len(rejected) < len(connections) - WAITING - 1:
                         rejected |= set(
                             select.select([each for each in connections if each not in rejected], [], [])[0]
@@ -82,13 +82,13 @@ def test_connection_limit_rejects_excess_connections(tmp_path: Path) -> None:
             assert answer
             assert answer.status == 200
         with service.connect() as refused, refused.makefile("rb") as stream:
-            answer = Answer.read(stream)  # without a request
+            answer = Answer.read(stream)  # no request was sent
             assert_refused(answer, 503, "too-many-connections")
             assert answer
             assert answer.headers[b"retry-after"] == b"1"
             assert Answer.read(stream) is None
         connections[0].sendall(get("/health").replace(b"Host", b"Connection: close\r\nHost"))
         assert streams[0].read().startswith(b"HTTP/1.1 200")
-        # the end of the one before may be seen by this side first
+        # the client may see the end of the previous connection before the server does
         while asked(service, get("/health")).status == 503:
             pass

@@ -1,4 +1,4 @@
-"""What serves says what was trained, also of rows made to tell them apart, and the proof of it finds what is wrong."""
+"""The serving form equals the trained model, even on adversarial rows, and the parity check detects damage."""
 
 from __future__ import annotations
 
@@ -44,18 +44,20 @@ def a_schema(kinds: list[Kind], categories: int) -> FeatureSchema:
         Feature(f"f{number}", kind, categories=names if kind is Kind.CATEGORY else ())
         for number, kind in enumerate(kinds)
     ]
-    # coordinates have turned axes
+    # coordinates get rotated axes
     return FeatureSchema((*features, Feature("lat", Kind.NUMBER), Feature("long", Kind.NUMBER)))
 
 
 def adversarial_rows(estimator: Any, columns: np.ndarray, seed: int, count: int = 300) -> np.ndarray:
-    """Rows of values that trees could tell apart: on each threshold and next to it, on both sides of zero, without a
-    bound, missing, and of categories that there are not. Some rows have one of them, some are made of nothing else.
+    """Return rows that differing trees would treat differently.
+
+    Their values lie on and next to each threshold and zero, are infinite or missing, or are unknown categories. Every
+    other row consists only of such values; the rest have a single one.
     """
     random = np.random.default_rng(seed)
     odd: list[set[float]] = [{0.0, np.inf, -np.inf, TINY, -TINY} for _ in range(columns.shape[1])]
     categorical = np.zeros(columns.shape[1], bool) if estimator.is_categorical_ is None else estimator.is_categorical_
-    order = np.argsort(~categorical, kind="stable")  # scikit-learn puts the categories first
+    order = np.argsort(~categorical, kind="stable")  # scikit-learn puts categorical columns first
     for (predictor,) in estimator._predictors:
         for node in predictor.nodes[predictor.nodes["is_leaf"] == 0]:
             threshold = node["num_threshold"]
@@ -99,7 +101,7 @@ def test_serving_form_matches_model_on_adversarial_rows(
     random = np.random.default_rng(seed)
     houses = table.features[random.integers(0, len(table), 200)]
     houses[random.random(houses.shape) < 0.2] = np.nan
-    # what is infinite counts as what lies furthest
+    # infinite values count as the most extreme known ones
     ranged = np.array(table.categories) == 0
     for end in (-np.inf, np.inf):
         houses[ranged & (random.random(houses.shape) < 0.1)] = end
@@ -163,7 +165,7 @@ def _flip_categories(estimator: Any) -> Iterator[Trees]:
 
 def _raise_leaves(estimator: Any) -> Iterator[Trees]:
     form = flatten(estimator)
-    # the first tree has the baseline: the last bit of a leaf without it is beyond the last bit of a sum with it
+    # only the first tree, because it includes the baseline: the last bit of another leaf may not change the sum
     for leaf in range(int(estimator._predictors[0][0].nodes["is_leaf"].sum())):
         leaves = form.leaves.copy()
         leaves[0, leaf] = np.nextafter(leaves[0, leaf], np.inf)

@@ -1,4 +1,4 @@
-"""Lists of predictions that are read while the database is away, which comes back before the list is answered."""
+"""Lists of predictions read during an outage that ends before the response is sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.integration.spools import SOON, Behind, spooled
 
 @define
 class DrainedDuringRead(SqliteSpool):
-    """A spool that is drained while somebody reads it."""
+    """A spool that is drained during a read."""
 
     meanwhile: Callable[[], object] | None = field(default=None, init=False)
 

@@ -46,7 +46,7 @@ def name_of(conninfo: str) -> str:
 
 
 def terminate(administrator: psycopg.Connection, name: str) -> None:
-    """End every connection to a database, and return when they are gone."""
+    """End all connections to a database and wait until they are gone."""
     query = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s"
     administrator.execute(query, (name,))
 
@@ -75,7 +75,7 @@ def test_lost_database_is_unavailable_until_it_returns(
     with pytest.raises(RepositoryUnavailable, match="not currently accepting connections"):
         PostgresPredictions.open(postgres)
     administrator.execute(f"ALTER DATABASE {name_of(postgres)} ALLOW_CONNECTIONS true")
-    for _ in range(20):  # the pool tries again, a little later each time
+    for _ in range(20):  # the pool retries with growing pauses
         with suppress(RepositoryUnavailable):
             predictions.append([after])
             break
@@ -141,7 +141,7 @@ def test_check_detects_missing_table(postgres: str, predictions: PostgresPredict
 def test_append_is_retried_once_after_serialization_failure(postgres: str, predictions: PostgresPredictions) -> None:
     first, second = a_batch(2), a_batch(2)
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute("CREATE SEQUENCE attempts")  # no rollback sets it back
+        connection.execute("CREATE SEQUENCE attempts")  # a rollback does not reset a sequence
         connection.execute(
             "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
             " IF nextval('public.attempts') IN (1, 3, 4) THEN RAISE EXCEPTION USING ERRCODE = '40001'; END IF;"

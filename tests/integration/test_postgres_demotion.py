@@ -1,4 +1,4 @@
-"""A server is demoted behind its name: the service goes to where the name leads, without a restart."""
+"""After a server is demoted, the service follows the host name to the new server without a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Databases whose encoding is not UTF-8 are refused, with how to convert them."""
+"""Databases with an encoding other than UTF-8 are rejected with instructions to convert them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOW = "`createdb -E UTF8 -T template0"
 
 @pytest.fixture(params=["SQL_ASCII", "LATIN1"])
 def other_encoding(postgres_server: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The conninfo of a database in another encoding."""
+    """Yield the conninfo of a database with another encoding."""
     name = f"in_{request.param.lower()}"
     with psycopg.connect(postgres_server, autocommit=True) as administrator:
         administrator.execute(f"CREATE DATABASE {name} ENCODING '{request.param}' LOCALE 'C' TEMPLATE template0")

@@ -1,4 +1,4 @@
-"""Erased and pruned predictions in PostgreSQL: whoever appends them again, and whenever."""
+"""Predictions erased or pruned in PostgreSQL stay gone when they are appended again."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_late_append_does_not_store_pruned_ids(postgres: str, predictions: Postg
 
 
 def test_append_in_flight_does_not_restore_pruned_ids(postgres: str, predictions: PostgresPredictions) -> None:
-    """It began before the prune, and commits after it; a release that knows no watermark stores them just so."""
+    """The append starts before the prune and commits after it, as in a release without a watermark."""
     old, late, kept = a_batch(3)
     predictions.append([old, kept])
     with psycopg.connect(postgres) as connection:
@@ -55,13 +55,13 @@ def test_append_in_flight_does_not_restore_pruned_ids(postgres: str, predictions
         assert list(predictions.find(ids)) == [kept]
         assert list(predictions.between(old.id, AFTER_ALL, 10)) == [kept]
         assert predictions.erase([late.id]) == 0
-        # the next run deletes it, or what the erasure has left of it
+        # the next run deletes the row, or the erasure marker
         assert predictions.prune(kept.id, 10) == 1
         assert connection.execute("SELECT id FROM predictions").fetchall() == [(kept.id,)]
 
 
 def test_locked_pruned_ids_are_not_read(postgres: str, predictions: PostgresPredictions) -> None:
-    """As an erasure does whose process lost its machine: the server notices late that nobody is there."""
+    """The lock stands for an erasure whose process lost its machine, which the server notices late."""
     old, held, kept = a_batch(3)
     predictions.append([old, held, kept])
     with psycopg.connect(postgres) as connection:
@@ -70,13 +70,13 @@ def test_locked_pruned_ids_are_not_read(postgres: str, predictions: PostgresPred
         assert list(predictions.recent(10)) == [kept]
         assert list(predictions.find([old.id, held.id, kept.id])) == [kept]
         connection.rollback()
-        # the next run deletes it
+        # the next run deletes the row
         assert predictions.prune(kept.id, 10) == 1
         assert connection.execute("SELECT id FROM predictions").fetchall() == [(kept.id,)]
 
 
 def test_prune_respects_limit_in_small_table(postgres: str, predictions: PostgresPredictions) -> None:
-    """By its statistics it has one row: the planner may then repeat a subquery for each row."""
+    """The table's statistics say one row, so the planner may repeat a subquery for each row."""
     batch = a_batch(5)
     predictions.append(batch[:1])
     with psycopg.connect(postgres) as connection:

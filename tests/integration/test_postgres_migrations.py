@@ -41,7 +41,7 @@ OPEN += "P.open(sys.argv[1]).close()"
 
 @pytest.fixture
 def lab(administrator: psycopg.Connection) -> psycopg.Connection:
-    """A connection to a database that the tutorial's SQL has set up."""
+    """Return a connection to a database that was set up with the tutorial's SQL."""
     administrator.execute(LAB_TABLE)
     return administrator
 

@@ -1,4 +1,4 @@
-"""Model versions in PostgreSQL: the contract, what other connections see, and what is said of damage and outages."""
+"""Model versions in PostgreSQL: store contract, concurrent connections, damage and outages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Execute = Callable[[str], psycopg.Cursor[tuple[object, ...]]]
 
 @pytest.fixture
 def execute(administrator: psycopg.Connection) -> Execute:
-    """Executes a statement on the database, beside the store."""
+    """Return a function that executes a statement on the database, bypassing the store."""
     return administrator.execute
 
 
@@ -40,7 +40,7 @@ class TestPostgresModels(ModelStoreContract):
     @pytest.fixture
     def new_store(self, store: PostgresModels, execute: Execute) -> NewStore:
         def emptied() -> PostgresModels:
-            store.versions()  # makes the tables
+            store.versions()  # creates the tables
             execute("TRUNCATE model_files, model_versions")
             execute("UPDATE model_pointer SET history = '{}', generation = 0")
             return store
@@ -64,7 +64,7 @@ def test_generation_increases_with_each_pointer_change(store: PostgresModels, ex
         store.add(*sample_version(name))
     generations = []
     for move, name in ((store.promote, "a"), (store.promote, "b"), (store.rollback, "a")):
-        for _ in range(2):  # the second time it stays where it is
+        for _ in range(2):  # the second call changes nothing
             move(name)
             generations.append(execute("SELECT generation FROM model_pointer").fetchone())
     assert generations == [(1,), (1,), (2,), (2,), (3,), (3,)]
@@ -74,7 +74,7 @@ def test_generation_increases_with_each_pointer_change(store: PostgresModels, ex
     ("damage", "reason"),
     [
         ("UPDATE model_files SET content = 'other' WHERE version = 'a'", "model.bin was changed"),
-        # compressed, so that it is large for whoever reads it alone
+        # stored compressed, so that it is large only when read
         (
             (
                 "ALTER TABLE model_files ALTER COLUMN content SET STORAGE EXTENDED;"

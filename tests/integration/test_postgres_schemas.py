@@ -1,4 +1,4 @@
-"""In which schema the tables are, and what happens where somebody else has a name that they need."""
+"""Which schema the tables are created in, and what happens if a name is already taken."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.integration.test_postgres_migrations import LAB_TABLE
 from tests.releases import DOCUMENTS
 
 ODD = 'it\'s 100% "odd" ü'
-"""A name that is quoted wrongly in whichever way is forgotten."""
+"""A schema name that exposes any missing quoting."""
 SERVER = "postgresql://me:hush@there"
 PORT, ENCODE = "its port must be a whole number", "user or password must be percent-encoded"
 FOREIGN_TABLE = "CREATE TABLE public.predictions (name text)"
@@ -48,7 +48,7 @@ def relations(connection: psycopg.Connection) -> list[str]:
 
 
 def use_every_table(conninfo: str, schema: str | None = None) -> None:
-    """Use every table."""
+    """Use every table once."""
     with PostgresPredictions.open(conninfo, schema=schema) as predictions:
         batch = a_batch(2)
         predictions.append(batch)
@@ -208,7 +208,7 @@ def test_url_accepts_bracketed_ipv6_address(host: str, place: str) -> None:
 
 
 def test_statements_qualify_tables_with_schema() -> None:
-    # a pool's sessions have whatever search path the role has, and no other test sees each statement through one
+    # session pools have the role's search path, and no other test runs every statement through one
     folder = Path(migrations.__file__).parent
     made = re.findall(r"CREATE (?:UNLOGGED )?TABLE ([a-z]\w+)", (folder / "schema.sql").read_text())
     unqualified = re.compile(rf"\b(?:FROM|INTO|UPDATE|JOIN|TABLE)\s+(?:{'|'.join([*made, 'predictions_lab'])})\b(?!\))")

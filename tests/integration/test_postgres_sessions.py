@@ -1,4 +1,4 @@
-"""What a database, a role or a variable sets for sessions changes nothing: neither values nor waits."""
+"""Session settings of a database, a role or the environment affect neither values nor timeouts."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ VARIABLES = {
 
 
 def alter_settings(place: str, settings: dict[str, str], conninfo: str) -> None:
-    """Set them for all sessions to come, at the `DATABASE` or the `ROLE` that the conninfo names."""
+    """Apply the settings to all new sessions of the `DATABASE` or the `ROLE` named in the conninfo."""
     with psycopg.connect(conninfo, autocommit=True) as administrator:
         name = administrator.info.dbname if place == "DATABASE" else administrator.info.user
         for setting, value in settings.items():
@@ -70,7 +70,7 @@ def alter_settings(place: str, settings: dict[str, str], conninfo: str) -> None:
 
 @pytest.fixture
 def hostile(postgres: str) -> str:
-    """A database with the tables, which sets whatever it can."""
+    """Return a database with tables and hostile session settings."""
     PostgresPredictions.open(postgres).close()
     alter_settings("DATABASE", HOSTILE_SETTINGS, postgres)
     return postgres

@@ -1,4 +1,4 @@
-"""The log of trainings in PostgreSQL: the contract, and outages."""
+"""The training log in PostgreSQL: contract and outages."""
 
 from __future__ import annotations
 

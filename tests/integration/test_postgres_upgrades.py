@@ -1,4 +1,4 @@
-"""Databases of earlier and later releases: what a start applies, and which rights it needs."""
+"""Databases of earlier and later releases: which migrations a start applies, and the privileges it needs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ ORDER BY 1
 
 @pytest.fixture
 def schema(postgres_server: str) -> Iterator[list[str]]:
-    """The catalog of a database that `schema.sql` created."""
+    """Yield the catalog of a database created by `schema.sql`."""
     with database(postgres_server) as conninfo, psycopg.connect(conninfo) as connection:
         connection.execute(SCHEMA)
         yield catalog(connection)
@@ -61,7 +61,7 @@ def schema(postgres_server: str) -> Iterator[list[str]]:
 
 @pytest.fixture
 def clerk(postgres: str, administrator: psycopg.Connection) -> Iterator[str]:
-    """The conninfo of a role that can only read and write the rows of tables, those of later tables too."""
+    """Yield the conninfo of a role that can only read and write rows, also in later tables."""
     administrator.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     administrator.execute("CREATE ROLE clerk LOGIN PASSWORD 'clerk'")
     administrator.execute("ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO clerk")
@@ -70,14 +70,14 @@ def clerk(postgres: str, administrator: psycopg.Connection) -> Iterator[str]:
 
 
 def catalog(connection: psycopg.Connection) -> list[str]:
-    """All that the schema `public` consists of, but for comments."""
+    """Return a description of everything in the schema `public` except comments."""
     return [line for (line,) in connection.execute(_CATALOG)]
 
 
 def run_release(
     folder: Path, conninfo: str, command: str, added: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[int, str]:
-    """The exit code and errors of a command of a release with more migrations."""
+    """Run a command of a release with more migrations. Return its exit code and errors."""
     shutil.copytree(PACKAGE, folder / "housepredict", dirs_exist_ok=True)
     for name, script in added.items():
         (folder / f"housepredict/adapters/postgres/sql/{name}.sql").write_text(script)
@@ -191,7 +191,7 @@ def test_role_without_ddl_rights_gets_advice(
     postgres: str, administrator: psycopg.Connection, clerk: str, existing: str, reason: str
 ) -> None:
     administrator.execute(existing.encode())
-    if existing:  # as everyone has it before PostgreSQL 15
+    if existing:  # the default before PostgreSQL 15
         administrator.execute("GRANT CREATE ON SCHEMA public TO clerk")
     before = catalog(administrator)
     with pytest.raises(MisconfiguredRepository, match=reason.format(owner=administrator.info.user)) as caught:

@@ -1,4 +1,4 @@
-"""PostgreSQL announces promotions, and a follower takes them up at once."""
+"""PostgreSQL announces promotions, and followers load the promoted version immediately."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from housepredict.domain.models import Artifact, ModelVersion
 from housepredict.testing.drawing import sample_version
 from tests.postgres_servers import Server
 
-LONG_S = 60.0  # seconds, which nobody waits for
+LONG_S = 60.0  # seconds; tests never wait this long
 
 
 @pytest.fixture
@@ -27,12 +27,12 @@ def server(postgres: str) -> Iterator[ModelDatabase]:
 
 
 class Listener(Thread):
-    """Waits once, in a thread, having made sure that it listens."""
+    """A thread that waits once for an announcement. The constructor ensures that it is listening."""
 
     def __init__(self, announcements: PostgresAnnouncements) -> None:
         super().__init__(daemon=True)
         self._announcements = announcements
-        announcements.wait(LONG_S)  # which connects, and returns at once
+        announcements.wait(LONG_S)  # connects, and returns immediately
         self.start()
 
     def run(self) -> None:
@@ -60,7 +60,7 @@ def test_wait_ends_when_announcements_end(server: ModelDatabase) -> None:
     announcements.end()
     assert listener.has_woken()
     for _ in range(2):
-        announcements.wait(LONG_S)  # and so do all that come
+        announcements.wait(LONG_S)  # later calls return immediately, too
     announcements.close()
 
 
@@ -71,7 +71,7 @@ def test_wait_ends_and_reconnects_after_lost_connection(stoppable: Server) -> No
     announcements.wait(0)
     stoppable.stop()
     announcements.wait(0.01)
-    announcements.wait(0.01)  # there is nothing to connect to
+    announcements.wait(0.01)  # there is no server to connect to
     stoppable.start()
     listener = Listener(announcements)
     models.promote("heard")

@@ -1,4 +1,4 @@
-"""Promotions and rollbacks reach every worker of every replica while all of them are busy, and nobody notices."""
+"""Promotions and rollbacks reach every worker of every replica under load without an inconsistent response."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ A_SQUARE_FOOT = (100, 200)
 
 @define
 class Clients:
-    """Ask for houses, alone and by the batch, and keep all that they are told."""
+    """Clients that request estimates for single houses and batches, and record all responses."""
 
     per_foot: dict[str, int]
     statuses: Counter[int] = field(factory=Counter)
     estimates: dict[str, tuple[str, int, float]] = field(factory=dict)
-    """Version, generation and price by id."""
+    """Version, generation and price by prediction id."""
     wrong: list[str] = field(factory=list)
     _generations: set[int] = field(factory=set)
     _sizes: Iterator[int] = field(factory=lambda: count(500))
 
     def has_response_of(self, generation: int) -> bool:
-        """Whether that generation has answered; fails if any answer was wrong."""
+        """Return whether that generation has responded. Fails if any response was wrong."""
         assert not self.wrong, self.wrong[0]
         return generation in self._generations
 

@@ -1,4 +1,4 @@
-"""The Python API chooses which version serves, as the command line does."""
+"""The Python API controls which version serves, like the command line."""
 
 from __future__ import annotations
 

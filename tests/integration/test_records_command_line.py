@@ -1,4 +1,4 @@
-"""The commands for predictions that are remembered, as whoever types them sees them, and the same from Python."""
+"""The commands for stored predictions, and their Python counterparts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other releases stored: the first, and one that comes later and stores more."""
+"""Data stored by other releases: the first one, and a later one that stores more fields."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SALE = RecordedSale(
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """The data folder of the first release."""
+    """Return the data directory of the first release."""
     folder = tmp_path / "data"
     shutil.copytree(FIRST_RELEASE / "models", folder / "models")
     for name in ("predictions", "sales", "keys"):
@@ -72,7 +72,7 @@ def edit(file: Path, **changes: Any) -> Any:
 
 
 def next_release(folder: Path, store: ModelStore) -> ModelVersion:
-    """Sign and add the version as a release would that stores more of everything."""
+    """Sign and add the version like a newer release that stores more fields."""
     original = DirectoryModels(folder / "models")
     document = json.loads(to_json(original.get(NAME)[0]))
     artifact = newer_artifact(original.get(NAME)[1])
@@ -151,7 +151,7 @@ def test_newer_release_version_serves_and_verifies(data: Path, postgres: str) ->
         connection.execute("UPDATE model_versions SET manifest = %s", (json.dumps(changed),))
         with pytest.raises(RefusedModel, match="was modified"):
             SignedModels(database, [KEY]).get("next")
-        connection.execute("UPDATE model_versions SET manifest = manifest::jsonb::text")  # which sorts the names
+        connection.execute("UPDATE model_versions SET manifest = manifest::jsonb::text")  # jsonb sorts the keys
         with pytest.raises(RefusedModel, match="was modified"):
             SignedModels(database, [KEY]).get("next")
     server.close()
@@ -204,7 +204,7 @@ def test_newer_release_training_log_keeps_unknown_fields(data: Path, caplog: pyt
 
 @pytest.fixture
 def database(postgres: str) -> str:
-    """A database with rows of the first release, in tables to which a newer one has added columns."""
+    """Return a database with rows of the first release in tables with columns of a newer one."""
     PostgresPredictions.open(postgres).close()
     with psycopg.connect(postgres, autocommit=True) as connection:
         for line in (FIRST_RELEASE / "postgres-rows.jsonl").read_text(encoding="utf-8").splitlines():

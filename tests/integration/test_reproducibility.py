@@ -1,4 +1,4 @@
-"""What a training makes depends on the sales, the options and the seed, and on nothing else."""
+"""A trained model depends only on the sales, the options and the seed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.integration.services import environment
 
 
 def write_sales(path: Path) -> Path:
-    """Sales with every kind of feature, dates among them."""
+    """Write sales with every kind of feature, including dates."""
     draw = random.Random(1)
     with path.open("w", newline="") as stream:
         rows = csv.writer(stream)
@@ -31,7 +31,7 @@ def write_sales(path: Path) -> Path:
 
 
 def trained(sales: Path, folder: Path, *options: str, hash_seed: str) -> tuple[dict[str, bytes], Any]:
-    """The artifact's files, and the manifest without what tells one training from another: its name and its time."""
+    """Return the artifact's files, and the manifest without the version's name and creation time."""
     command = [sys.executable, "-m", "housepredict", "train", str(sales), "--data-dir", str(folder), *options]
     subprocess.run(command, env=environment(PYTHONHASHSEED=hash_seed), check=True, capture_output=True, timeout=600)
     files = {path.name: path.read_bytes() for path in folder.glob("models/versions/*/*")}

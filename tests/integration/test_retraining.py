@@ -1,4 +1,4 @@
-"""Training with the sales that came back: a service that estimates, sales that are recorded, and the next version."""
+"""Retraining with recorded sales: estimate, record sales, train the next version."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUICK = TrainingOptions(algorithm=Algorithm.LINEAR)
 
 @pytest.fixture
 def sales(tmp_path: Path) -> Path:
-    """A small file of sales, as text."""
+    """Write a small CSV file of sales."""
     draw = Random(1)
     path = tmp_path / "sales.csv"
     with path.open("w", newline="", encoding="utf-8") as stream:
@@ -58,7 +58,7 @@ def test_training_includes_sales_recorded_by_service(tmp_path: Path, sales: Path
     where = ("--data-dir", str(tmp_path / "data"))
     assert finished("-m", "housepredict", "train", str(sales), "--algorithm", "linear", *where).returncode == 0
     known = houses_of(sales)
-    # ten houses sold again, one sale that the file has, and thirty houses that are new to it
+    # ten houses sold again, one sale that is in the file, and thirty new houses
     again = [{"house": each["house"], "price": 1.1 * each["price"], "date": "2025-03-04"} for each in known[:10]]
     same = [{"house": known[20]["house"], "price": known[20]["price"], "date": known[20]["sold"]}]
     new = [
@@ -109,7 +109,7 @@ def test_training_includes_sales_recorded_in_postgresql(tmp_path: Path, sales: P
 
 
 def record(prices: Prices, count: int, day: str = "2025-03-04") -> None:
-    """Sell houses that no file has."""
+    """Sell houses that are in no file."""
     houses = [{"sqft": 1000.5 + 10 * row, "rooms": 1 + row % 5, "pool": False} for row in range(count)]
     for each in prices.predict_many(houses):
         prices.record_sale(each.id, round(1.2 * each.price, 2), day)

@@ -1,4 +1,4 @@
-"""The commands for sales that come back, as whoever types them sees them, and the same from Python."""
+"""The commands for recorded sales, and their Python counterparts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
 UNKNOWN = "01970000-0000-7000-8000-000000000001"
 
 
-# an estimate counts for a sale of a later day, and sales may be of tomorrow
+# an estimate counts only for a sale on a later day, and sales may be dated tomorrow
 def tomorrow() -> date:
     return datetime.now(UTC).date() + timedelta(1)
 

@@ -1,4 +1,4 @@
-"""A service as it is started for good, to which sales come back."""
+"""Recording realized sales with a running service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.integration.load import caught_up, url
 from tests.integration.services import LAB_HOUSE, LAB_PRICE, Service, running
 from tests.postgres_servers import Server, database
 
-# an estimate counts for a sale of a later day, and sales may be of tomorrow
+# an estimate counts only for a sale on a later day, and sales may be dated tomorrow
 
 
 def post_sale(service: Service, id_: object, price: float, key: str | None = None) -> httpx2.Response:
@@ -63,7 +63,7 @@ def test_recorded_sale_is_corrected_and_measured(tmp_path: Path, where: str, req
         measured = get_json(service, "/accuracy")
         assert (measured["sales"], measured["unmatched"], measured["overall"]["n"]) == (2, 1, 1)
         assert measured["by_version"]["demonstration"]["median_ratio"] == 1
-        # as another replica would, whose spool is emptied at last
+        # like another replica that drains its spool late
         with another() as predictions:
             predictions.append([late])
         measured = get_json(service, "/accuracy")

@@ -1,4 +1,4 @@
-"""The commands around a service, `health` and `migrate`: what they find, and how they end."""
+"""The commands around a service (`health` and `migrate`): results and exit codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def in_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[int]:
-    """A port where whoever asks whether it is alive gets that answer."""
+    """Yield a port on which a liveness request gets this response."""
 
     def serve() -> None:
         connection, _ = listener.accept()
@@ -86,7 +86,7 @@ class TestMigrate:
         with ThreadPoolExecutor() as pool:
             with out_of_reach(postgres):
                 ended = pool.submit(main, ["migrate", "--wait", "60"])
-                for _ in range(2):  # the second one shows that the first has failed
+                for _ in range(2):  # a second attempt shows that the first has failed
                     assert attempts.acquire(timeout=30)
             assert ended.result() == 0
 

@@ -1,4 +1,4 @@
-"""The threads of a process that serves: few, since estimates are small; a training in it has all that it wants."""
+"""A serving process starts few threads, because estimates are small. A training job in it uses all cores."""
 
 from __future__ import annotations
 

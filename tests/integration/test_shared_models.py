@@ -1,4 +1,4 @@
-"""A model store that others share: the contract, outages of it, and how it takes over from a folder."""
+"""A shared model store: contract, outages, and takeover of versions from a local directory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TestSharedModels(ModelStoreContract):
 
 @define
 class Reachable(InMemoryModels):
-    """A store in memory that can be cut off."""
+    """An in-memory store that can be disconnected."""
 
     up: bool = True
 
@@ -68,7 +68,7 @@ def local(tmp_path: Path) -> DirectoryModels:
 
 
 def served(store: ModelStore) -> str | None:
-    """What a service does when it looks at the pointer."""
+    """Load the promoted version like a service does."""
     name = store.pointer().name
     return store.get(name)[0].name if name else None
 

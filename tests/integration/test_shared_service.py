@@ -1,4 +1,4 @@
-"""Services that share a database, and nothing else, share the model in service."""
+"""Services that share only a database share the model in service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def train(folder: Path, price_per_sqft: int, **variables: str) -> str:
-    """Train and promote a model in a folder of its own: the name of the version."""
+    """Train and promote a model in a new directory. Return the version's name."""
     folder.mkdir()
     with (folder / "sales.csv").open("w", newline="") as stream:
         rows = csv.writer(stream)
@@ -41,13 +41,13 @@ def roll_back(folder: Path, **variables: str) -> None:
 
 
 def price(service: Service) -> tuple[str, float]:
-    """The version that answers, and what it says."""
+    """Return the version that responds and its estimate."""
     answer = httpx2.post(f"{service.url}/predict", json={"sqft": 600, "rooms": 1}).json()
     return answer["model_version"], answer["prediction"]
 
 
 def eventually(ask: Callable[[], T | None]) -> T:
-    """What is said once it is something."""
+    """Poll `ask` until it returns something truthy, and return that."""
     deadline = time.monotonic() + 600
     while not (value := ask()):
         assert time.monotonic() < deadline, "it never was"
@@ -55,31 +55,31 @@ def eventually(ask: Callable[[], T | None]) -> T:
 
 
 def published(service: Service, line: str) -> bool:
-    """Whether a line is in the metrics of a service."""
+    """Return whether the service's metrics contain a line."""
     return line in httpx2.get(f"{service.url}/metrics").text.splitlines()
 
 
 def generations(service: Service) -> list[float]:
-    """The generation that each worker of a service serves."""
+    """Return the generation that each worker serves."""
     text = httpx2.get(f"{service.url}/metrics").text
     values = re.findall(r'^housepredict_model_generation\{worker="\d+"\} (\S+)$', text, re.MULTILINE)
     return [float(each) for each in values]
 
 
 def serve_all(service: Service, generation: int) -> bool:
-    """Whether both workers of a service serve a generation."""
+    """Return whether both workers serve the generation."""
     return generations(service) == [generation, generation]
 
 
 def refusal(service: Service) -> str | None:
-    """Why the promoted version is not in service, if it is not."""
+    """Return why the promoted version is not in service, or None if it is."""
     model = httpx2.get(f"{service.url}/health/ready").json()["checks"]["model"]
     assert model["ok"]
     return str(model["refused"]) if "refused" in model else None
 
 
 def price_once_served(service: Service, version: str) -> float:
-    """The price that a service says once the version answers there."""
+    """Wait until the service uses the version, and return its estimate."""
     eventually(lambda: httpx2.get(f"{service.url}/health").json()["model_version"] == version)
     answering, value = price(service)
     assert answering == version
@@ -112,7 +112,9 @@ def test_damaged_version_is_rejected_by_all_services(tmp_path: Path, postgres: s
         running(tmp_path / "two", "--workers", "2", **where) as two,
     ):
         assert generations(one) == generations(two) == [1, 1]
-        with psycopg.connect(postgres) as connection:  # both in one transaction: nobody sees it whole
+        with psycopg.connect(
+            postgres
+        ) as connection:  # in one transaction, so that no service sees the undamaged version
             bad = "copy-of-" + good
             connection.execute("INSERT INTO model_versions SELECT %s, manifest FROM model_versions", (bad,))
             connection.execute("INSERT INTO model_files SELECT %s, name, content FROM model_files", (bad,))

@@ -1,4 +1,4 @@
-"""How the service stops: in good order, in its own time, and with nothing lost."""
+"""The service shuts down in order, in time, and without loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLIENTS = 8
 
 
 def request_until_refused(service: Service, answered: Semaphore) -> list[Answer]:
-    """All that a client gets who takes an end without an answer for no answer, and comes again."""
+    """Send requests until the service is gone. A connection that closes without a response is retried."""
     answers = []
     while True:
         try:

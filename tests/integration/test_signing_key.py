@@ -1,4 +1,4 @@
-"""A signing key from the settings reaches whatever trains, lists, promotes and serves."""
+"""A configured signing key applies to training, listing, promoting and serving."""
 
 from __future__ import annotations
 

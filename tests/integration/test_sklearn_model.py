@@ -1,4 +1,4 @@
-"""Training, and the proof that what serves is what was trained."""
+"""Training, and the parity of the serving form with the trained model."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_boosting_form_matches_scikit_learn(
     rows = table_of_houses(table, schema, houses)
     trees = form.squared or form.absolute
     assert trees
-    # the trees to the last bit, a line but for the order of its additions
+    # trees match to the last bit, a line except for the order of its additions
     assert trees.log_prices(rows.for_trees).tolist() == model.trees[loss].predict(rows.for_trees).tolist()
     assert form.log_prices(rows.values) == pytest.approx(model.predict(rows.columns, rows.values), rel=1e-9)
     matrix = Encoder(schema)(houses)
@@ -153,7 +153,7 @@ def test_seed_changes_trees() -> None:
 
 def test_rare_categories_are_grouped_in_linear_model() -> None:
     schema = _schema([Kind.CATEGORY, Kind.NUMBER], 400)
-    # c300 to c399 once, the others more often, c3 most
+    # c300 to c399 once, the others more often, c3 most often
     codes = [*range(400), *(number % 300 for number in range(1200)), *[3] * 40]
     sales = [
         Sale(a_house(f0=f"c{code}", f1=code % 7), 1e5 + 1e4 * (code % 40), str(number))

@@ -1,4 +1,4 @@
-"""Clients that are silent, slow, endless or make no sense: each is cut off, and costs the others nothing."""
+"""Silent, slow, endless and malformed clients are disconnected and do not affect others."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_endless_headers_are_rejected(connection: socket.socket, stream: IO[byte
 
 @define
 class Slow:
-    """A client that sends a byte now and then, and reads nothing."""
+    """A client that sends a byte now and then and reads nothing."""
 
     connection: socket.socket
     begins: bytes
@@ -164,7 +164,7 @@ def check_other_clients_are_served(folder: Path, module: str) -> None:
         house = asked(service, post([LAB_HOUSE] * 1000))
         acknowledged = [each["id"] for each in house.document["predictions"]]
         tricklers = [*slow_clients(service, opened, HEADERS, 64), *slow_clients(service, opened, BODY, 64)]
-        # the system alone takes some megabytes of what nobody reads
+        # the operating system alone buffers some megabytes of unread data
         unread = slow_clients(service, opened, get("/predictions?limit=1000") * 20 + HEADERS, 8)
         silent = slow_clients(service, opened, b"", 64)
         while not all(each.ended for each in (*tricklers, *unread)):

@@ -1,4 +1,4 @@
-"""What a spool holds of predictions that were erased or pruned elsewhere, and that nothing of it is seen again."""
+"""Predictions erased or pruned elsewhere are not returned from a spool."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def path(tmp_path: Path) -> Path:
 def connected_with_pending(
     stack: ExitStack, path: Path, behind: Behind, batch: list[Prediction], spool: SqliteSpool | None = None
 ) -> SpooledPredictions:
-    """A process that stored a batch in an outage, and is back while another one has its turn to empty the spool."""
+    """Return a process that spooled a batch in an outage and reconnects while another process holds the drain lock."""
     spool = stack.enter_context(spool or SqliteSpool.open(path))
-    made = SpooledPredictions(spool, lambda: behind, Backoff())  # no thread: what it would do is done here
+    made = SpooledPredictions(spool, lambda: behind, Backoff())  # no thread, because the test drains explicitly
     made.append(batch)
     stack.enter_context(spool.draining())
     made._drain()
@@ -191,7 +191,7 @@ def test_late_drain_does_not_restore_pruned_predictions(path: Path) -> None:
         predictions.append(batch)
         InMemoryPredictions.append(behind, [uncertain])
         InMemoryPredictions.erase(behind, [erased.id])
-        # the erasure marker goes, too, and what was never stored there is as old
+        # the prune also removes the erasure marker, and its watermark covers the pending row
         assert InMemoryPredictions.prune(behind, kept.id, 10) == 2
         behind.down = False
         assert predictions.drained(SOON)
@@ -220,7 +220,7 @@ def test_remove_and_dead_letter_leave_erasure_markers(path: Path) -> None:
     with SqliteSpool.open(path) as spool:
         spool.append(batch)
         assert spool.erase([handed_over.id, refused.id]) == 2
-        # those were under way when they were erased
+        # these were in flight when they were erased
         spool.remove([handed_over])
         spool.add_dead_letter(refused, "poison")
         assert (spool.backlog().pending, spool.backlog().dead_letters) == (1, 0)
@@ -239,10 +239,10 @@ def test_erased_prediction_is_not_replayed_from_spool(path: Path) -> None:
         made.storage.predictions = predictions = SpooledPredictions(spool, lambda: behind, Backoff())
         predictions._drain()
         behind.down = True
-        predictions.append(a_batch(1))  # notices
+        predictions.append(a_batch(1))  # detects the outage
         behind.down = False
         (first,) = made.predict_once.for_key(lambda: [LAB_HOUSE], delivery)
-        spool.append([first])  # an older release has let it wait there
+        spool.append([first])  # as an older release would have spooled it
         assert predictions.backlog().pending == 2
         predictions._drain()
         behind.erase([first.id])

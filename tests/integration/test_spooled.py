@@ -1,4 +1,4 @@
-"""Nothing that was acknowledged is lost, none is there twice, whatever becomes of the repository behind."""
+"""Acknowledged predictions are stored exactly once, whatever happens to the repository behind the spool."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TestSpooledDuringAnOutage(PredictionRepositoryContract):
             yield repository
 
     def test_find_omits_unknown_ids(self, repository: PredictionRepository) -> None:
-        """It may be known behind."""
+        """The repository behind the spool may have it."""
         kept, elsewhere = a_batch(2)
         repository.append([kept])
         with pytest.raises(RepositoryUnavailable, match="down"):
@@ -94,7 +94,7 @@ def test_drain_does_not_restore_erased_predictions(path: Path, tmp_path: Path) -
         with pytest.raises(RepositoryUnavailable, match="down"):
             predictions.erase([here.id])
         assert list(predictions.find([here.id])) == [here]
-        # erased while one waits in the spool of another service, and is not known behind
+        # erased while pending in the spool of another service
         InMemoryPredictions.erase(behind, [elsewhere.id])
         behind.down = False
         assert predictions.drained(SOON)
@@ -145,16 +145,16 @@ def check_poison_row_becomes_dead_letter(path: Path, kind: type[SqliteSpool]) ->
 
 
 @pytest.mark.parametrize(
-    ("promise", "lossy"),
+    ("check", "lossy"),
     [(check_full_spool_rejects_batches, Bottomless), (check_poison_row_becomes_dead_letter, Hasty)],
     ids=["full spool", "poison"],
 )
 def test_spool_guarantees_hold_and_violations_are_detected(
-    tmp_path: Path, promise: Callable[[Path, type[SqliteSpool]], None], lossy: type[SqliteSpool]
+    tmp_path: Path, check: Callable[[Path, type[SqliteSpool]], None], lossy: type[SqliteSpool]
 ) -> None:
-    promise(tmp_path / "sound.sqlite", SqliteSpool)
+    check(tmp_path / "sound.sqlite", SqliteSpool)
     with pytest.raises(AssertionError):
-        promise(tmp_path / "lossy.sqlite", lossy)
+        check(tmp_path / "lossy.sqlite", lossy)
 
 
 def test_full_disk_rejects_batch(path: Path) -> None:
@@ -202,7 +202,7 @@ def test_reads_skip_database_during_known_outage(path: Path) -> None:
         assert predictions.drained(SOON)
         predictions.append([first])
         behind.down = True
-        assert predictions.recent(10) == []  # it is this reader that finds out
+        assert predictions.recent(10) == []  # this read detects the outage
         predictions.append([second])
         assert predictions.recent(10) == [second]
         assert predictions.backlog().reason == "down"
@@ -214,7 +214,7 @@ def test_reads_skip_database_during_known_outage(path: Path) -> None:
 
 @define
 class Full(Behind):
-    """Answers and checks well, and has no room."""
+    """A repository that passes checks but rejects appends while it is full."""
 
     full: bool = False
     checks: int = 0
@@ -234,7 +234,7 @@ def test_backlog_keeps_reason_while_another_process_drains(path: Path) -> None:
         assert predictions.drained(SOON)
         with ExitStack() as turn:
             while not turn.enter_context(elsewhere.draining()):
-                pass  # the pass at the start may not be at its end
+                pass  # the first drain pass may not have ended
             behind.full = True
             predictions.append(batch)
             passes = behind.checks + 3
@@ -253,7 +253,7 @@ def test_reads_include_database_while_spool_drains(path: Path, tmp_path: Path) -
         predictions.append(batch[:1])
         with ExitStack() as turn:
             while not turn.enter_context(elsewhere.draining()):
-                pass  # the pass that drained it may not be at its end
+                pass  # the pass that drained it may not have ended
             behind.down = True
             predictions.append(batch[1:])
             behind.down = False

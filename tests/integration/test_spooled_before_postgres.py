@@ -1,4 +1,4 @@
-"""The spool before a real PostgreSQL that falls silent, or refuses."""
+"""The spool in front of a real PostgreSQL that stops responding or rejects rows."""
 
 from __future__ import annotations
 

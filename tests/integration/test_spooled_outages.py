@@ -1,4 +1,4 @@
-"""Whatever becomes of the repository behind, and of the process itself, in any order."""
+"""The spool survives outages and crashes in any order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.integration.spools import QUICK, SOON, Behind, BehindInLoop, Forgetfu
 
 @frozen
 class Killable:
-    """A repository in the hands of a process: once that is killed, it has got no further."""
+    """A repository used by one process. Once the process is killed, every call fails."""
 
     _wrapped: Any
     _killed: Event
@@ -44,7 +44,7 @@ class Killable:
 
 
 class Outages(RuleBasedStateMachine):
-    """What a service and its database go through."""
+    """State machine of a service and its database."""
 
     kind: type[SqliteSpool] = SqliteSpool
 
@@ -94,7 +94,7 @@ class Outages(RuleBasedStateMachine):
         self.predictions._wake.set()
         assert self.predictions._thread
         self.predictions._thread.join()
-        self.spool.close()  # as the system closes its file
+        self.spool.close()  # the operating system closes the file of a killed process
         self.open()
 
     @rule()
@@ -106,7 +106,7 @@ class Outages(RuleBasedStateMachine):
         if not self.behind.down:
             assert seen == self.acknowledged[::-1]
             return
-        # what got through right before the outage may leave the spool only now
+        # rows stored just before the outage may leave the spool only now
         assert set(self.spooled()) <= set(seen) <= set(before)
         assert seen == sorted(seen, reverse=True)
 
@@ -142,7 +142,7 @@ def test_acknowledged_predictions_arrive_once_in_order() -> None:
     ("lossy", "event"), [(Forgetful, Outages.read), (Fresh, Outages.crash)], ids=["outage", "crash"]
 )
 def test_state_machine_detects_lossy_spool(lossy: type[SqliteSpool], event: Callable[[Outages], None]) -> None:
-    # by hand: in a search, when the loss shows depends on the thread's pace, and Hypothesis wants the same each time
+    # explicit steps, because the thread's timing decides when a loss shows, and Hypothesis requires determinism
     machine = type("LossyOutages", (Outages,), {"kind": lossy})()
     try:
         machine.outage()

@@ -111,7 +111,7 @@ def test_locked_file_is_unavailable_until_released(path: Path, predictions: Sqli
 
 
 def check_until_log_is_full(predictions: SqlitePredictions) -> None:
-    """Until there is no room left in what is there of the log."""
+    """Check until the allocated part of the write-ahead log is full."""
     for _ in range(1000):
         predictions.check()
 

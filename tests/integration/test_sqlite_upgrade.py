@@ -1,4 +1,4 @@
-"""Files that were written before estimates had intervals."""
+"""Files written before estimates had intervals."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def new_predictions(count: int) -> list[Prediction]:
 
 
 def write_with_old_release(file: sqlite3.Connection, predictions: list[Prediction]) -> None:
-    """Write as it was done then."""
+    """Insert rows with the statement of the old release."""
     house, caveats = json.dumps(HOUSE), json.dumps([CAVEAT])
     with file:
         file.executemany(INSERT, [(str(each.id), each.created_at.isoformat(), house, caveats) for each in predictions])
@@ -67,7 +67,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def old(path: Path) -> Iterator[sqlite3.Connection]:
-    """An empty file of then, opened as it was then."""
+    """Yield an empty file of the old release, opened as that release did."""
     file = sqlite3.connect(path)
     file.execute("PRAGMA journal_mode = WAL")
     file.execute(TABLE)

@@ -1,4 +1,4 @@
-"""Categories that are too many for a column each still say what they know of the price, and no more."""
+"""Target encoding of categories too numerous for a column each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line shows in a terminal, and how a shell completes it."""
+"""Command-line output in a terminal, and shell completion."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_in_terminal(folder: Path, command: str = "predictions", **environment: str) -> str:
-    """What a command writes to a terminal."""
+    """Return what a command writes to a terminal."""
     ours, theirs = pty.openpty()
     run = subprocess.Popen(
         [sys.executable, "-m", "housepredict", command, "--data-dir", str(folder)],
@@ -37,7 +37,7 @@ def run_in_terminal(folder: Path, command: str = "predictions", **environment: s
     )
     os.close(theirs)
     written = b""
-    with suppress(OSError):  # which is how a terminal ends
+    with suppress(OSError):  # a closed terminal raises OSError
         while part := os.read(ours, 65536):
             written += part
     os.close(ours)

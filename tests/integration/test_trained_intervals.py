@@ -1,4 +1,4 @@
-"""Trained intervals hold what they promise, also where there are just enough sales for spread trees."""
+"""Trained intervals reach nominal coverage, even with just enough sales for spread trees."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.factories import TUTORIAL, scattered_sales
 
 HELD_OUT = scattered_sales(400, 22)
 AROUND = [390, 440, 490, 520]
-"""Numbers of training sales around the one from which on there are spread trees."""
+"""Numbers of training sales around the threshold for spread trees."""
 
 
 def line(_algorithm: Algorithm, _effort: Effort, _sales: int) -> list[Candidate]:
@@ -33,7 +33,7 @@ def fit(sales: Sequence[Sale], algorithm: Algorithm = Algorithm.RIDGE) -> Traine
 
 
 def tolerated(level: float, calibrated_on: int) -> float:
-    """Four standard deviations of the coverage of held-out sales, calibration having its luck too."""
+    """Return four standard deviations of the coverage of the held-out sales, including the calibration's variance."""
     return 4 * math.sqrt(level * (1 - level) * (1 / calibrated_on + 1 / len(HELD_OUT)))
 
 
@@ -48,7 +48,7 @@ def require_coverage(fitted: CalibratedModel, calibrated_on: int) -> Sequence[Va
 @pytest.mark.parametrize("size", AROUND)
 def test_intervals_hold_for_every_number_of_training_sales(size: int) -> None:
     rows = require_coverage(fit(scattered_sales(size, 21)), size)
-    # from 500 on they are scaled to the house
+    # from 500 sales on, intervals are scaled to the house
     assert (len({row.spread for row in rows}) > 1) is (size >= 500)
 
 
@@ -62,7 +62,7 @@ def test_intervals_of_refit_hold_with_folds_of_400_to_500(size: int) -> None:
     for trained_on in (480, 700):
         fitted = fit(scattered_sales(trained_on, 21))
         rows = require_coverage(fitted.refit(earlier), size // 5)
-        # as wide or as narrow as those that the version serves
+        # scaled exactly if the version's own intervals are
         assert (len({row.spread for row in rows}) > 1) is (trained_on >= 500)
 
 

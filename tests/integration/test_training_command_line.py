@@ -1,4 +1,4 @@
-"""Training and the versions that it makes, on the command line."""
+"""Training and model versions on the command line."""
 
 from __future__ import annotations
 

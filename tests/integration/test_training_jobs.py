@@ -1,6 +1,4 @@
-"""Trainings beside a service that runs: what comes of them, and of those that are killed, cancelled or in each other's
-way.
-"""
+"""Training jobs beside a running service: results, crashes, cancellation and conflicts."""
 
 from __future__ import annotations
 
@@ -44,7 +42,7 @@ CSV = {"Content-Type": "text/csv"}
 ASYNC = {"Prefer": "respond-async"}
 QUICK = "algorithm=linear&promote=always"
 SLOW = "algorithm=boosting&effort=high"
-"""Long enough to be caught at it."""
+"""Options for a training job that runs long enough to be observed."""
 
 
 INTERRUPTIBLE = """
@@ -54,7 +52,7 @@ from housepredict.entrypoints.cli.main import main
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main())
 """
-"""`housepredict`, also where whoever runs the tests has SIGINT ignored, which what they start inherits."""
+"""Runs `housepredict` with SIGINT enabled, even if the test process ignores it and children inherit that."""
 
 
 def columns(rows: int) -> dict[str, list[Any]]:
@@ -76,7 +74,7 @@ def csv_file(path: Path, rows: int = 400) -> Path:
 
 @frozen
 class Trainer:
-    """A training that runs beside a service, and the process that it runs in."""
+    """A training job beside a service, and its process."""
 
     service: Service
     path: str
@@ -102,7 +100,7 @@ def send(service: Service, content: bytes, query: str = QUICK, **headers: str) -
 
 
 def trainer_of(pid: int) -> int:
-    """The process that trains beside this one, or beside one of its workers; 0 if none does."""
+    """Return the training process below this process or one of its workers, or 0 if there is none."""
     children = [int(each) for task in Path(f"/proc/{pid}/task").glob("*/children") for each in task.read_text().split()]
     for child in children:
         if b"training_process" in Path(f"/proc/{child}/cmdline").read_bytes():
@@ -111,7 +109,7 @@ def trainer_of(pid: int) -> int:
 
 
 def start_slow_training(service: Service, folder: Path) -> Trainer:
-    """A slow training that is at its second step or later: it learns."""
+    """Start a slow training job and wait until it has completed its first step."""
     answer = send(service, csv_file(folder / "slow.csv", 5000).read_bytes(), SLOW, **ASYNC)
     assert answer.status_code == 202, answer.text
     trainer = Trainer(service, answer.headers["Location"], trainer_of(service.process.pid))
@@ -135,7 +133,7 @@ def in_service(service: Service) -> str:
 
 @contextmanager
 def trained(folder: Path, **variables: str) -> Iterator[tuple[Service, str]]:
-    """A service with a model of its own, and the name of the version."""
+    """Yield a service with a trained model, and the version's name."""
     with running(folder, **variables) as service:
         answer = send(service, csv_file(folder / "sales.csv").read_bytes())
         assert answer.status_code == 200, answer.text
@@ -225,7 +223,7 @@ def test_upload_limit_replaces_body_limit(tmp_path: Path) -> None:
 def test_killed_training_process_leaves_only_failed_status(tmp_path: Path) -> None:
     with trained(tmp_path) as (service, first):
         trainer = start_slow_training(service, tmp_path)
-        # not through the service: a question would find out by itself
+        # read the log directly, because a request to the service would detect the death itself
         log, id_ = DirectoryTrainings(tmp_path / "data" / "models" / "trainings"), UUID(trainer.path[-36:])
         os.kill(trainer.pid, signal.SIGKILL)
         eventually(lambda: log.get(id_).outcome)
@@ -242,7 +240,7 @@ def test_killed_training_process_leaves_only_failed_status(tmp_path: Path) -> No
 def test_cancellation_ends_unresponsive_training(tmp_path: Path) -> None:
     with trained(tmp_path) as (service, first):
         trainer = start_slow_training(service, tmp_path)
-        os.kill(trainer.pid, signal.SIGSTOP)  # it notices nothing by itself
+        os.kill(trainer.pid, signal.SIGSTOP)  # a stopped process doesn't react by itself
         asked = httpx2.delete(service.url + trainer.path)
         assert (asked.status_code, asked.json()["cancelling"]) == (202, True)
         assert trainer.over()["state"] == "cancelled"
@@ -341,7 +339,7 @@ Parallel(n_jobs=2)(delayed(work)(number) for number in range(2))
         process.kill()
         process.wait()
         assert begun == {b"0\n", b"1\n"}
-        os.killpg(process.pid, 0)  # its helpers are there
+        os.killpg(process.pid, 0)  # its helpers are alive
         _end_group(process)
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)
@@ -365,7 +363,7 @@ print({each["num_threads"] for each in threadpool_info() if each["user_api"] == 
 
 
 class UnreadableLog:
-    """A log that a bug, or a newer release, makes unreadable in a way that nobody expected."""
+    """A log that fails to parse in an unexpected way, as with a bug or a newer release."""
 
     def is_cancelling(self, _training: UUID) -> bool:
         raise NotImplementedError("cannot parse 31.12.2026")
@@ -402,7 +400,7 @@ def test_training_starts_while_more_than_1024_files_are_open(tmp_path: Path) -> 
 
 @pytest.fixture
 def replace_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Makes the processes that are to train run this code instead."""
+    """Return a function that makes training processes run other code."""
 
     def replace(code: str) -> None:
         folder = tmp_path / "code"

@@ -1,4 +1,4 @@
-"""Every command that needs storage says that it cannot be reached, and ends with 5."""
+"""Every command that needs storage reports that it is unreachable, and exits with 5."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_command_reports_data_directory_that_is_a_file(run: Run, tmp_path: Path,
 
 def without_home(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in environment().items() if name not in ("HOME", "XDG_DATA_HOME")}
-    # a user of whom the system knows nothing: its home folder is asked for by the number
+    # a user without a passwd entry: the home directory is looked up by uid
     script = f"""
 import pwd, sys
 def unknown(uid):

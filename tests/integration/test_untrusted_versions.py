@@ -1,4 +1,4 @@
-"""Whoever writes to the folder of versions cannot make a service fail, run code, or, with a key, tell other prices."""
+"""Someone with write access to the model directory can't crash a service, run code, or forge signed prices."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TestSignedDirectory(ModelStoreContract):
         return lambda: SignedModels(DirectoryModels(tempfile.mkdtemp(dir=tmp_path)), [KEY])
 
     def test_signature_is_stored(self, tested_store: ModelStore) -> None:
-        """By the folder beneath, which has a contract of its own."""
+        """Skip this test, because the directory store beneath runs it."""
 
 
 @pytest.fixture(params=[[], [KEY]], ids=["unsigned", "signed"])
@@ -67,7 +67,7 @@ def loaded(store: ModelStore) -> Predictor:
 
 @pytest.mark.parametrize("name", ["manifest.json", *ARTIFACT])
 def test_changed_byte_is_rejected_or_harmless(tmp_path: Path, keys: Sequence[bytes], name: str) -> None:
-    """Without a key, there is nothing that the manifest itself could be compared with."""
+    """Without a key, the manifest itself cannot be verified."""
     store = store_in(tmp_path, keys)
     store.add(VERSION, ARTIFACT)
     file = tmp_path / "versions" / VERSION.name / name
@@ -90,7 +90,7 @@ def test_changed_byte_is_rejected_or_harmless(tmp_path: Path, keys: Sequence[byt
 
 @pytest.fixture
 def store(tmp_path: Path, keys: Sequence[bytes]) -> ModelStore:
-    """In a folder `models`, as an application has it."""
+    """Return a store in the directory `models`, like an application's."""
     made = store_in(tmp_path / "models", keys)
     made.add(VERSION, ARTIFACT)
     made.add(*sample_version(a_log_form(), name="b"))
@@ -110,7 +110,7 @@ def swapped(folder: Path) -> None:
 
 
 def linked(folder: Path) -> None:
-    """The version's folder becomes a link to one with the same files, which is somebody else's."""
+    """Replace the version's directory with a link to a copy elsewhere."""
     elsewhere = folder.parents[2] / "elsewhere"
     folder.rename(elsewhere)
     folder.symlink_to(elsewhere)
@@ -123,7 +123,7 @@ def manifest_linked(folder: Path) -> None:
 
 
 def pointing_elsewhere(folder: Path) -> None:
-    """The manifest names a file beyond the version's folder."""
+    """Make the manifest name a file outside the version's directory."""
     manifest = folder / "manifest.json"
     manifest.write_bytes(manifest.read_bytes().replace(b'"estimator.joblib"', b'"../b/manifest.json"'))
 
@@ -151,7 +151,7 @@ def test_moved_or_linked_files_are_rejected(
 
 
 class _Bomb:
-    """Unpickled, it makes a folder."""
+    """An object that creates a directory when it is unpickled."""
 
     def __init__(self, trace: Path) -> None:
         self._trace = trace
@@ -162,7 +162,7 @@ class _Bomb:
 
 @pytest.fixture
 def bomb(tmp_path: Path) -> Iterator[bytes]:
-    """A pickle that must not be opened."""
+    """Yield a pickle, and check that it was never opened."""
     trace = tmp_path / "opened"
     made = pickle.dumps(_Bomb(trace))
     pickle.loads(made)
@@ -182,7 +182,7 @@ def test_pickle_in_place_of_file_is_never_opened(store: ModelStore, folder: Path
 def test_pickle_named_in_manifest_is_never_opened(
     tmp_path: Path, keys: Sequence[bytes], bomb: bytes, name: str
 ) -> None:
-    """As whoever has the key could plant one, or anybody where there is none."""
+    """Only someone with the key can plant such a pickle, or anyone if there is no key."""
     artifact = {**ARTIFACT, name: bomb}
     store_in(tmp_path / "models", keys).add(evolve(VERSION, digests=digests_of(artifact)), artifact)
     environment = {"HOUSEPREDICT_SIGNING_KEY": " ".join(key.hex() for key in keys)}

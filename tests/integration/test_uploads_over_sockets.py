@@ -1,4 +1,4 @@
-"""Sales that clients send to a real service, as they send them: cut off, in pieces, after being asked to go on."""
+"""Sales uploads over raw sockets: truncated, chunked, and with `Expect: 100-continue`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def exchange(service: Service, *parts: bytes, shut: bool = False, before: bytes = b"") -> bytes:
-    """What is answered to the parts of a request, the second of which waits for `before`."""
+    """Return the response to the parts of a request. The second part is sent after `before` was received."""
     address = urlsplit(service.url)
     with socket.create_connection((address.hostname, address.port), timeout=600) as connection:
         answer = b""

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, spoken by Triton's own client."""
+"""The Open Inference Protocol, used with Triton's own client."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_client_infer_returns_stored_predictions(
 ) -> None:
     houses: list[dict[str, Any]] = [LAB_HOUSE, {**LAB_HOUSE, "size": 900.5}] * 500
     names = ["price", "id", "low_80", "warnings"]
-    # without a choice of outputs, it asks for all of them in binary
+    # without requested outputs, the client asks for all of them in binary
     asked = None if binary else [InferRequestedOutput(name, binary_data=False) for name in names]
     answer = client.infer(
         "housepredict",

@@ -1,4 +1,4 @@
-"""Several processes that serve as one, and what becomes of them."""
+"""Worker processes: sharing, replacement and shutdown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.integration.services import (
 
 @contextmanager
 def paused(workers: Sequence[int]) -> Iterator[None]:
-    """These are held up; what is answered meanwhile, others have answered."""
+    """Pause these processes, so that only others can respond."""
     for each in workers:
         os.kill(each, signal.SIGSTOP)
     try:
@@ -41,7 +41,7 @@ def paused(workers: Sequence[int]) -> Iterator[None]:
 
 
 class Watch(ExitStack):
-    """Processes, to wait for their end. They may be anybody's children."""
+    """Process handles that wait for processes to end, which need not be children."""
 
     def __init__(self, processes: Sequence[int]) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Watch(ExitStack):
 
 
 def ask_each_worker(service: Service) -> list[str]:
-    """The id of an estimate by each of the workers."""
+    """Return the id of an estimate from each worker."""
     ids = []
     for worker in service.workers():
         with paused([each for each in service.workers() if each != worker]):
@@ -166,7 +166,7 @@ def test_shutdown_answers_accepted_requests_of_all_workers(tmp_path: Path, with_
                 assert stream.readline().startswith(b"HTTP/1.1 100")
                 assert stream.readline() == b"\r\n"
                 streams.append((connection, stream))
-        # as a terminal sends Ctrl-C: to every process of the group
+        # like Ctrl-C in a terminal, to every process of the group
         for each in [service.process.pid, *(workers if with_signal == signal.SIGINT else ())]:
             os.kill(each, with_signal)
         for connection, stream in streams:
