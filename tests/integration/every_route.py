@@ -30,14 +30,14 @@ _PAIRS = {(route.path, method) for route in ROUTES for method in (route.methods 
 @define
 class _Client:
     client: httpx2.Client
-    asked: set[tuple[str, str]] = field(factory=set)
+    requested: set[tuple[str, str]] = field(factory=set)
 
     def ask(self, method: str, route: str, status: int = 200, query: str = "", /, **options: Any) -> httpx2.Response:
         """Send a request to `route`. Options named like `{id}` fill the route's parameters."""
         path = re.sub(r"\{\w+\}", lambda name: str(options.pop(name[0])), route)
         answer = self.client.request(method, path + query, timeout=600, **options)
         assert answer.status_code == status, f"{method} {path}: {answer.text}"
-        self.asked.add((route, method))
+        self.requested.add((route, method))
         return answer
 
     def get(self, route: str, **options: Any) -> Any:
@@ -48,7 +48,7 @@ def check_every_route(folder: Path, **variables: str) -> None:
     """Check that every route works and that stored data reads the same after a restart."""
     with _running_client(folder, **variables) as client:
         before = _drive(client)
-        assert client.asked == _PAIRS
+        assert client.requested == _PAIRS
     with _running_client(folder, **variables) as client:
         assert client.get("/predictions")["predictions"] == before
         assert client.get("/health")["model_loaded"] is True

@@ -153,7 +153,7 @@ class Answer:
         return cls(int(line.split()[1]), headers, stream.read(int(headers[b"content-length"])))
 
 
-def asked(service: Service, request: bytes) -> Answer:
+def send(service: Service, request: bytes) -> Answer:
     """Return the response to a request sent on a new connection."""
     with service.connect() as connection, connection.makefile("rb") as stream:
         connection.sendall(request)

@@ -162,7 +162,7 @@ def require_coverage(rows: Sequence[Valued]) -> None:
 
 
 def test_plain_intervals_share_the_model_without_spread_trees() -> None:
-    sales, asked = scattered_sales(600, 21), scattered_sales(200, 22)
+    sales, test_sales = scattered_sales(600, 21), scattered_sales(200, 22)
     fitted = fit(sales)
     assert fitted.with_plain_intervals
     plain = fitted.with_plain_intervals()
@@ -170,9 +170,9 @@ def test_plain_intervals_share_the_model_without_spread_trees() -> None:
     assert not has_spread_trees(plain)
     assert joblib.load(BytesIO(plain.artifact[ESTIMATOR_FILE]))["spread"] is None
     assert plain.artifact[EXPLANATION_FILE] == fitted.artifact[EXPLANATION_FILE]
-    houses = [sale.house for sale in asked]
+    houses = [sale.house for sale in test_sales]
     assert plain.predict(houses).prices == fitted.predict(houses).prices
-    rows = estimated(asked, plain)
+    rows = estimated(test_sales, plain)
     assert {row.spread for row in rows} == {1.0}
     require_coverage(rows)
     widths = {round(row.intervals[0].high / row.estimate, 6) for row in rows}
@@ -183,8 +183,8 @@ def test_plain_intervals_share_the_model_without_spread_trees() -> None:
     )
     assert load_predictor(version, plain.artifact).predict(houses) == plain.predict(houses)
     earlier = scattered_sales(1000, 23)
-    assert {row.spread for row in estimated(asked, plain.refit(earlier))} == {1.0}
-    assert len({row.spread for row in estimated(asked, fitted.refit(earlier))}) > 1
+    assert {row.spread for row in estimated(test_sales, plain.refit(earlier))} == {1.0}
+    assert len({row.spread for row in estimated(test_sales, fitted.refit(earlier))}) > 1
 
 
 def test_linear_model_has_no_plain_intervals() -> None:

@@ -49,18 +49,18 @@ def contributions_of(model: Model, table: TrainingTable) -> Contributions:
 
 def brute_force(players: int, value: Mapping[frozenset[int], float]) -> list[float]:
     """Compute Shapley values from the value of every coalition, by definition."""
-    found = []
+    values = []
     for player in range(players):
         others = [other for other in range(players) if other != player]
         coalitions = chain.from_iterable(combinations(others, size) for size in range(players))
-        found.append(
+        values.append(
             sum(
                 (value[frozenset({*coalition, player})] - value[frozenset(coalition)])
                 / (players * math.comb(players - 1, len(coalition)))
                 for coalition in coalitions
             )
         )
-    return found
+    return values
 
 
 def tree_value(estimator: Any, row: Matrix, owners: Sequence[int], known: Collection[int]) -> float:
@@ -127,7 +127,7 @@ def test_contributions_match_brute_force_shapley_values(
     matrix = Encoder(schema)(houses)
     for_lines, for_trees = (columns.players[part].tolist() for part in (columns.for_lines, columns.for_trees))
     weights = {SQUARED: 1 - share, ABSOLUTE: share}
-    for row, found in zip(columns(matrix), contributions(matrix), strict=True):
+    for row, actual in zip(columns(matrix), contributions(matrix), strict=True):
         line = [line_contribution(model, table, row[columns.for_lines], for_lines, player) for player in range(players)]
         base = model.base if model.line is None else predicted(model.line, table.for_lines).mean()
         expected = np.array(line, dtype=float)
@@ -139,7 +139,7 @@ def test_contributions_match_brute_force_shapley_values(
             }
             expected = expected + weights[loss] * np.array(brute_force(players, say), dtype=float)
             base += weights[loss] * say[frozenset()]
-        assert found == pytest.approx(expected, abs=1e-9)
+        assert actual == pytest.approx(expected, abs=1e-9)
         assert contributions.base == pytest.approx(base, abs=1e-9)
 
 

@@ -151,13 +151,13 @@ class Erasures(RuleBasedStateMachine):
         for read in reads:
             connected = reaches(repository)
             try:
-                found = {each.id for each in read()}
+                ids_read = {each.id for each in read()}
             except RepositoryUnavailable:
                 continue
             if connected and (reaches(repository) or not self.behind.down):
-                assert not found & self.removed, "erased"
+                assert not ids_read & self.removed, "erased"
                 if read is reads[2]:
-                    assert self.acknowledged[process] - self.unconfirmed <= found, "lost"
+                    assert self.acknowledged[process] - self.unconfirmed <= ids_read, "lost"
 
     def teardown(self) -> None:
         try:

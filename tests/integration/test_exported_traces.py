@@ -12,7 +12,7 @@ from threading import Thread
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
-from tests.integration.services import LAB_HOUSE, asked, post, running
+from tests.integration.services import LAB_HOUSE, post, running, send
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"
@@ -48,7 +48,7 @@ def test_traces_are_sent_to_configured_endpoint(tmp_path: Path) -> None:
     with receiver() as (url, received):
         with running(tmp_path, "--demo", OTEL_EXPORTER_OTLP_ENDPOINT=url) as service:
             named = f"traceparent: {PARENT}\r\nHost".encode()
-            assert asked(service, post(LAB_HOUSE).replace(b"Host", named)).status == 200
+            assert send(service, post(LAB_HOUSE).replace(b"Host", named)).status == 200
             assert service.stop() == 0  # stopping sends the remaining traces
         resources: list[ResourceSpans] = []
         while not received.empty():
@@ -64,5 +64,5 @@ def test_traces_are_sent_to_configured_endpoint(tmp_path: Path) -> None:
 def test_unreachable_trace_receiver_does_not_affect_service(tmp_path: Path) -> None:
     where = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
     with running(tmp_path, "--demo", **where) as service:
-        assert asked(service, post(LAB_HOUSE)).status == 200
+        assert send(service, post(LAB_HOUSE)).status == 200
         assert service.stop() == 0

@@ -21,7 +21,7 @@ from housepredict.entrypoints.http.server.server import Server
 from housepredict.entrypoints.http.service_state import RunningService, ServiceState
 from housepredict.entrypoints.settings import Settings
 from tests.http_service import application, lab_version
-from tests.integration.services import LAB_HOUSE, Answer, Service, asked, get, post, running
+from tests.integration.services import LAB_HOUSE, Answer, Service, get, post, running, send
 
 VOLATILE = re.compile(rb'"(id|created_at)":"[^"]*"|urn:uuid:[0-9a-f-]*')
 HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
@@ -65,7 +65,7 @@ def comparable(answer: Answer) -> tuple[Any, ...]:
 def test_express_lane_response_matches_asgi(service: Service, body: bytes) -> None:
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:1], body[1:]) if part)
     chunked = HEAD + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
-    assert comparable(asked(service, plain_request(body))) == comparable(asked(service, chunked))
+    assert comparable(send(service, plain_request(body))) == comparable(send(service, chunked))
 
 
 def test_split_and_pipelined_requests_are_answered_in_order(service: Service) -> None:
@@ -84,33 +84,33 @@ def test_split_and_pipelined_requests_are_answered_in_order(service: Service) ->
 def test_explain_request_leaves_lane(service: Service) -> None:
     usual = plain_request(BODIES[0])
     for query, explained in ((b"", False), (b"?", False), (b"?explain=false", False), (b"?explain=true", True)):
-        answer = asked(service, usual.replace(b"/predict", b"/predict" + query, 1))
+        answer = send(service, usual.replace(b"/predict", b"/predict" + query, 1))
         assert answer.status == 200
         assert ("explanation" in json.loads(answer.body)) is explained
 
 
 def test_other_content_types_and_codings_leave_lane(service: Service) -> None:
     body = json.dumps(LAB_HOUSE).encode()
-    as_table = asked(service, plain_request(body).replace(b"Host", b"Accept: Text/CSV\r\nHost", 1))
+    as_table = send(service, plain_request(body).replace(b"Host", b"Accept: Text/CSV\r\nHost", 1))
     assert as_table.headers[b"content-type"] == b"text/csv; charset=utf-8"
     packed = gzip.compress(body)
-    assert asked(service, plain_request(packed).replace(b"Host", b"Content-Encoding: gzip\r\nHost", 1)).status == 200
-    table = asked(service, plain_request(b"size,bedrooms,age\n2500,3,10").replace(b"application/json", b"text/csv", 1))
+    assert send(service, plain_request(packed).replace(b"Host", b"Content-Encoding: gzip\r\nHost", 1)).status == 200
+    table = send(service, plain_request(b"size,bedrooms,age\n2500,3,10").replace(b"application/json", b"text/csv", 1))
     assert len(table.document["predictions"]) == 1
     many = plain_request(json.dumps([LAB_HOUSE] * 100).encode())
     for accepted, coding in ((b"gzip, deflate", b"gzip"), (b"identity", None)):
-        answer = asked(service, many.replace(b"Host", b"Accept-Encoding: %b\r\nHost" % accepted, 1))
+        answer = send(service, many.replace(b"Host", b"Accept-Encoding: %b\r\nHost" % accepted, 1))
         assert answer.headers.get(b"content-encoding") == coding
         content = gzip.decompress(answer.body) if coding else answer.body
         assert len(json.loads(content)["predictions"]) == 100
     compact = plain_request(b"[%b]" % b",".join([b'{"size":2500,"bedrooms":3,"age":1}'] * 60))
-    assert asked(service, compact.replace(b"Host", b"Accept-Encoding: gzip\r\nHost", 1)).headers[b"content-encoding"]
+    assert send(service, compact.replace(b"Host", b"Accept-Encoding: gzip\r\nHost", 1)).headers[b"content-encoding"]
 
 
 def test_cross_origin_request_leaves_lane(tmp_path: Path) -> None:
     from_a_page = post(LAB_HOUSE).replace(b"Host", b"Origin: https://prices.example\r\nHost", 1)
     with running(tmp_path, "--demo", HOUSEPREDICT_CORS_ORIGINS="https://prices.example") as open_service:
-        answer, other = (asked(open_service, request) for request in (from_a_page, post(LAB_HOUSE)))
+        answer, other = (send(open_service, request) for request in (from_a_page, post(LAB_HOUSE)))
     assert (answer.status, other.status) == (200, 200)
     assert answer.headers[b"access-control-allow-origin"] == b"https://prices.example"
     assert b"access-control-allow-origin" not in other.headers

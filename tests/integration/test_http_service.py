@@ -253,7 +253,7 @@ def test_unreachable_database_spools_predictions_and_is_reported(tmp_path: Path)
 
 
 @pytest.mark.parametrize("missing", ["uvicorn", "starlette"])
-def test_missing_extra_names_what_to_install(missing: str) -> None:
+def test_missing_extra_names_package_to_install(missing: str) -> None:
     without = f"import sys; sys.modules[{missing!r}] = None"
     ended = finished("-c", f"{without}; from housepredict.entrypoints.cli.main import main; sys.exit(main(['serve']))")
     assert ended.returncode == 6

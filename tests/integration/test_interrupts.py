@@ -87,7 +87,7 @@ def interrupted(
 
 def living(group: int) -> list[int]:
     """Return the processes of a group that are still alive. A killed process takes a moment to die."""
-    found = []
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             _, _, rest = (folder / "stat").read_text().rpartition(") ")
@@ -95,8 +95,8 @@ def living(group: int) -> list[int]:
             continue
         state, _, group_id = rest.split()[:3]
         if int(group_id) == group and state not in "ZX":
-            found.append(int(folder.name))
-    return found
+            pids.append(int(folder.name))
+    return pids
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

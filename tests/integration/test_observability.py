@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.integration.services import LAB_HOUSE, Answer, Service, asked, get, post, running
+from tests.integration.services import LAB_HOUSE, Answer, Service, get, post, running, send
 
 TOKEN = "t0ken-that-nobody-may-see"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -36,7 +36,7 @@ def logged(service: Service) -> list[dict[str, Any]]:
 
 def estimates(service: Service) -> float:
     """Return the number of estimates according to the metrics."""
-    text = asked(service, get("/metrics")).body.decode()
+    text = send(service, get("/metrics")).body.decode()
     return sum(
         float(value)
         for value in re.findall(
@@ -48,7 +48,7 @@ def estimates(service: Service) -> float:
 def test_metrics_of_any_worker_include_all_workers(service: Service) -> None:
     before = estimates(service)
     for _ in range(40):  # each on a new connection, so that both workers accept some
-        asked(service, post(LAB_HOUSE))
+        send(service, post(LAB_HOUSE))
     counts = {estimates(service) for _ in range(10)}
     assert counts == {before + 40}
 
@@ -56,7 +56,7 @@ def test_metrics_of_any_worker_include_all_workers(service: Service) -> None:
 def test_metrics_survive_killed_workers(tmp_path: Path) -> None:
     with running(tmp_path, "--demo", "--workers", "2") as service:
         for _ in range(10):
-            asked(service, post(LAB_HOUSE))
+            send(service, post(LAB_HOUSE))
         for victim in service.workers():
             os.kill(victim, signal.SIGKILL)
             while victim in service.workers():

@@ -14,11 +14,11 @@ import pytest
 from tests.integration.services import (
     LAB_HOUSE,
     Answer,
-    asked,
     assert_refused,
     get,
     post,
     running,
+    send,
     stored,
 )
 
@@ -60,7 +60,7 @@ def check_excess_is_rejected_and_rest_stored(folder: Path, module: str) -> None:
                     else:
                         assert each not in rejected
                         stored_ids.append(answer.document["id"])
-            stored_ids.append(asked(service, post(LAB_HOUSE)).document["id"])
+            stored_ids.append(send(service, post(LAB_HOUSE)).document["id"])
         assert service.stop() == 0
     assert 3 * (WAITING + 1) <= len(stored_ids) <= 3 * (WAITING + 2)
     assert sorted(stored_ids) == stored(folder)
@@ -90,5 +90,5 @@ def test_connection_limit_rejects_excess_connections(tmp_path: Path) -> None:
         connections[0].sendall(get("/health").replace(b"Host", b"Connection: close\r\nHost"))
         assert streams[0].read().startswith(b"HTTP/1.1 200")
         # the client may see the end of the previous connection before the server does
-        while asked(service, get("/health")).status == 503:
+        while send(service, get("/health")).status == 503:
             pass

@@ -105,9 +105,9 @@ def test_schema_is_chosen_by_existing_tables(
     administrator.execute(setup.encode())
     with caplog.at_level(logging.WARNING):
         use_every_table(with_path(postgres, path))
-    found = relations(administrator)
-    assert {name.partition(".")[0] for name in found if name.endswith(".sales")} == {used, existing or used}
-    assert ("public.predictions_lab" in found) is (LAB_TABLE in setup)
+    created = relations(administrator)
+    assert {name.partition(".")[0] for name in created if name.endswith(".sales")} == {used, existing or used}
+    assert ("public.predictions_lab" in created) is (LAB_TABLE in setup)
     warning = "using the schema app of PostgreSQL at "
     assert (warning in caplog.text) is (used == "app")
 
@@ -212,6 +212,6 @@ def test_statements_qualify_tables_with_schema() -> None:
     folder = Path(migrations.__file__).parent
     made = re.findall(r"CREATE (?:UNLOGGED )?TABLE ([a-z]\w+)", (folder / "schema.sql").read_text())
     unqualified = re.compile(rf"\b(?:FROM|INTO|UPDATE|JOIN|TABLE)\s+(?:{'|'.join([*made, 'predictions_lab'])})\b(?!\))")
-    found = {file.name: unqualified.findall(file.read_text()) for file in folder.glob("*.py")}
+    violations = {file.name: unqualified.findall(file.read_text()) for file in folder.glob("*.py")}
     assert {"predictions", "sales", "trainings"} < set(made)
-    assert not {name: each for name, each in found.items() if each}
+    assert not {name: each for name, each in violations.items() if each}

@@ -46,19 +46,19 @@ class Clients:
 
     @contextmanager
     def asking(self, services: list[Service]) -> Iterator[None]:
-        enough = Event()
+        stop = Event()
         with ThreadPoolExecutor(CLIENTS) as pool:
-            asked = [pool.submit(self._ask, services[each % len(services)], enough) for each in range(CLIENTS)]
+            futures = [pool.submit(self._ask, services[each % len(services)], stop) for each in range(CLIENTS)]
             try:
                 yield
             finally:
-                enough.set()
-        for each in asked:
+                stop.set()
+        for each in futures:
             each.result()
 
-    def _ask(self, service: Service, enough: Event) -> None:
+    def _ask(self, service: Service, stop: Event) -> None:
         with service.connect() as connection, connection.makefile("rb") as stream:
-            while not enough.is_set():
+            while not stop.is_set():
                 houses = [{"sqft": next(self._sizes) % 200 + 500, "rooms": 1} for _ in range(3)]
                 for request in (houses, houses[0]):
                     connection.sendall(post(request))

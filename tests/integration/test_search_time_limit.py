@@ -81,8 +81,8 @@ def test_refit_calibrates_on_held_out_folds() -> None:
     """So many trees memorize their training sales."""
     deep = Candidate(on_a_line=True, leaves=31, iterations=320)
     form, calibration = refit(MIXED, sample_sales(MIXED, 1000, seed=3), deep, seed=1, scaled=True, error_scale=1.0)
-    asked = sample_sales(MIXED, 500, seed=4)
-    estimates = valuation(form, Encoder(MIXED)([sale.house for sale in asked]))
-    held = coverage(valued(asked, estimates, calibration), 90)
+    test_sales = sample_sales(MIXED, 500, seed=4)
+    estimates = valuation(form, Encoder(MIXED)([sale.house for sale in test_sales]))
+    held = coverage(valued(test_sales, estimates, calibration), 90)
     assert held
     assert 80 <= held.share <= 97

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.services import LAB_HOUSE, asked, finished, post, running
+from tests.integration.services import LAB_HOUSE, finished, post, running, send
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -38,7 +38,7 @@ sys.exit(main(["serve", "--port", "0", "--data-dir", sys.argv[1]], application=P
 
 def threads(folder: Path, **variables: str) -> int:
     with running(folder, "--demo", **variables) as service:
-        assert asked(service, post(LAB_HOUSE)).status == 200
+        assert send(service, post(LAB_HOUSE)).status == 200
         process = Path(f"/proc/{service.process.pid}")
         loaded = process.joinpath("maps").read_text()
         assert "numpy" in loaded

@@ -9,7 +9,7 @@ from threading import Semaphore
 
 import pytest
 
-from tests.integration.services import LAB_HOUSE, Answer, Service, asked, get, post, read_answer, running, stored
+from tests.integration.services import LAB_HOUSE, Answer, Service, get, post, read_answer, running, send, stored
 
 CLIENTS = 8
 
@@ -51,7 +51,7 @@ def check_accepted_requests_are_stored(folder: Path, module: str, workers: str, 
 
 
 @pytest.mark.parametrize(("workers", "drain"), [("1", "0"), ("2", "0"), ("2", "0.5")])
-def test_shutdown_under_load_stores_exactly_what_it_acknowledged(tmp_path: Path, workers: str, drain: str) -> None:
+def test_shutdown_under_load_stores_exactly_the_acknowledged(tmp_path: Path, workers: str, drain: str) -> None:
     check_accepted_requests_are_stored(tmp_path / "sound", "housepredict", workers, drain)
     with pytest.raises(AssertionError):
         check_accepted_requests_are_stored(tmp_path / "lossy", "campaign.broken lossy", workers, drain)
@@ -59,12 +59,12 @@ def test_shutdown_under_load_stores_exactly_what_it_acknowledged(tmp_path: Path,
 
 def test_draining_service_is_not_ready_and_still_serves(tmp_path: Path) -> None:
     with running(tmp_path, "--demo", HOUSEPREDICT_DRAIN="600") as service, service.connect() as connection:
-        assert not asked(service, get("/health/ready")).closes
+        assert not send(service, get("/health/ready")).closes
         service.process.send_signal(signal.SIGTERM)
-        while (ready := asked(service, get("/health/ready"))).status != 503:
+        while (ready := send(service, get("/health/ready"))).status != 503:
             pass
         assert ready.document["status"] == "stopping"
-        assert asked(service, get("/health/live")).status == 200
+        assert send(service, get("/health/live")).status == 200
         with connection.makefile("rb") as stream:
             connection.sendall(post(LAB_HOUSE))
             answer = Answer.read(stream)
@@ -72,7 +72,7 @@ def test_draining_service_is_not_ready_and_still_serves(tmp_path: Path) -> None:
             assert (answer.status, answer.closes) == (200, True)
             assert stream.read() == b""
         service.process.send_signal(signal.SIGTERM)
-        assert asked(service, post(LAB_HOUSE)).status == 200, "a second SIGTERM forces nothing"
+        assert send(service, post(LAB_HOUSE)).status == 200, "a second SIGTERM forces nothing"
         assert service.stop(signal.SIGINT) == 0
 
 

@@ -18,11 +18,11 @@ from tests.integration.services import (
     PREDICT,
     Answer,
     Service,
-    asked,
     assert_refused,
     get,
     post,
     running,
+    send,
     stored,
 )
 from tests.integration.test_shared_service import eventually
@@ -161,14 +161,14 @@ def slow_clients(service: Service, opened: ExitStack, begins: bytes, count: int)
 
 def check_other_clients_are_served(folder: Path, module: str) -> None:
     with running(folder, "--demo", module=module, **SHORT) as service, ExitStack() as opened:
-        house = asked(service, post([LAB_HOUSE] * 1000))
+        house = send(service, post([LAB_HOUSE] * 1000))
         acknowledged = [each["id"] for each in house.document["predictions"]]
         tricklers = [*slow_clients(service, opened, HEADERS, 64), *slow_clients(service, opened, BODY, 64)]
         # the operating system alone buffers some megabytes of unread data
         unread = slow_clients(service, opened, get("/predictions?limit=1000") * 20 + HEADERS, 8)
         silent = slow_clients(service, opened, b"", 64)
         while not all(each.ended for each in (*tricklers, *unread)):
-            answer = asked(service, post(LAB_HOUSE))
+            answer = send(service, post(LAB_HOUSE))
             assert answer.status == 200
             acknowledged.append(answer.document["id"])
             for each in (*tricklers, *unread):

@@ -105,7 +105,7 @@ def test_erased_predictions_are_hidden_while_the_spool_is_locked(path: Path) -> 
             assert list(restarted.recent(10)) == [batch[4]]
 
 
-def test_prune_fails_without_an_outage_while_the_spool_is_locked(path: Path) -> None:
+def test_prune_fails_without_outage_if_spool_is_locked(path: Path) -> None:
     behind, batch = Behind(), a_batch(3)
     with ExitStack() as stack:
         spool = LockableSpool.open(path)

@@ -113,12 +113,12 @@ def test_bash_completes_commands_options_choices_and_files(
     assert main(["completion", "bash", "--data-dir", str(tmp_path)]) == 0
     (tmp_path / "completion.bash").write_text(capsys.readouterr().out)
     (tmp_path / "houses.csv").touch()
-    asked = words.split(" ")
+    typed = words.split(" ")
     script = f"""
         source completion.bash
-        COMP_WORDS=({" ".join(asked[:-1])} "{asked[-1]}") COMP_CWORD={len(asked) - 1}
+        COMP_WORDS=({" ".join(typed[:-1])} "{typed[-1]}") COMP_CWORD={len(typed) - 1}
         COMP_LINE="{words}" COMP_POINT={len(words)}
-        $(complete -p housepredict | sed 's/.*-F \\([^ ]*\\).*/\\1/') housepredict "{asked[-1]}" "{asked[-2]}"
+        $(complete -p housepredict | sed 's/.*-F \\([^ ]*\\).*/\\1/') housepredict "{typed[-1]}" "{typed[-2]}"
         printf '%s\\n' "${{COMPREPLY[@]}}"
     """
     run = subprocess.run([bash, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True)
@@ -132,6 +132,6 @@ def test_zsh_and_fish_completion_scripts(shell: str, tmp_path: Path, capsys: pyt
     assert main(["completion", shell, "--data-dir", str(tmp_path)]) == 0
     script = capsys.readouterr().out
     assert all(word in script for word in ("housepredict", "predictions", "promote", "explain"))
-    if found := shutil.which(shell):
+    if executable := shutil.which(shell):
         (tmp_path / "script").write_text(script)
-        subprocess.run([found, "--no-execute", str(tmp_path / "script")], check=True)
+        subprocess.run([executable, "--no-execute", str(tmp_path / "script")], check=True)

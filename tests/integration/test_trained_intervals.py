@@ -27,9 +27,9 @@ def line(_algorithm: Algorithm, _effort: Effort, _sales: int) -> list[Candidate]
 
 
 def fit(sales: Sequence[Sale], algorithm: Algorithm = Algorithm.RIDGE) -> TrainedModel:
-    found = line if algorithm is Algorithm.RIDGE else candidates
+    search_space = line if algorithm is Algorithm.RIDGE else candidates
     options = TrainingOptions(algorithm=algorithm, effort=Effort.LOW)
-    return SklearnTrainer(found, jobs=1).fit(TUTORIAL, sales, options, lambda *_: None)
+    return SklearnTrainer(search_space, jobs=1).fit(TUTORIAL, sales, options, lambda *_: None)
 
 
 def tolerated(level: float, calibrated_on: int) -> float:
@@ -57,7 +57,7 @@ def test_intervals_of_default_candidates_hold_below_500_sales() -> None:
 
 
 @pytest.mark.parametrize("size", [2050, 2450])
-def test_intervals_of_refit_hold_with_folds_of_400_to_500(size: int) -> None:
+def test_refit_intervals_hold_with_folds_of_400_to_500(size: int) -> None:
     earlier = scattered_sales(size, 23)
     for trained_on in (480, 700):
         fitted = fit(scattered_sales(trained_on, 21))
@@ -69,9 +69,9 @@ def test_intervals_of_refit_hold_with_folds_of_400_to_500(size: int) -> None:
 @pytest.mark.parametrize("size", AROUND)
 def test_regressor_intervals_hold_for_every_number_of_sales(size: int) -> None:
     sales = scattered_sales(size, 21)
-    houses, asked = ([list(sale.house.values.values()) for sale in each] for each in (sales, HELD_OUT))
+    houses, test_houses = ([list(sale.house.values.values()) for sale in each] for each in (sales, HELD_OUT))
     model = HousePriceRegressor(algorithm="ridge").fit(houses, [sale.price for sale in sales])
     prices = np.array([sale.price for sale in HELD_OUT])
     for level in (0.5, 0.8, 0.9):
-        low, high = model.predict_interval(asked, level).T
+        low, high = model.predict_interval(test_houses, level).T
         assert ((low <= prices) & (prices <= high)).mean() == pytest.approx(level, abs=tolerated(level, size))

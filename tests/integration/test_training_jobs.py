@@ -241,8 +241,8 @@ def test_cancellation_ends_unresponsive_training(tmp_path: Path) -> None:
     with trained(tmp_path) as (service, first):
         trainer = start_slow_training(service, tmp_path)
         os.kill(trainer.pid, signal.SIGSTOP)  # a stopped process doesn't react by itself
-        asked = httpx2.delete(service.url + trainer.path)
-        assert (asked.status_code, asked.json()["cancelling"]) == (202, True)
+        cancelled = httpx2.delete(service.url + trainer.path)
+        assert (cancelled.status_code, cancelled.json()["cancelling"]) == (202, True)
         assert trainer.over()["state"] == "cancelled"
         eventually(trainer.has_ended_all_processes)
         assert (in_service(service), versions(tmp_path)) == (first, [first])

@@ -54,11 +54,11 @@ def test_client_infer_returns_stored_predictions(
     houses: list[dict[str, Any]] = [LAB_HOUSE, {**LAB_HOUSE, "size": 900.5}] * 500
     names = ["price", "id", "low_80", "warnings"]
     # without requested outputs, the client asks for all of them in binary
-    asked = None if binary else [InferRequestedOutput(name, binary_data=False) for name in names]
+    requested = None if binary else [InferRequestedOutput(name, binary_data=False) for name in names]
     answer = client.infer(
         "housepredict",
         inputs(houses, binary=binary),
-        outputs=asked,
+        outputs=requested,
         request_id="mine",
         model_version="demonstration",
         request_compression_algorithm=compression,

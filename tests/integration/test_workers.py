@@ -18,13 +18,13 @@ from tests.integration.services import (
     PREDICT,
     Service,
     answer_to,
-    asked,
     failing,
     finished,
     get,
     post,
     read_answer,
     running,
+    send,
 )
 
 
@@ -58,7 +58,7 @@ def ask_each_worker(service: Service) -> list[str]:
     ids = []
     for worker in service.workers():
         with paused([each for each in service.workers() if each != worker]):
-            ids.append(asked(service, post(LAB_HOUSE)).document["id"])
+            ids.append(send(service, post(LAB_HOUSE)).document["id"])
     return ids
 
 
@@ -70,7 +70,7 @@ def test_workers_all_respond_and_share_predictions(tmp_path: Path, database: str
         ids = ask_each_worker(service)
         assert len(ids) == 3
         for _ in ids:
-            stored = asked(service, get("/predictions")).document["predictions"]
+            stored = send(service, get("/predictions")).document["predictions"]
             assert [each["id"] for each in stored] == ids[::-1]
 
 
@@ -86,7 +86,7 @@ def test_killed_worker_is_replaced(tmp_path: Path) -> None:
             os.kill(victim, signal.SIGKILL)
             assert watch.all_ended()
         with paused([other]):
-            assert asked(service, post(LAB_HOUSE)).status == 200
+            assert send(service, post(LAB_HOUSE)).status == 200
         assert victim not in service.workers()
         assert len(service.workers()) == 2
         assert service.stop() == 0
@@ -184,7 +184,7 @@ def test_second_interrupt_stops_immediately(tmp_path: Path) -> None:
         Watch(service.workers()) as watch,
     ):
         service.process.send_signal(signal.SIGINT)
-        while asked(service, get("/health/ready")).document["status"] != "stopping":
+        while send(service, get("/health/ready")).document["status"] != "stopping":
             pass
         assert service.stop(signal.SIGINT) == 0
         assert watch.all_ended()
