@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -20,11 +20,11 @@ PAGE = FIGURES.with_suffix(".md")
 
 _INTRODUCTION = """# Durability campaign
 
-Are estimates lost, duplicated, or changed when processes are killed, connections are cut, disks fill up, or releases
-are mixed? `make campaign` attacks a running service, records every request and answer, and compares them with what is
-stored. All figures are also in [JSON](campaign-report.json).
+`make campaign` attacks a running service, records every request and answer, and compares them with what is stored.
+[JSON](campaign-report.json) has all figures, such as the counts by status that are totals here.
 """
-_MAX_FAILURE = 160  # characters of a failure on the page; the JSON has all
+_REQUEST = re.compile(r": (\d{3}|no answer)$")
+_MAX_FAILURE = 120  # characters of a failure on the page; the JSON has all
 
 
 def read(code: str, path: Path = FIGURES) -> Any:
@@ -83,28 +83,33 @@ def _details(attack: Attack, row: Any) -> Iterator[str]:
     yield f"{row['trials']} trials in {row['took']:,.0f} s, seeds {seeds}.\n"
     yield from (f"Could not run: {reason}.\n" for reason in row["unavailable"])
     if row["seconds"]:
-        yield "| Seconds | Times | Median | 95th percentile | Longest |"
+        beginning = _common_words(row["seconds"])
+        yield f"| {f'Seconds {beginning}'.rstrip()} | Times | Median | 95% | Longest |"
         yield "|---|---|---|---|---|"
         for name, times in row["seconds"].items():
             figures = (f"{times[key]:.2f}" for key in ("median", "p95", "longest"))
-            yield f"| {name} | {times['times']:,} | {' | '.join(figures)} |"
+            yield f"| {name.removeprefix(beginning).lstrip()} | {times['times']:,} | {' | '.join(figures)} |"
         yield ""
     if row["counts"]:
-        yield "| Count | |"
-        yield "|---|---|"
-        yield from _count_rows(row["counts"])
+        yield f"Counts: {'; '.join(_totals(row['counts']))}."
     yield from (f"\n- {_shorten(failure)}" for failure in row["failures"])
 
 
-def _count_rows(counts: Mapping[str, int]) -> Iterator[str]:
-    """Yield a table row for all counts with the same beginning, up to a comma or colon, of their names."""
-    for subject, names in groupby(counts, key=lambda name: re.split("[,:] ", name)[0]):
-        match list(names):
-            case [name]:
-                yield f"| {name} | {counts[name]:,} |"
-            case several:
-                cells = (f"{name[len(subject) + 2 :]}: {counts[name]:,}".removeprefix(": ") for name in several)
-                yield f"| {subject} | {'; '.join(cells)} |"
+def _common_words(names: Iterable[str]) -> str:
+    """Return the words with which all names begin, without the last word of any."""
+    columns = zip(*(name.split()[:-1] for name in names), strict=False)
+    return " ".join(words[0] for words in takewhile(lambda words: len(set(words)) == 1, columns))
+
+
+def _totals(counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield the number of requests, and the sums of other counts with the same beginning, up to a comma or colon."""
+    groups: dict[str, list[str]] = {}
+    for name in counts:
+        subject = "requests" if _REQUEST.search(name) else re.split("[,:] ", name)[0]
+        groups.setdefault(subject, []).append(name)
+    for subject, names in groups.items():
+        title = subject if len(names) > 1 or subject == "requests" else names[0]
+        yield f"{title} {sum(counts[name] for name in names):,}"
 
 
 def _shorten(failure: str) -> str:

@@ -109,7 +109,7 @@ def _check_answers(history: History) -> None:
 
 ATTACK = Attack(
     name="cuts",
-    title="The connection to PostgreSQL cut before, during and after COMMIT, for direct appends and for drains",
+    title="Connections to PostgreSQL cut before, during, and after COMMIT, for direct appends and drains",
     unit="cuts",
     full=1500,
     quick=24,

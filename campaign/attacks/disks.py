@@ -190,11 +190,11 @@ _KINDS: tuple[Callable[[Trial], None], ...] = (spool, sqlite, models)
 
 ATTACK = Attack(
     name="disks",
-    title="Disks that fill up under load: those of the spool, of SQLite's files, and of the model versions",
+    title="Full disks under load: spool, SQLite, model versions",
     unit="full disks",
     full=60,
     quick=3,
     each=3,
-    must_hold="no 2xx unless the record is stored; readiness is correct; the service recovers once there is space",
+    must_hold="no 2xx unless stored; readiness is correct; recovery once there is space",
     run=run,
 )

@@ -179,11 +179,11 @@ class _Pruner:
 
 ATTACK = Attack(
     name="erasures",
-    title="Erasures and prunings concurrent with appends, drains and reads: forced interleavings, and two services",
+    title="Erasures and prunings concurrent with appends, drains, and reads",
     unit="interleavings",
     full=10_000,
     quick=250,
     each=2_500,
-    must_hold="erased and pruned estimates are neither read nor stored again; nothing else is lost",
+    must_hold="neither read nor stored again; nothing else is lost",
     run=run,
 )

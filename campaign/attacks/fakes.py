@@ -74,11 +74,11 @@ def _check_noticed(trial: Trial, kind: str, violations: Sequence[Violation]) -> 
 
 ATTACK = Attack(
     name="fakes",
-    title="The checker itself: services that lose, double, change, delay, reorder, fail, or do not erase",
+    title="The checker itself: services that lose, double, change, delay, reorder, fail, or don't erase",
     unit="services",
     full=10 * len(BREAKS),
     quick=len(BREAKS),
     each=len(BREAKS),
-    must_hold="each broken service is noticed by its rule; the sound one breaks none",
+    must_hold="each broken service breaks its rule, the sound one none",
     run=run,
 )

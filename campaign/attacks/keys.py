@@ -214,7 +214,7 @@ def _check_keys(history: History, stored: set[int], keys: list[_Key]) -> None:
 
 ATTACK = Attack(
     name="keys",
-    title="Idempotency keys sent several times to two services, which are killed and whose connections are cut",
+    title="Idempotency keys repeated to two services during kills and cuts",
     unit="keys",
     full=20_000,
     quick=250,

@@ -99,7 +99,7 @@ def _strike(trial: Trial, system: _System) -> None:
 
 ATTACK = Attack(
     name="kills",
-    title="SIGKILL at random moments under load: service, worker, supervisor, PostgreSQL's backends and postmaster",
+    title="SIGKILL at random moments under load",
     unit="kills",
     full=300,
     quick=5,

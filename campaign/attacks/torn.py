@@ -67,11 +67,11 @@ _KINDS: Mapping[str, _Tear] = {
 
 ATTACK = Attack(
     name="torn",
-    title="Files torn at each byte: SQLite's logs, and the documents in the folder of model versions",
+    title="Files torn at each byte: SQLite's logs, documents of model versions",
     unit="kinds of files",
     full=len(_KINDS),
     quick=len(_KINDS),
     each=1,
-    must_hold="acknowledged records are stored; damaged files are refused with a reason; the rest keeps working",
+    must_hold="acknowledged records stay; damaged files are refused with a reason; the rest works",
     run=run,
 )

@@ -295,7 +295,7 @@ def _sales(random: Random) -> Iterator[str]:
 
 ATTACK = Attack(
     name="upgrades",
-    title="Rolling upgrades and rollbacks under load: two releases on one PostgreSQL, or on one data folder",
+    title="Rolling upgrades and rollbacks under load, on one PostgreSQL or data folder",
     unit="upgrades and rollbacks",
     full=30,
     quick=2,

@@ -12,8 +12,7 @@ from evidence import Answer, Phase, table
 _PAGE = """# Kubernetes load test
 
 Written by `kubernetes/test/run --report docs/explanation/kubernetes-report.md` on {day}
-([how to run it](../how-to/run-on-kubernetes.md#try-it-under-load)). Times vary by cluster; failed requests and lost
-estimates must be 0 on every cluster.
+([how to run it](../how-to/run-on-kubernetes.md#try-it-under-load)). Failed requests and lost estimates must be 0.
 
 ## Environment
 
@@ -21,8 +20,8 @@ estimates must be 0 on every cluster.
 
 ## Under load
 
-Clients in the cluster sent one request through the Service about every {pace}, over keep-alive connections. They
-reopened connections that the service had announced to close; any other error counts as failed.
+Clients in the cluster sent one request through the Service about every {pace}, over keep-alive connections,
+reopened when the service had announced to close them.
 
 {table}
 
@@ -32,7 +31,7 @@ reopened connections that the service had announced to close; any other error co
 
 ## Memory
 
-After the test, page cache included; one of the pods trained a model.
+After the test, page cache included; one pod trained a model.
 
 {memory}
 """

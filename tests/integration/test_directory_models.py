@@ -74,8 +74,8 @@ def cut_short(file: Path) -> None:
 DAMAGES: dict[str, tuple[Damage, str]] = {
     "changed byte": (lambda folder: (folder / "model.bin").write_bytes(b"c0ntent"), "model.bin was changed"),
     "truncated file": (lambda folder: cut_short(folder / "model.bin"), "model.bin was changed"),
-    "missing file": (lambda folder: (folder / "model.bin").unlink(), "its files are none, not model.bin"),
-    "extra file": (lambda folder: (folder / "more.bin").touch(), "its files are model.bin, more.bin"),
+    "missing file": (lambda folder: (folder / "model.bin").unlink(), "expected files model.bin, found none"),
+    "extra file": (lambda folder: (folder / "more.bin").touch(), "found model.bin, more.bin"),
     "extra folder": (lambda folder: (folder / "more").mkdir(), "more is not a regular file"),
     "pipe": (lambda folder: os.mkfifo(folder / "pipe"), "pipe is not a regular file"),
     "link": (lambda folder: (folder / "link").symlink_to("model.bin"), "link is not a regular file"),

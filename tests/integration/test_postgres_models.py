@@ -82,8 +82,8 @@ def test_generation_increases_with_each_pointer_change(store: PostgresModels, ex
             ),
             "too large",
         ),
-        ("DELETE FROM model_files WHERE version = 'a'", "its files are none"),
-        ("INSERT INTO model_files VALUES ('a', 'more.bin', '')", "its files are model.bin, more.bin"),
+        ("DELETE FROM model_files WHERE version = 'a'", "found none"),
+        ("INSERT INTO model_files VALUES ('a', 'more.bin', '')", "found model.bin, more.bin"),
         ("UPDATE model_versions SET manifest = '{' WHERE name = 'a'", "manifest is damaged"),
         (
             "UPDATE model_versions SET manifest = b.manifest FROM model_versions AS b WHERE b.name = 'b'",

@@ -95,8 +95,17 @@ def test_a_page_has_a_row_for_each_attack(results: list[Result], row: str) -> No
 def test_a_page_shows_times_counts_and_failures() -> None:
     lines = page_of(PASSED, FAILED).splitlines()
     assert "| ready | 6 | 2.00 | 3.00 | 3.00 |" in lines
-    assert "| kills | 20 |" in lines
+    assert "Counts: requests 3,000; kills 20." in lines
     assert "- FAILED with seed three: Broken: lost" in lines
+
+
+def test_a_page_shares_beginnings_of_times_and_adds_up_counts() -> None:
+    counts = {"find: 200": 1000, "list: no answer": 9, "cuts: before": 2, "cuts: after": 1, "late: LOST": 4}
+    seconds = {"until ready after a kill": [1.0], "until ready after a cut": [2.0]}
+    lines = page_of(evolve(PASSED, counts=counts, seconds=seconds)).splitlines()
+    assert "| Seconds until ready after a | Times | Median | 95% | Longest |" in lines
+    assert "| cut | 1 | 2.00 | 2.00 | 2.00 |" in lines
+    assert "Counts: cuts 3; requests 1,009; late: LOST 4." in lines
 
 
 @pytest.mark.parametrize(("result", "fast"), [(PASSED, True), (SLOW, False), (evolve(SLOW, seconds={}), True)])

@@ -217,7 +217,7 @@ BROKEN_BINARY = {
     "data left over": (
         in_binary(lab_inputs())[0] + b"!",
         in_binary(lab_inputs())[1],
-        "the body: has more binary data than its inputs, by 1 B",
+        "the body: has 1 B of binary data that no input uses",
     ),
     "data that lack": (
         in_binary(lab_inputs())[0][:-1],

@@ -126,7 +126,7 @@ def test_it_names_the_day_that_an_estimate_is_for() -> None:
     sold = Feature("sold", Kind.DATE, required=False)
     schema = FeatureSchema((sold,), sale_date="sold", valuation_date=date(2015, 5, 27))
     about = house_schema(schema, {})["properties"]["sold"]["description"]
-    assert about == "The date to estimate the price for; 2015-05-27 by default."
+    assert about == "The date for which to estimate the price. Defaults to 2015-05-27."
 
 
 def test_categories_that_are_open_are_told_and_not_demanded() -> None:

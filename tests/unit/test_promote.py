@@ -97,7 +97,7 @@ class TestPromotionOfWhatWasTrained:
         held_out = len(made.sales.held_out)
         assert held_out < 20
         assert models.pointer().name is None
-        floor = f"Only {held_out} held-out sales; a version without a champion needs at least 20."
+        floor = f"Only {held_out} held-out sales; promoting a version without a champion requires at least 20."
         assert floor in made.verdict.reasons
 
     def test_policy_always_overrides_the_floors(self) -> None:

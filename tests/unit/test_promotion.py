@@ -276,8 +276,8 @@ def test_version_above_the_floors_is_promoted_without_a_champion() -> None:
 @pytest.mark.parametrize(
     ("changes", "floor"),
     [
-        ({"n": 19}, "Only 19 held-out sales; a version without a champion needs at least 20."),
-        ({"n": 1}, "Only 1 held-out sale; a version without a champion needs at least 20."),
+        ({"n": 19}, "Only 19 held-out sales; promoting a version without a champion requires at least 20."),
+        ({"n": 1}, "Only 1 held-out sale; promoting a version without a champion requires at least 20."),
         ({"n": 20}, None),
         ({"cod": 100.0}, "COD: 100.0, must be below 100."),
         ({"cod": 239_429.73}, "COD: 239,429.7, must be below 100."),

@@ -198,8 +198,8 @@ def test_a_file_from_there_is_understood(
         ("country", cycle("US"), "the same value in every sale"),
         ("notes", cycle(None, "NA"), "empty"),
         ("warnings", cycle("1", "2"), "a reserved name; rename the column to use it"),
-        ("log_price", each("12.{}"), "follows the price (by its name), which is unknown before the sale"),
-        ("asking price", each("12{}00"), "follows the price (by its name), which is unknown before the sale"),
+        ("log_price", each("12.{}"), "a price or derived from the price (by its name), so unknown before the sale"),
+        ("asking price", each("12{}00"), "a price or derived from the price (by its name), so unknown before the sale"),
     ],
 )
 def test_a_column_that_is_no_feature_is_left_out_and_the_reason_given(name: str, column: list[Cell], why: str) -> None:

@@ -43,8 +43,7 @@ def run(trial: Trial) -> None:
 
 ATTACK = Attack(
     name="faults",
-    title="Faults of PostgreSQL under load: failover to a standby, read-only server, wrong password, max_connections"
-    " exhausted, table locked, statement_timeout, disk full, restart during a migration, clock jumps",
+    title="Nine kinds of PostgreSQL faults under load, from failover to clock jumps",
     unit="faults",
     full=45,
     quick=2,
