@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from campaign.checker import Rule, check
 from campaign.history import Action, Operation, Stored
-from tests.unit.simulated_services import CLIENTS, Simulation, Step, answer_of, id_at, simulated
+from tests.unit.simulated_services import CLIENTS, Simulation, Step, answer_of, id_at, run_simulation
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ MANY = st.integers(0, 2**32).map(many)
 @given(FEW | MANY)
 @settings(max_examples=200)
 def test_an_honest_history_breaks_no_rule(steps: Sequence[Step]) -> None:
-    simulation = simulated(steps)
+    simulation = run_simulation(steps)
     assert check(simulation.history, simulation.stored) == []
 
 
@@ -292,7 +292,7 @@ def test_a_fault_is_found_by_the_rule_for_it(rule: Rule, spoil: Callable[[Run], 
     @given(MANY, st.data())
     @settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_much])
     def found(steps: Sequence[Step], data: st.DataObject) -> None:
-        simulation = simulated(steps)
+        simulation = run_simulation(steps)
         run = Run(
             simulation,
             lambda choices: data.draw(st.sampled_from(choices)),
