@@ -55,7 +55,7 @@ def test_batch_rows_are_counted_per_response() -> None:
     assert make_run(rows=1000, stored=999_999).faults == ["999999 rows stored for 1000 responses of 1000"]
 
 
-def test_failed_responses_need_no_rows_and_are_excluded_from_rate() -> None:
+def test_failed_responses_count_for_neither_rows_nor_rate() -> None:
     run = make_run(not_2xx=500, stored=1000)
     assert run.rate == 100
     assert run.faults == ["500 responses not 2xx, 0 socket errors"]
