@@ -51,7 +51,7 @@ def rows_of(table: SalesTable) -> list[list[object]]:
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", "~", "^"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\n\n"])
-def test_csv_with_any_common_delimiter_and_line_end_is_read(read: SalesReader, delimiter: str, end: str) -> None:
+def test_csv_with_common_delimiters_and_line_ends_is_read(read: SalesReader, delimiter: str, end: str) -> None:
     table = read(lines([HEADER, *ROWS], delimiter, end))
     assert (list(table.columns), rows_of(table), table.notes) == (HEADER, ROWS, ())
 

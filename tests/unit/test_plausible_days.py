@@ -111,7 +111,7 @@ def test_two_digit_years_are_in_the_last_hundred_years(years: range) -> None:
     assert found.schema.valuation_date == date(years[-1], 12, 15)
 
 
-def test_two_digit_years_after_1950_are_not_in_the_future() -> None:
+def test_two_digit_years_stay_in_the_past() -> None:
     found = prepared([f"{1 + row % 12}/15/{55 + row % 20}" for row in range(120)])
     assert found.schema.valuation_date == date(1974, 12, 15)
     assert found.rejected == {}
@@ -141,7 +141,7 @@ def test_two_digit_years_start_in_latest_past_century(first: int, length: int, l
 
 
 @given(st.integers(1950, 2050), st.integers(-30, 40), st.integers(0, 19))
-def test_two_digit_years_of_other_columns_are_near_the_sales(sold: int, distance: int, length: int) -> None:
+def test_two_digit_years_in_other_columns_follow_sales(sold: int, distance: int, length: int) -> None:
     first = sold + distance
     assert last_year_of({year % 100 for year in range(first, first + length + 1)}, 2026, sold) == first + 99
 
