@@ -30,11 +30,11 @@ def sales(number: int, seed: int, spread: float = 0.15) -> tuple[list[float], li
 def test_bounds_are_ordered_finite_and_deterministic(pairs: list[tuple[float, float]]) -> None:
     estimates, prices = zip(*pairs, strict=True)
     measured = accuracy(estimates, prices)
-    found = bounds(estimates, prices, measured)
-    assert found.keys() <= set(MEASURES)
-    assert {"median_ratio", "mdape", "ppe10", "cod", "prd"} <= found.keys()
-    assert all(each.low <= each.high and math.isfinite(each.low + each.high) for each in found.values())
-    assert bounds(estimates, prices, measured) == found
+    intervals = bounds(estimates, prices, measured)
+    assert intervals.keys() <= set(MEASURES)
+    assert {"median_ratio", "mdape", "ppe10", "cod", "prd"} <= intervals.keys()
+    assert all(each.low <= each.high and math.isfinite(each.low + each.high) for each in intervals.values())
+    assert bounds(estimates, prices, measured) == intervals
 
 
 @FEW
@@ -42,9 +42,9 @@ def test_bounds_are_ordered_finite_and_deterministic(pairs: list[tuple[float, fl
 def test_bounds_of_constant_error_have_no_width(number: int, factor: float) -> None:
     prices = [1e5 * (1 + row) for row in range(number)]
     estimates = [factor * price for price in prices]
-    found = bounds(estimates, prices, accuracy(estimates, prices))
+    intervals = bounds(estimates, prices, accuracy(estimates, prices))
     for name, value in (("median_ratio", factor), ("mdape", 100 * abs(factor - 1)), ("cod", 0.0), ("prd", 1.0)):
-        assert (found[name].low, found[name].high) == pytest.approx((value, value), abs=1e-9)
+        assert (intervals[name].low, intervals[name].high) == pytest.approx((value, value), abs=1e-9)
 
 
 def test_bounds_omit_undefined_measures() -> None:

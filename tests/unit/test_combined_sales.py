@@ -351,5 +351,5 @@ def test_houses_with_unique_keys_leak() -> None:
     whole = combined(*((house, 5e5, MAY) for house in houses), table=file())
     assert whole.recorded == len(houses)
     assert not has_leak(whole, 40, OPTIONS)
-    own = evolve(whole, house_keys=[*(whole.house_keys or ())[:40], *(f"own {row}" for row in range(len(houses)))])
-    assert has_leak(own, 40, OPTIONS)
+    leaking = evolve(whole, house_keys=[*(whole.house_keys or ())[:40], *(f"own {row}" for row in range(len(houses)))])
+    assert has_leak(leaking, 40, OPTIONS)

@@ -56,9 +56,9 @@ def test_combined_correlations_match_combined_columns(rows: list[tuple[float, fl
     combined = combined_correlations(Part.of(left, centered), Part.of(right, centered), dot(centered, centered))
     total = [a + b for a, b in zip(left, right, strict=True)]
     ratio = [a - b for a, b in zip(left, right, strict=True)]
-    for found, column in zip(combined, (total, ratio, left, right), strict=True):
+    for coefficient, column in zip(combined, (total, ratio, left, right), strict=True):
         assume(len(set(column)) > 1)
-        assert found == pytest.approx(correlation(column, target), abs=1e-6)
+        assert coefficient == pytest.approx(correlation(column, target), abs=1e-6)
 
 
 @given(st.lists(amounts, min_size=2, max_size=30))
@@ -82,7 +82,7 @@ def test_explained_share_is_variance_between_groups() -> None:
 
 @given(st.integers(0, 500), st.integers(1, 50))
 def test_sample_is_evenly_spaced(count: int, most: int) -> None:
-    found = evenly(range(count), most)
-    steps = {after - before for before, after in pairwise(found)}
-    assert len(found) == min(count, most)
+    chosen = evenly(range(count), most)
+    steps = {after - before for before, after in pairwise(chosen)}
+    assert len(chosen) == min(count, most)
     assert not steps or max(steps) - min(steps) <= 1

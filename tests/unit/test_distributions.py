@@ -62,8 +62,8 @@ def test_ranges_are_ordered(values: list[float]) -> None:
     bins = ranges_of(values)
     assert len(bins) <= QUANTILES + 1
     assert list(bins.edges) == sorted(set(bins.edges))
-    found = [bins.bin_of(value) for value in sorted(values)]
-    assert found == sorted(found)
+    positions = [bins.bin_of(value) for value in sorted(values)]
+    assert positions == sorted(positions)
     for value in values:
         at = bins.bin_of(value)
         assert all(value > float(edge) for edge in bins.edges[:at])

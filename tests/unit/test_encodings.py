@@ -184,17 +184,17 @@ def test_text_equal_in_two_encodings_is_windows_1252() -> None:
 
 @given(st.binary(max_size=200), st.integers(1, 50))
 def test_encoding_detection_is_independent_of_chunks(content: bytes, size: int) -> None:
-    found, whole = detect([content[at : at + size] for at in range(0, len(content), size)]), detect([content])
-    assert found is None or whole is None or (found.codec == "utf-8") == (whole.codec == "utf-8") or size < 4
+    encoding, whole = detect([content[at : at + size] for at in range(0, len(content), size)]), detect([content])
+    assert encoding is None or whole is None or (encoding.codec == "utf-8") == (whole.codec == "utf-8") or size < 4
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=50), st.integers(1, 9))
 @example("\ufffd", 1)  # U+FFFD is valid UTF-8, although programs write it for undecodable bytes
 def test_utf_8_is_detected_in_any_chunks(text: str, size: int) -> None:
     content = ("x" * 99 + text.replace("\0", "")).encode()
-    found = detect([content[at : at + size] for at in range(0, len(content), size)])
-    assert found is not None
-    assert (found.codec, found.note) == ("utf-8", None)
+    encoding = detect([content[at : at + size] for at in range(0, len(content), size)])
+    assert encoding is not None
+    assert (encoding.codec, encoding.note) == ("utf-8", None)
 
 
 def test_unknown_encoding_is_rejected_by_name(tmp_path: Path) -> None:
