@@ -82,7 +82,7 @@ def test_contract_suite_fails_for_broken_repositories(name: str) -> None:
     ]
     # a separate process collects the suites as users do; the profile skips shrinking, as every test must fail
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=first-failure"]
-    process = subprocess.process([*command, *selected], capture_output=True, text=True, check=False)
+    process = subprocess.run([*command, *selected], capture_output=True, text=True, check=False)
     assert process.stdout.splitlines()[-1].startswith(f"{len(selected)} failed in "), process.stdout + process.stderr
 
 

@@ -150,7 +150,7 @@ def test_big_endian_utf_with_bom_is_read(tmp_path: Path, bom: bytes) -> None:
     assert set(SalesFile(file).read().columns["town"]) == {"Málaga"}
 
 
-def test_utf_8_with_a_damaged_byte_is_read_as_utf_8(tmp_path: Path) -> None:
+def test_damaged_utf_8_is_read_as_utf_8(tmp_path: Path) -> None:
     file = tmp_path / "sales.csv"
     file.write_bytes(table_of(["Málaga", "Köln"]).encode() + b"K\xf6ln,1000,100000\n")
     table = SalesFile(file).read()

@@ -26,7 +26,7 @@ def test_price_is_rounded_to_cents_and_never_negative(price: float) -> None:
 
 
 @given(st.floats(min_value=MAX_PRICE) | st.sampled_from([math.nan, math.inf, -math.inf, math.nextafter(MAX_PRICE, 0)]))
-def test_price_that_is_not_finite_or_too_large_is_none(price: float) -> None:
+def test_infinite_or_too_large_price_is_none(price: float) -> None:
     assert round_to_cents(price) is None
 
 

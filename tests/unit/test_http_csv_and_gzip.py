@@ -76,11 +76,11 @@ class TestCsv:
         ],
     )
     def test_csv_in_any_dialect_is_read(self, client: TestClient, table: str) -> None:
-        (found,) = post(client, table, "text/csv; charset=utf-8").json()["predictions"]
-        assert found["prediction"] == LAB_PRICE
+        (estimate,) = post(client, table, "text/csv; charset=utf-8").json()["predictions"]
+        assert estimate["prediction"] == LAB_PRICE
 
     @pytest.mark.parametrize(
-        ("table", "found"),
+        ("table", "violations"),
         [
             ("", [("/size", "missing"), ("/bedrooms", "missing"), ("/age", "missing")]),
             ("size,bedrooms,age\n", [("", "empty")]),
@@ -96,11 +96,13 @@ class TestCsv:
         ],
     )  # fmt: skip
     def test_csv_violations_have_row_and_column(
-        self, client: TestClient, table: str, found: list[tuple[str, str]]
+        self, client: TestClient, table: str, violations: list[tuple[str, str]]
     ) -> None:
-        status, name = (400, "missing-feature") if "missing" in dict(map(reversed, found)) else (422, "invalid-houses")  # type: ignore[arg-type]
+        status, name = (
+            (400, "missing-feature") if "missing" in dict(map(reversed, violations)) else (422, "invalid-houses")
+        )  # type: ignore[arg-type]
         problem = assert_problem(post(client, table, "text/csv"), status, name)
-        assert broken(problem) == found
+        assert broken(problem) == violations
 
     def test_csv_that_is_not_utf_8_is_rejected(self, client: TestClient) -> None:
         problem = assert_problem(post(client, b"size\n\xff", "text/csv"), 422, "invalid-houses")
@@ -118,9 +120,9 @@ class TestCsv:
 
 @given(drawing.batches(drawing.estimates, min_size=1))
 def test_csv_has_exact_prices_and_bounds(batch: list[Prediction]) -> None:
-    header, *found = csv.reader(io.StringIO(predictions_to_csv(batch).decode(), newline=""))
+    header, *lines = csv.reader(io.StringIO(predictions_to_csv(batch).decode(), newline=""))
     assert len(set(header)) == len(header)
-    for row, each in zip(found, batch, strict=True):
+    for row, each in zip(lines, batch, strict=True):
         cells = dict(zip(header, row, strict=True))
         assert (cells["prediction_id"], float(cells["predicted_price"])) == (str(each.id), each.price)
         bounds = {level: (low, high) for level, low, high in each.estimate.intervals}

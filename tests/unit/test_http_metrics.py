@@ -88,7 +88,7 @@ MODEL_METRICS = {
 }
 
 
-def test_every_metric_is_documented_with_its_type_and_its_labels() -> None:
+def test_metrics_are_documented_with_type_and_labels() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", PAGE, re.MULTILINE)
     documented = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
     exposed = {
