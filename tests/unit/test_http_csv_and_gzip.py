@@ -80,7 +80,7 @@ class TestCsv:
         assert estimate["prediction"] == LAB_PRICE
 
     @pytest.mark.parametrize(
-        ("table", "violations"),
+        ("table", "expected"),
         [
             ("", [("/size", "missing"), ("/bedrooms", "missing"), ("/age", "missing")]),
             ("size,bedrooms,age\n", [("", "empty")]),
@@ -96,13 +96,13 @@ class TestCsv:
         ],
     )  # fmt: skip
     def test_csv_violations_have_row_and_column(
-        self, client: TestClient, table: str, violations: list[tuple[str, str]]
+        self, client: TestClient, table: str, expected: list[tuple[str, str]]
     ) -> None:
         status, name = (
-            (400, "missing-feature") if "missing" in dict(map(reversed, violations)) else (422, "invalid-houses")
+            (400, "missing-feature") if "missing" in dict(map(reversed, expected)) else (422, "invalid-houses")
         )  # type: ignore[arg-type]
         problem = assert_problem(post(client, table, "text/csv"), status, name)
-        assert broken(problem) == violations
+        assert broken(problem) == expected
 
     def test_csv_that_is_not_utf_8_is_rejected(self, client: TestClient) -> None:
         problem = assert_problem(post(client, b"size\n\xff", "text/csv"), 422, "invalid-houses")
