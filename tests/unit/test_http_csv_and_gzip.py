@@ -99,8 +99,8 @@ class TestCsv:
         self, client: TestClient, table: str, expected: list[tuple[str, str]]
     ) -> None:
         status, name = (
-            (400, "missing-feature") if "missing" in dict(map(reversed, expected)) else (422, "invalid-houses")
-        )  # type: ignore[arg-type]
+            (400, "missing-feature") if "missing" in dict(map(reversed, expected)) else (422, "invalid-houses")  # type: ignore[arg-type]
+        )
         problem = assert_problem(post(client, table, "text/csv"), status, name)
         assert broken(problem) == expected
 
