@@ -14,7 +14,7 @@ from promql_parser import parse
 
 from tests.docs.environment import ROOT
 from tests.http_service import LAB_HOUSE, served
-from tests.unit.test_http_metrics import everything
+from tests.unit.test_http_metrics import full_application
 
 ASSETS = ROOT / "docs" / "assets"
 PROMETHEUS_NAMES = {"up", "job", "instance"}
@@ -43,7 +43,7 @@ def expressions() -> list[str]:
 @pytest.fixture(scope="module")
 def metric_texts() -> tuple[str, str]:
     """The metrics in the Prometheus and OpenMetrics text formats."""
-    with served(everything()) as client:
+    with served(full_application()) as client:
         client.post("/predict", json={})
         client.post("/predict", json=LAB_HOUSE)
         text = client.get("/metrics")

@@ -16,7 +16,7 @@ from housepredict.domain.idempotency import Delivery
 from housepredict.entrypoints.composition import Application
 from tests.http_service import LAB_HOUSE, LAB_PRICE, Faulty, application, lab_version
 from tests.training import FrozenClock
-from tests.unit.test_http_metrics import Behind
+from tests.unit.test_http_metrics import SpoolingPredictions
 
 DELIVERY = Delivery("deed-4711", "0" * 64)
 
@@ -116,7 +116,7 @@ def test_concurrent_request_with_same_key_wins(made: Application) -> None:
 
 def test_keyed_predictions_are_stored_for_other_replicas(made: Application) -> None:
     @define
-    class Spooled(Behind):
+    class Spooled(SpoolingPredictions):
         shared: list[Prediction] = field(factory=list)
 
         def append_shared(self, predictions: Sequence[Prediction]) -> None:
