@@ -153,7 +153,7 @@ def test_a_version_of_before_has_no_plots_and_says_why() -> None:
     page = version_page(version_of(estimated(sales(40))), None, None)
     assert figures(page) == []
     assert "No plots (trained by an older release)" in page
-    assert "No promotion decision is recorded" in page
+    assert "No promotion decision was recorded" in page
 
 
 def test_every_figure_can_be_understood_without_being_seen() -> None:
