@@ -53,7 +53,7 @@ def test_the_measures_stand_beside_those_of_the_held_out_sales() -> None:
 def test_every_sale_is_drawn_over_its_date_and_medians_where_there_are_enough() -> None:
     figure = plot(page_of(list(estimated(sales(90)))))
     assert (dots(figure, "sale"), dots(figure, "median")) == (90, 10)
-    assert "By tenth, by sale date: " in words(figure)
+    assert "Medians by tenth, in order of sale date: " in words(figure)
     few = plot(page_of(list(estimated(sales(19)))))
     assert (dots(few, "sale"), dots(few, "median")) == (19, 0)
     assert "tenth" not in words(few)

@@ -1,7 +1,7 @@
 """Conversion of attrs values, model manifests and prediction rows to and from JSON documents.
 
-Integers stay integers, and floats stay floats. PostgreSQL's `jsonb` preserves the difference unless a number needs an
-exponent. `housepredict.domain.validation` rejects numbers that large.
+Integers stay integers, and floats stay floats. PostgreSQL's `jsonb` preserves the difference unless a number is so
+large that it needs an exponent. `housepredict.domain.validation` rejects such numbers.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ spool can't restore a prediction.
 
 A read takes three steps. It reads the spool, asks the database which of those predictions were erased or pruned, and
 then reads the database. Therefore, a read omits every prediction whose erasure was committed before the read began, and
-it can't miss a prediction that is being drained. A read also erases these predictions in the spool, so that they stay
-hidden during the next outage. If the spool can't be written, their ids are hidden in memory.
+it can't miss a prediction that is being drained. A read also deletes erased predictions from the spool, so that they
+stay hidden during the next outage. If the spool can't be written, the reading process hides them instead.
 
 In this module, `behind` means the repository behind the spool, which is usually PostgreSQL.
 """
@@ -52,7 +52,10 @@ class ClosableRepository(PredictionRepository, Protocol):
 
 @frozen
 class Backoff:
-    """Exponential backoff with jitter. Delays double from `first` to `cap` seconds, and are shortened by up to half."""
+    """Exponential backoff with jitter.
+
+    Delays double from `first` up to `cap` seconds. Each delay is then shortened at random by up to half.
+    """
 
     first: float = 0.1
     cap: float = 5.0
@@ -164,7 +167,7 @@ class SpooledPredictions:
         return True
 
     def _append_to_spool(self, predictions: Sequence[Prediction], fault: RepositoryUnavailable) -> None:
-        """Store a batch in the spool after an append to the database failed. It may have been committed anyway."""
+        """Store a batch in the spool after an append failed. The database may have committed the batch anyway."""
         with self._append_lock:
             self._stop_direct(fault)
             self._spool.append(predictions)
@@ -330,7 +333,7 @@ class SpooledPredictions:
     ) -> dict[UUID, Prediction]:
         """Return the predictions in the spool that were not erased, by id.
 
-        Callers must read the repository behind afterwards, because it then contains all predictions drained meanwhile.
+        Callers must read the repository behind afterwards, because it then contains the predictions drained meanwhile.
         """
         while spooled := _by_id(read(self._spool)):
             erased = behind.find_erased(list(spooled))

@@ -75,7 +75,7 @@ def coverage_note(level: int, sales: int) -> str:
 
 
 def intervals_text(choice: IntervalChoice | None, *, with_reasons: bool = True) -> str:
-    """Describe which kind of intervals a version has, the results of their coverage tests, and why it was chosen."""
+    """Describe a version's kind of intervals, with the results of the coverage tests and the reasons for the choice."""
     if choice is None:
         return "not recorded (trained by an older release)"
     tests = ", ".join(f"{test.level}% p = {test.p_value:.2g}" for test in choice.tests if test.kind is choice.kind)
@@ -93,7 +93,7 @@ def source_text(source: TrainingSource, *, short: bool = False) -> str:
 
 
 def options_text(options: TrainingOptions) -> str:
-    """Format the training options that differ from their defaults, such as `seed=1, effort=low`, or return `none`."""
+    """Format the options that differ from their defaults, such as `seed=1, effort=low`. If none do, return `none`."""
     defaults = asdict(TrainingOptions())
     differing = {name: value for name, value in asdict(options).items() if value != defaults[name]}
     return ", ".join(f"{name}={value}" for name, value in differing.items()) or "none"

@@ -132,7 +132,7 @@ class PredictionRepositoryContract:
     """
 
     complete: ClassVar[bool] = True
-    """Whether the repository can read and erase all predictions. If False, as in an outage, such calls must raise."""
+    """Whether the repository can read and erase all predictions. If False, as in an outage, they must raise errors."""
 
     @pytest.fixture
     def repository(self) -> PredictionRepository:

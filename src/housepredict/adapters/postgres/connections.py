@@ -147,7 +147,7 @@ _SESSION = (
 _ROWS_TO_BLAME = ("22", "23", "54", "P0")
 _READ_ONLY = psycopg.errors.ReadOnlySqlTransaction.sqlstate
 _GRACE_S = 1.0
-"""How many seconds to trust an idle connection without a ping, and to use a new connection to a read-only server."""
+"""How many seconds an idle connection is trusted without a ping, and a read-only server is used before reconnecting."""
 # A pool keeps its connections to a demoted server, even if the host name now resolves to another server. This statement
 # ends the pool's connections, and the connection that executes it last.
 _END_POOL_BACKENDS = """
@@ -261,7 +261,7 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
             connected.shutdown(SHUT_RDWR)
 
     def _cut_idle(self) -> None:
-        """Cut other idle connections to the same address that aren't newer: they go to the same read-only server."""
+        """Cut other idle connections to this read-only server. Newer connections may go to another server and stay."""
         with _open_lock:
             others = [other for other in _open if other.place == self.place and other.opened_at <= self.opened_at]
         for other in others:
@@ -281,8 +281,8 @@ class Database:
     conninfo: str = field(repr=False)
     place: str
     pooled: bool = False
-    """Whether the address is that of a pool, which may run each transaction in a different session. Session settings
-    and prepared statements then can't be used.
+    """Whether the address is that of a pool, which may run each transaction in a different session. In that case,
+    session settings and prepared statements can't be used.
     """
     schema: str | None = None
     """The schema of the tables. None until `migrate` has determined it."""

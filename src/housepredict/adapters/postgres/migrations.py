@@ -93,9 +93,9 @@ def migrate(database: Database, *, post: bool = False) -> Database:
     """Apply pending migrations, each in its own transaction. If none are pending, read permission is enough.
 
     Args:
-        database: the database to migrate. If its schema isn't set, the default is the first match of: a schema in the
-            search path with housepredict's tables; a schema in the search path with the tutorial's table; the only
-            other schema with housepredict's tables; the current schema.
+        database: the database to migrate. If its schema isn't set, the first of these that exists is used: a schema in
+            the search path with housepredict's tables, a schema in the search path with the tutorial's table, the only
+            schema elsewhere with housepredict's tables, or the current schema.
         post: whether to also apply migrations whose names end in `-post`.
 
     Returns:

@@ -87,7 +87,7 @@ _STATEMENT_NAME = b"housepredict"
 
 @define
 class Writer:
-    """A connection that executes the same statement again and again, with one parameter and in autocommit mode.
+    """A connection that repeatedly executes one statement, with one parameter and in autocommit mode.
 
     Threads may share it, but only one at a time uses it. `timeout` is the maximum wait for a response, in seconds. All
     errors are psycopg.Error. After a connection error, the next call opens a new connection.

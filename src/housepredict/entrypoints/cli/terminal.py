@@ -81,7 +81,7 @@ class Commands:
 
     @classmethod
     def below(cls, parser: argparse.ArgumentParser) -> Commands:
-        """Return an object for adding subcommands to a command."""
+        """Return a Commands object for adding subcommands to a command."""
         return cls(parser.add_subparsers(metavar="COMMAND", title="commands"), nested=True)
 
 

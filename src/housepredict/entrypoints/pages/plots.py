@@ -364,7 +364,7 @@ def _date_axis(first: date, last: date) -> Axis:
 
 
 def _drawn_note(points: Sequence[Point], y: Scale, of: int, sales: str) -> str:
-    """Return a note that tells how many sales are drawn, and how many of them are outside the y axis."""
+    """Return a note that says how many sales are drawn, and how many of them are outside the y axis."""
     outside = sum(not y.shows(value) for _, value in points)
     where = f", including {number(outside)} outside the axes, drawn at the edge" if outside else ""
     return f"Shown: {_count_note(len(points), of)} {sales}{where}."
@@ -378,7 +378,7 @@ _NINETY_FIVE = 1.96  # standard deviations
 
 
 def calibration_plots(held_out: HeldOut, calibration: Calibration | None) -> Sequence[Markup]:
-    """Return the plots of a version's coverage. If the version has no intervals, there are no plots."""
+    """Return the plots of a version's coverage, or an empty sequence if the version has no intervals."""
     if calibration is None or calibration.within_80 is None:
         return ()
     level, within = (80, calibration.within_80) if calibration.within_90 is None else (90, calibration.within_90)

@@ -200,7 +200,7 @@ def _out_of_time(evaluation: Evaluation) -> Markup:
 def _compared_rows(
     current: OutOfTimeEvaluation | Measured, reference: Evaluation, bounds: Mapping[str, Bounds]
 ) -> list[tuple[str, str, str]]:
-    """Return one row per measure and coverage level: its title, its value, and its value on the held-out sales."""
+    """Return one row per measure and coverage level: title, value, and value on the held-out sales."""
     rows: list[tuple[str, str, str]] = []
     for measure in MEASURES:
         value = _marked(_value(current.accuracy, measure), measure.field, current.out_of_range)
