@@ -53,7 +53,7 @@ def add_prediction_commands(commands: Commands) -> None:
     about = "Estimate one house, or all houses in a file, and store the estimates"
     examples = ("predict size=2500 bedrooms=3 age=10 --explain", "predict houses.csv -o prices.csv")
     predict = commands.add("predict", about, _predict, demo=True, examples=examples)
-    about = "one house, such as size=2500 bedrooms=3; with -o, a .csv, .csv.gz or .parquet file of houses"
+    about = "one house, such as size=2500 bedrooms=3; with -o, a .csv, .csv.gz or .parquet file with one house per row"
     predict.add_argument("houses", nargs="+", metavar="FEATURE=VALUE", help=about)
     about = "write the houses and their estimates to this file (-: standard output)"
     predict.add_argument("-o", "--output", metavar="PRICES", help=about)

@@ -70,7 +70,7 @@ def _add_training_options(train: argparse.ArgumentParser) -> None:
     kinds: dict[str, Any] = {**many, "type": reader(_column_kind), "metavar": "COLUMN=KIND"}
     train.add_argument("--feature", dest="features", **many, help="use only these columns as features (repeatable)")
     train.add_argument("--exclude", **many, help="don't use this column (repeatable)")
-    train.add_argument("--type", dest="kinds", **kinds, help=f"kind of a column: {', '.join(Kind)} (repeatable)")
+    train.add_argument("--type", dest="kinds", **kinds, help=f"set a column's kind: {', '.join(Kind)} (repeatable)")
     about = "reject categories of this column that aren't in the training sales, instead of warning (repeatable)"
     train.add_argument("--closed", **many, help=about)
     train.add_argument("--allow", **many, help="use this column even though it seems to leak the price (repeatable)")
