@@ -41,7 +41,7 @@ class LiveModel:
     serving: InService | None = None
     """The predictor in service as of the last check. None until the first predictor is loaded."""
     refusal: HousepredictError | None = None
-    """Why the promoted version isn't known to be in service, as of the last check. None if it is in service."""
+    """The error that prevented the last check from putting the promoted version in service, or None."""
     _refused: Pointer | None = None
     _polled_at: float = -math.inf
     _lock: Lock = field(factory=Lock, repr=False)

@@ -194,7 +194,7 @@ class Figure:
         return tag("g", *lines)
 
     def _legend(self, height: float) -> Markup:
-        """Return the entries of the legend in a row."""
+        """Return the legend, with its entries in a row."""
         starts = accumulate((_SWATCH_WIDTH + _LETTER_WIDTH * len(label) for _, label in self.legend), initial=2.0)
         entries = []
         for start, (class_, label) in zip(starts, self.legend, strict=False):
