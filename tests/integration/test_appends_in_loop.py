@@ -162,7 +162,7 @@ def test_append_times_out_on_unresponsive_server(postgres: str, relay: Relay) ->
     batch = a_batch(2)
     with behind(relay, postgres, 0.1) as predictions:
         relay.freeze()
-        with pytest.raises(RepositoryUnavailable, match="does not answer"):
+        with pytest.raises(RepositoryUnavailable, match="does not respond"):
             InLoop(predictions).append(batch)
         relay.thaw()
         predictions.append(batch)

@@ -53,7 +53,7 @@ def test_measures_are_shown_beside_held_out_sales() -> None:
 def test_plot_draws_sales_and_enough_medians() -> None:
     figure = plot(page_of(list(estimated(sales(90)))))
     assert (dots(figure, "sale"), dots(figure, "median")) == (90, 10)
-    assert "By tenth, by sale date: " in words(figure)
+    assert "Medians by tenth, in order of sale date: " in words(figure)
     few = plot(page_of(list(estimated(sales(19)))))
     assert (dots(few, "sale"), dots(few, "median")) == (19, 0)
     assert "tenth" not in words(few)

@@ -153,7 +153,7 @@ def test_a_version_of_before_has_no_plots_and_says_why() -> None:
     page = version_page(version_of(estimated(sales(40))), None, None)
     assert figures(page) == []
     assert "No plots (trained by an older release)" in page
-    assert "No promotion decision is recorded" in page
+    assert "No promotion decision was recorded" in page
 
 
 def test_every_figure_can_be_understood_without_being_seen() -> None:
@@ -225,7 +225,7 @@ def test_what_was_compared_and_decided_is_told() -> None:
     theirs = Performance(0.2, evolve(version.evaluation.accuracy, cod=22.2), None, 3.0)
     verdict = Verdict(True, ("It is closer.",), Comparison("the-champion", 40, 99.0, ours, theirs))
     page = words(parsed(version_page(evolve(version, verdict=verdict), None, None)))
-    for told in ("this version was promoted", "It is closer.", "the-champion", "COD 11.1 22.2", "10.52% 22.14%"):
+    for told in ("This version was promoted", "It is closer.", "the-champion", "COD 11.1 22.2", "10.52% 22.14%"):
         assert told in page
     assert "90% coverage 91.5% -" in page
 
@@ -241,7 +241,7 @@ def test_of_many_sales_some_are_drawn_and_the_caption_says_so(monkeypatch: pytes
 def test_what_lies_beyond_the_axes_is_drawn_at_their_edge_and_counted() -> None:
     rows = [*estimated(sales(90)), Valued(Sale(House({}), 4e5, "free"), 0.0)]
     scatter, ratios, *_ = parsed(version_page(version_of(rows), None, held_out(rows, SCHEMA))).iter("figure")
-    assert re.search(r"[1-9]\d* of them outside the axes and drawn at their edge", words(scatter))
+    assert re.search(r"including [1-9]\d* outside the axes, drawn at the edge", words(scatter))
     assert len(list(scatter.iter("circle"))) == 91
     heights = [float(each.attrib["cy"]) for each in ratios.iter("circle") if each.attrib["r"] == "1.8"]
     assert len(heights) == 91

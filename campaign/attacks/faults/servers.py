@@ -124,6 +124,6 @@ _FULL = r"too many clients already|remaining connection slots are reserved|could
 READ_ONLY = Fault("read-only server, by its settings", _read_only, _READ_ONLY, _READ_ONLY)
 PASSWORD_CHANGED = Fault("wrong password", _wrong_password, Says(behind=_REFUSED), Says(503, _REFUSED, _REFUSED))
 NO_CONNECTIONS = Fault("max_connections exhausted", _no_connections, Says(behind=_FULL), Says(503, _FULL, _FULL))
-LOCKED = Fault("table locked", _locked, Says(behind=r"statement timeout|does not answer"))
+LOCKED = Fault("table locked", _locked, Says(behind=r"statement timeout|does not respond"))
 # The timeout applies to the statement that overrides it, too: on a busy machine, a service may fail to start.
 SHORT_TIMEOUT = Fault("statement_timeout", _short_timeout, newcomer=None)

@@ -1,1 +1,1 @@
-"""Adapters of the domain's ports: storage, models and files. This package imports none of them, to stay lazy."""
+"""Adapters for the domain's ports: storage, models and files. Importing this package doesn't import the adapters."""

@@ -1,7 +1,7 @@
-"""JSON documents as they are stored: attrs values, the manifests of model versions, and the rows of predictions.
+"""Conversion of attrs values, model manifests and prediction rows to and from JSON documents.
 
-Integers stay integers and floats stay floats. PostgreSQL's `jsonb` preserves both unless a number needs an exponent,
-which the limit on magnitudes in `housepredict.domain.validation` rules out.
+Integers stay integers, and floats stay floats. PostgreSQL's `jsonb` preserves the difference unless a number is so
+large that it needs an exponent. `housepredict.domain.validation` rejects such numbers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-# Stored documents keep the field names of the first release.
+# Fields that have another name in stored documents, because the first release used it.
 STORED_NAMES: Final[Mapping[tuple[type, str], str]] = {
     (Evaluation, "out_of_time"): "later",
     (Evaluation, "out_of_time_skipped"): "why_no_later",
@@ -44,19 +44,19 @@ STORED_NAMES: Final[Mapping[tuple[type, str], str]] = {
 
 
 class UnreadableDocument(ValueError):
-    """A document is damaged."""
+    """The document is damaged."""
 
 
 class NewerDocument(UnreadableDocument):
-    """A document has values that only a newer release of housepredict knows, such as another algorithm."""
+    """The document contains values that only a newer release of housepredict knows, such as a new algorithm."""
 
 
 def structure(document: object, kind: type[T]) -> T:
     """Build a value of type `kind` from a decoded JSON document.
 
     Raises:
-        NewerDocument: if the only errors are enumeration members that this release doesn't know.
-        UnreadableDocument: if the document is damaged; the message lists every error and its place.
+        NewerDocument: if the only errors are enum members that this release doesn't know.
+        UnreadableDocument: if the document is damaged. The message lists each error and its location.
     """
     try:
         return _converter.structure(document, kind)
@@ -67,14 +67,14 @@ def structure(document: object, kind: type[T]) -> T:
 
 
 def unstructure(value: object) -> Any:
-    """Convert a value to a JSON document with every field that its comparisons use."""
+    """Convert a value to a JSON document that contains every field used by `==`."""
     return _converter.unstructure(value)
 
 
 def _make_converter(*, forbid_extra_keys: bool = False, omit_if_default: bool = False) -> JsonConverter:
     converter = make_converter()
 
-    # By default, cattrs converts between types: "3" to 3, 1 to True, "abc" to ("a", "b", "c").
+    # Reject what cattrs converts by default, such as "3" to 3, 1 to True, and "abc" to ("a", "b", "c").
     def scalar(value: Any, kind: Any) -> Any:
         if type(value) is not kind and (type(value), kind) != (int, float):
             raise TypeError(value)
@@ -130,7 +130,7 @@ def _overrides(kind: type) -> dict[str, Any]:
 
 
 class _UnknownMember(ValueError):
-    """This release has no such member of an enumeration."""
+    """The value is not a member of the enum in this release."""
 
 
 def _member(value: Any, kind: type[StrEnum]) -> StrEnum:
@@ -159,7 +159,7 @@ def _may_be_none(attribute: attrs.Attribute[Any]) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the errors of single values."""
+    """Yield the individual errors in a nested exception group."""
     if isinstance(error, BaseExceptionGroup):
         for part in error.exceptions:
             yield from _causes(part)
@@ -181,14 +181,14 @@ _without_defaults = _make_converter(omit_if_default=True)
 FORMAT = 1
 
 MAX_MANIFEST = 2**22
-"""Maximum size of a manifest, in bytes. Twenty features take 16 KiB; thousands of categories take more."""
+"""Maximum size of a manifest in bytes. Twenty features take about 16 KiB; thousands of categories take more."""
 
 
 def to_json(version: ModelVersion) -> bytes:
-    """Encode the manifest of a version as UTF-8 text, including fields of newer releases that it was read with.
+    """Encode a version's manifest as JSON in UTF-8. Fields from newer releases are preserved.
 
     Raises:
-        RefusedModel: if the manifest could not be read again, for example because of a NaN.
+        RefusedModel: if the manifest could not be read back, for example because it contains a NaN.
     """
     return _written(_document(version), version)
 
@@ -197,8 +197,8 @@ def from_json(manifest: bytes | str) -> ModelVersion:
     """Decode a manifest.
 
     Raises:
-        NewerModel: if a newer release wrote it and this release can't use it.
-        RefusedModel: if it is damaged; the message says where.
+        NewerModel: if a newer release wrote the manifest and this release can't use it.
+        RefusedModel: if the manifest is damaged. The message says where.
     """
     document = _parsed(manifest)
     version = _read(document)
@@ -207,7 +207,12 @@ def from_json(manifest: bytes | str) -> ModelVersion:
 
 
 def read_manifest(name: str, manifest: bytes | str) -> ModelVersion:
-    """Decode the manifest stored under `name`. Raises what `from_json` raises, and RefusedModel for another name."""
+    """Decode the manifest stored under `name`.
+
+    Raises:
+        NewerModel: if a newer release wrote the manifest and this release can't use it.
+        RefusedModel: if the manifest is damaged, or belongs to a version with another name.
+    """
     version = from_json(manifest)
     if version.name != name:
         raise RefusedModel(f"Model version {name} is damaged: its manifest belongs to {version.name}")
@@ -215,7 +220,7 @@ def read_manifest(name: str, manifest: bytes | str) -> ModelVersion:
 
 
 def readable_versions(names: Iterable[str], read: Callable[[str], ModelVersion]) -> list[ModelVersion]:
-    """Read versions and sort them, oldest first. Logs a warning for each unreadable version and skips it."""
+    """Read the versions with these names, oldest first. Unreadable versions are skipped with a logged warning."""
     versions = []
     for name in names:
         try:
@@ -226,11 +231,11 @@ def readable_versions(names: Iterable[str], read: Callable[[str], ModelVersion])
 
 
 def signed_texts(version: ModelVersion) -> Sequence[bytes]:
-    """Return the texts that a valid signature of a version may cover. This release signs the first.
+    """Return the byte strings that a valid signature of a version may cover. This release signs the first one.
 
-    A text is the manifest as JSON without its signature, with sorted names and no spaces, so that it depends neither on
-    how a store formats the manifest nor on the release that reads it. The first release omitted fields that have their
-    default value; that form is included if the manifest has only fields that it could know.
+    Each byte string is the manifest without its signature, as JSON with sorted keys and no spaces. It therefore depends
+    neither on how a store formats the manifest nor on the release that reads it. The first release left out fields with
+    default values. That form is included if the manifest contains only fields that the first release could have known.
 
     Raises:
         RefusedModel: if the manifest can't be encoded.
@@ -247,7 +252,7 @@ def signed_texts(version: ModelVersion) -> Sequence[bytes]:
 
 
 def _document(version: ModelVersion) -> Mapping[str, Any]:
-    """Return the document that a version was read from if it still describes the version, otherwise a new one."""
+    """Return the document that a version was read from, or a new document if the version has changed since."""
     stored = version.document
     if stored is not None and evolve(_read(stored), signature=version.signature) == version:
         return {**stored, "signature": version.signature}
@@ -290,7 +295,7 @@ def _read(document: Mapping[str, Any]) -> ModelVersion:
 
 
 def _with_valid_options(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Drop training options that this release would reject from a user: the model can serve without them."""
+    """Drop training options that this release rejects, because the model can serve without them."""
     options = document.get("options")
     if not isinstance(options, dict):
         return document
@@ -320,7 +325,7 @@ def _finite(number: str) -> float:
     return value
 
 
-# Fields of an estimate that a row stores unconverted, in columns of the same names.
+# Estimate fields that are stored unconverted, in columns with the same names.
 _PLAIN_FIELDS: Final = tuple(
     attribute.name
     for attribute in attrs.fields(Estimate)
@@ -329,7 +334,7 @@ _PLAIN_FIELDS: Final = tuple(
 
 
 def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
-    """Convert a prediction to JSON values by column name."""
+    """Convert a prediction to a dictionary of column names and JSON values."""
     estimate = prediction.estimate
     return {
         "id": str(prediction.id),
@@ -343,16 +348,17 @@ def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
 
 
 def prediction_from_row(row: Mapping[str, Any]) -> Prediction:
-    """Build a prediction from its columns. Ids and times may be JSON strings, or the driver's UUID, datetime and date.
+    """Build a prediction from a dictionary of column names and values.
 
-    Columns that a newer release added are ignored. Columns that an older release lacks may be missing.
+    Ids and dates may be strings, or the UUID, datetime and date objects that a database driver returns. Unknown columns
+    are ignored, because newer releases may add columns. Columns that older releases didn't have may be missing.
     """
     id_, created_at, valued_on = row["id"], row["created_at"], row["valued_on"]
     estimate = Estimate(
         house=House(row["features"]),
         valued_on=date.fromisoformat(valued_on) if isinstance(valued_on, str) else valued_on,
         warnings=tuple(structure(warning, EstimateWarning) for warning in row["caveats"]),
-        # Other keys, and more than two bounds, come from a newer release.
+        # Ignore other keys and additional bounds, which come from newer releases.
         intervals=tuple(
             Interval(int(level), *bounds[:2])
             for level, bounds in (row.get("intervals") or {}).items()
@@ -368,14 +374,14 @@ def prediction_from_row(row: Mapping[str, Any]) -> Prediction:
 
 
 def encode_objects(encode: Callable[[object], str], objects: Sequence[Mapping[str, object]]) -> Sequence[str]:
-    """Encode each object as JSON with one call of `encode`, in half the time of one call for each.
+    """Encode each object as JSON. A single call to `encode` takes half the time of one call per object.
 
     Args:
         encode: a JSON encoder that writes no spaces.
-        objects: JSON objects.
+        objects: the objects to encode.
     """
     parts = encode(objects)[2:-2].split("},{")
     if len(parts) != len(objects):
-        # The list is empty, or a text or a nested object contains the separator.
+        # The list is empty, or a string or a nested object contains the separator.
         return [encode(item) for item in objects]
     return [f"{{{part}}}" for part in parts]

@@ -1,4 +1,4 @@
-"""Decorators of a model store: one survives outages of a shared store, the other requires signed versions."""
+"""Model store wrappers: one survives outages of a shared store, and the other requires signed versions."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ _log = logging.getLogger(__name__)
 
 @define
 class SharedModels:
-    """A ModelStore over a shared store that may be unavailable. It caches the versions it reads in a local store.
+    """A ModelStore that wraps a shared store, and caches the versions it reads in a local store.
 
-    During an outage, the version that was promoted last stays promoted. If nothing is promoted in the shared store, the
-    local promoted version is added and promoted there, so that a service that starts to share keeps its model.
+    During an outage of the shared store, the last promoted version stays promoted. If the shared store has no promoted
+    version, the locally promoted version is added to it and promoted. In this way, a service keeps its model when it
+    starts to use a shared store.
     """
 
     _shared: ModelStore
@@ -91,12 +92,12 @@ class SharedModels:
 
 @define
 class SignedModels:
-    """A ModelStore that signs the versions it adds to another store, and refuses versions without a valid signature.
+    """A ModelStore that signs the versions it adds to another store, and rejects versions without a valid signature.
 
-    A signature is the hexadecimal HMAC-SHA256 of a manifest with all its fields, including those of newer releases; the
-    manifest has the digests of the files. The first key signs added versions, and each key is accepted for reading.
-    Versions are returned without their signatures. The pointer is not signed: anyone with write access to the store
-    can promote another signed version.
+    A signature is the hexadecimal HMAC-SHA256 of a manifest, including any fields that newer releases added. It also
+    protects the files, because the manifest contains their digests. Added versions are signed with the first key, and
+    signatures with any of the keys are valid. Versions are returned without their signatures. The name of the promoted
+    version is not signed: anyone with write access to the store can promote another signed version.
     """
 
     _models: ModelStore
@@ -137,7 +138,7 @@ class SignedModels:
             raise RefusedModel(
                 f"Model version {version.name} is not signed, but HOUSEPREDICT_SIGNING_KEY requires it: train again"
             )
-        # compare_digest accepts only ASCII texts or bytes, and a damaged manifest may have any signature.
+        # compare_digest accepts only bytes and ASCII strings, but a damaged manifest may contain any string.
         signature = version.signature.encode(errors="replace")
         valid = [_signature(text, key).encode() for text in signed_texts(version) for key in self._keys]
         if not any(hmac.compare_digest(signature, each) for each in valid):

@@ -1,4 +1,4 @@
-"""The model in service. It follows the promoted version of the model store."""
+"""The model in service, which follows the promoted version in the model store."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 1.0
-"""Seconds between polls of the store's pointer."""
+"""How many seconds to wait between checks for a newly promoted version."""
 
 
 @define
 class LiveModel:
-    """A PredictorSource that polls the store's pointer at most once a second.
+    """A PredictorSource that checks for a newly promoted version at most once a second.
 
-    A new version is loaded first, and then put in service by swapping one reference. If it is refused, the reason is
-    logged and the version in service stays. The demonstration serves only while nothing has been promoted, never in
-    place of a version that can't be loaded.
+    A new version is loaded completely before it replaces the version in service. If it can't be loaded, the reason is
+    logged, and the version in service stays. The demo model serves only until a version is promoted. It never replaces
+    a promoted version that can't be loaded.
     """
 
     _models: ModelStore
@@ -39,15 +39,15 @@ class LiveModel:
     _demonstration: Predictor | None = None
     _monotonic: Callable[[], float] = time.monotonic
     serving: InService | None = None
-    """The predictor in service as of the last poll; None before the first one is loaded."""
+    """The predictor in service as of the last check. None until the first predictor is loaded."""
     refusal: HousepredictError | None = None
-    """Why the predictor in service may not be the promoted version, as of the last poll; None if it is."""
+    """The error that prevented the last check from putting the promoted version in service, or None."""
     _refused: Pointer | None = None
     _polled_at: float = -math.inf
     _lock: Lock = field(factory=Lock, repr=False)
 
     def current(self) -> InService:
-        # While another thread loads a version, callers get the one in service, if there is one.
+        # While another thread loads a version, use the version in service. If there is none, wait for that thread.
         if self._monotonic() - self._polled_at >= POLL_INTERVAL_S and self._lock.acquire(blocking=self.serving is None):
             try:
                 self._follow()
@@ -62,7 +62,7 @@ class LiveModel:
         return self.serving
 
     def look(self) -> None:
-        """Poll the pointer now, even if the last poll is recent. Versions promoted before are then in service."""
+        """Check for a newly promoted version now, even if the last check was recent, and put it in service."""
         with self._lock:
             self._follow()
 
@@ -90,7 +90,7 @@ class LiveModel:
             except HousepredictError as error:
                 _log.error("model version %s was refused: %s", pointer.name, error)
                 self.refusal = error
-                # An outage may end, but a damaged version stays damaged: it isn't loaded again.
+                # An outage may end, but a damaged version stays damaged, so don't load it again.
                 self._refused = None if isinstance(error, ModelStoreUnavailable) else pointer
             else:
                 self.serving = InService(predictor, pointer.generation)
@@ -100,9 +100,9 @@ class LiveModel:
 
 @define
 class Follower:
-    """A thread that polls the pointer once a second, and immediately after each announcement of a promotion.
+    """A thread that checks for a newly promoted version once a second, and whenever a promotion is announced.
 
-    It calls `publish` after each poll.
+    The thread calls `publish` after each check.
     """
 
     _live: LiveModel
@@ -117,7 +117,7 @@ class Follower:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop the thread and wait for it."""
+        """Stop the thread and wait for it to exit."""
         self._stopping.set()
         if self._announcements:
             self._announcements.end()
@@ -141,9 +141,9 @@ class Follower:
 
 @define
 class StoredExplainers:
-    """Loads explainers from the model store, and caches the one used last.
+    """A source of explainers. It loads them from the model store and caches the last one used.
 
-    The explainer of the demonstration is in no store and is passed in.
+    The demo model isn't in the store, so its explainer is passed in.
     """
 
     _models: ModelStore
@@ -153,12 +153,12 @@ class StoredExplainers:
     _lock: Lock = field(factory=Lock, repr=False, init=False)
 
     def __call__(self, version: ModelVersion) -> Explainer:
-        """Return the explainer of a version.
+        """Return the explainer for a version.
 
         Raises:
-            NoExplanation: if the version was trained by a release without explanations.
+            NoExplanation: if the version was trained by a release that didn't support explanations.
             UnknownModel: if the version is not stored.
-            RefusedModel: if it is damaged.
+            RefusedModel: if the version is damaged.
             ModelStoreUnavailable: if the store can't be read.
         """
         if self._demonstration and version.name == self._demonstration.version.name:
@@ -171,10 +171,10 @@ class StoredExplainers:
 
 @define
 class CheckedLoader:
-    """A PredictorLoader that makes a plug-in's loader as safe as the built-in one.
+    """A PredictorLoader that makes a plug-in's loader as safe as the built-in loader.
 
-    It verifies the files before it calls the plug-in, runs the self-test on the result, and turns every exception of
-    the plug-in into RefusedModel, so that the version in service stays.
+    It verifies the version's files before it calls the plug-in, and then runs the self-test on the predictor. If the
+    plug-in raises any exception, this loader raises RefusedModel, so that the version in service stays.
     """
 
     _name: str

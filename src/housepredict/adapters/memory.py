@@ -1,4 +1,4 @@
-"""In-memory stores, for tests, notebooks, and services that need no persistence."""
+"""In-memory stores for tests, notebooks, and services that don't need persistence."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class InMemoryPredictions:
 
     _by_id: dict[UUID, Prediction] = field(factory=dict, init=False, repr=False)
     _erased: set[UUID] = field(factory=set, init=False, repr=False)
-    _watermark: UUID = field(default=UUID(int=0), init=False, repr=False)  # ids below it were pruned
+    _watermark: UUID = field(default=UUID(int=0), init=False, repr=False)  # smaller ids were pruned
     _ids: list[UUID] = field(factory=list, init=False, repr=False)
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        # Reversed, because the first prediction with an id counts, as in every repository.
+        # Reversed, so that the first prediction with an id is stored, as in every repository.
         batch = {prediction.id: prediction for prediction in reversed(predictions)}
         with self._lock:
             # One lookup per id is faster than the difference of two key sets, which reads all stored ids.
@@ -70,7 +70,7 @@ class InMemoryPredictions:
             self._ids = sorted(self._by_id)
             self._watermark = max([self._watermark, *map(next_id, oldest[-1:])])
             if len(oldest) < limit:
-                # The watermark must not exceed the present, or the next ids would be ignored.
+                # Limit the watermark to the current time, because new ids below the watermark are ignored.
                 now = datetime.now(UTC)
                 is_past = before < first_id_at(now + timedelta(milliseconds=1))
                 self._watermark = max(self._watermark, before if is_past else first_id_at(now))
@@ -84,12 +84,12 @@ class InMemoryPredictions:
         return id_ < self._watermark or id_ in self._erased
 
     def check(self) -> None:
-        """Do nothing: memory is always available."""
+        """Do nothing, because memory is always available."""
 
 
 @define
 class InMemoryKeys:
-    """Thread-safe PredictionKeys in memory."""
+    """A thread-safe PredictionKeys adapter in memory."""
 
     _known: dict[str, tuple[Delivery, Sequence[UUID]]] = field(factory=dict, init=False, repr=False)
     _lock: Lock = field(factory=Lock, init=False, repr=False)
@@ -202,7 +202,7 @@ class InMemoryModels:
             raise UnknownModel(f"There is no model version {name!r}") from None
 
     def promote(self, name: str) -> None:
-        self.get(name)  # it stays valid, since versions are never removed
+        self.get(name)  # raises if the version is unknown; versions are never removed
         with self._lock:
             if self._history[:1] != [name]:
                 self._history.insert(0, name)
@@ -260,5 +260,5 @@ class InMemoryTrainings:
 
     def _known(self, training: UUID) -> TrainingStatus:
         if training not in self._records:
-            raise UnknownTraining(f"There is no training {training}")
+            raise UnknownTraining(f"There is no training job {training}")
         return self._records[training]

@@ -1,13 +1,15 @@
-"""A prediction repository that survives outages of the database: pending predictions wait in a spool on disk.
+"""A prediction repository that survives database outages, because it stores pending predictions in a spool on disk.
 
-Erased predictions stay erased, even if some process still has them in its spool. The database decides: `erase` and
-`prune` return after it has committed them, and from then on its appends ignore these ids, so draining a spool can't
-restore a prediction. A read takes the predictions in the spool first, then asks the database which of them were erased
-or pruned, and reads the database last. So it respects every erasure committed before it began, and finds a prediction
-that is being drained in one of the two. A read also erases these ids in the spool, so that they stay hidden in the next
-outage. If the spool can't be written, they are hidden in memory.
+Erased predictions stay erased, even if a process still has them in its spool. `erase` and `prune` return only after the
+database has committed the deletion. From then on, the database ignores appends with the deleted ids, so draining a
+spool can't restore a prediction.
 
-In this module, `behind` is the repository that the spool is in front of, usually PostgreSQL.
+A read takes three steps. It reads the spool, asks the database which of those predictions were erased or pruned, and
+then reads the database. Therefore, a read omits every prediction whose erasure was committed before the read began, and
+it can't miss a prediction that is being drained. A read also deletes erased predictions from the spool, so that they
+stay hidden during the next outage. If the spool can't be written, the reading process hides them instead.
+
+In this module, `behind` means the repository behind the spool, which is usually PostgreSQL.
 """
 
 from __future__ import annotations
@@ -42,27 +44,30 @@ _log = logging.getLogger(__name__)
 
 
 class ClosableRepository(PredictionRepository, Protocol):
-    """A repository with connections to close."""
+    """A PredictionRepository with connections that must be closed."""
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
 
 
 @frozen
 class Backoff:
-    """Exponential backoff with jitter: delays in seconds double from `first` to `cap`, minus up to half at random."""
+    """Exponential backoff with jitter.
+
+    Delays double from `first` up to `cap` seconds. Each delay is then shortened at random by up to half.
+    """
 
     first: float = 0.1
     cap: float = 5.0
 
     def delay(self, failures: int) -> float:
-        """Return the seconds to wait after `failures` in a row. After 0, it is the pause between two passes."""
+        """Return how many seconds to wait after `failures` consecutive failures (0: after a success)."""
         max_delay = min(self.cap, self.first * 2.0 ** min(failures - 1, 30)) if failures else self.cap
         return max_delay * _random.uniform(0.5, 1.0)
 
 
 def in_thread(append: Callable[[], None], done: Done) -> None:
-    """Call `append` in a thread. The running event loop then calls `done` with the exception it raised, or None."""
+    """Call `append` in a thread. Then the running event loop calls `done` with the exception raised, or with None."""
 
     def run() -> Exception | None:
         try:
@@ -77,11 +82,12 @@ def in_thread(append: Callable[[], None], done: Done) -> None:
 
 @define
 class SpooledPredictions:
-    """A PredictionRepository that appends to the database, and during an outage to a local spool.
+    """A PredictionRepository that appends to the database or, during an outage, to a local spool.
 
-    A thread connects to the database and drains the spool into it, oldest first. Once the spool is empty, appends go to
-    the database again. The timeouts are those of the database's repository: at most one call waits that long in an
-    outage. The database ignores known ids, so a batch whose commit is uncertain is sent again.
+    A background thread connects to the database and drains the spool into it, oldest predictions first. Once the spool
+    is empty, appends go to the database again. The database repository sets the timeouts. In an outage, at most one
+    call has to wait for a timeout. If it is unknown whether a batch was committed, the batch is sent again, because the
+    database ignores ids that it already stores.
     """
 
     _spool: SqliteSpool
@@ -91,14 +97,15 @@ class SpooledPredictions:
     _in_thread: Callable[[Callable[[], None], Done], None] = in_thread
     _behind: ClosableRepository | None = field(default=None, init=False)
     _in_loop: AppendsInLoop | None = field(default=None, init=False)  # `_behind`, if it supports event loops
-    # Why the last call of the repository behind failed; None if it succeeded.
+    # Why the last call to the repository behind failed. None if it succeeded.
     _fault: RepositoryUnavailable | None = field(default=None, init=False)
     # Set while this process has nothing pending, so that appends go to the database. It changes only under
-    # `_append_lock`, which appends to the spool hold, too: none can happen between the last drained batch and a change.
+    # `_append_lock`. Appends to the spool hold the same lock, so none can happen after the last batch is drained and
+    # before this event is set.
     _direct: Event = field(factory=Event, init=False, repr=False)
     _append_lock: Lock = field(factory=Lock, init=False, repr=False)
-    # Held while a batch is drained, and while predictions in the spool and behind are counted. To avoid deadlocks, its
-    # holder never waits for `_append_lock`.
+    # Held while a batch is drained, and while predictions are counted in both the spool and the repository behind. To
+    # avoid deadlocks, a thread that holds it never waits for `_append_lock`.
     _batch_lock: Lock = field(factory=Lock, init=False, repr=False)
     _tried: Event = field(factory=Event, init=False, repr=False)
     _wake: Event = field(factory=Event, init=False, repr=False)
@@ -115,14 +122,15 @@ class SpooledPredictions:
         patience: float = 3.0,
         fatal: tuple[type[RepositoryUnavailable], ...] = (),
     ) -> Self:
-        """Start the thread, and wait up to `patience` seconds until it has tried to reach the database.
+        """Start the background thread, and wait until it has tried once to reach the database.
 
         Args:
-            spool: stores pending predictions.
-            open_behind: connects to the database.
-            backoff: the delays between attempts.
-            patience: in seconds.
-            fatal: errors to raise here if the first attempt fails with one. Other outages don't prevent the start.
+            spool: the spool for pending predictions.
+            open_behind: function that connects to the database.
+            backoff: delays between attempts.
+            patience: maximum wait for the first attempt, in seconds.
+            fatal: error classes to raise here if the first attempt fails with one of them. Other errors don't prevent
+                the start.
         """
         predictions = cls(spool, open_behind, backoff or Backoff(), fatal)
         predictions._thread = Thread(target=predictions._run, name="housepredict-spool", daemon=True)
@@ -145,7 +153,7 @@ class SpooledPredictions:
             self._append_to_spool(predictions, fault)
 
     def append_in_loop(self, predictions: Sequence[Prediction], done: Done) -> bool:
-        """Append as `append` does, in a thread if it would block the event loop. Always returns True."""
+        """Append as `append` does, but in a thread if appending would block the event loop. Always return True."""
 
         def finish(fault: Exception | None) -> None:
             if isinstance(fault, RepositoryUnavailable):
@@ -159,13 +167,13 @@ class SpooledPredictions:
         return True
 
     def _append_to_spool(self, predictions: Sequence[Prediction], fault: RepositoryUnavailable) -> None:
-        """Store a batch in the spool after a failed append, which the database may have committed nevertheless."""
+        """Store a batch in the spool after an append failed. The database may have committed the batch anyway."""
         with self._append_lock:
             self._stop_direct(fault)
             self._spool.append(predictions)
 
     def append_shared(self, predictions: Sequence[Prediction]) -> None:
-        """Store a batch in the database, or raise. Only predictions that it will never accept go to the spool."""
+        """Store a batch in the database, or raise an error. Only predictions that the database rejects are spooled."""
         if self._behind is None:
             raise RepositoryUnavailable(f"predictions cannot be stored: {self._reason}")
         try:
@@ -179,7 +187,7 @@ class SpooledPredictions:
         else:
             if self._fault:
                 self._fault = None
-                self._wake.set()  # the database is available, so the thread needn't wait
+                self._wake.set()  # the database is available, so the thread doesn't need to wait
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         return self.recent_and_backlog(limit, before)[0]
@@ -211,7 +219,7 @@ class SpooledPredictions:
             raise
         except RepositoryUnavailable:
             known = _by_id(self._spool.find(ids))
-            if set(ids) - known.keys():  # these may be in the database
+            if set(ids) - known.keys():  # the missing predictions may be in the database
                 raise
         return [known[id_] for id_ in sorted(known)]
 
@@ -238,16 +246,16 @@ class SpooledPredictions:
             pruned, end = 0, None
             with self._batch_lock:
                 for prediction in self._spool.between(_LOWEST_ID, before, limit):
-                    pruned += behind.prune(prediction.id, limit - pruned)  # older ones
+                    pruned += behind.prune(prediction.id, limit - pruned)  # older predictions in the database
                     if pruned == limit:
                         break
                     end = next_id(prediction.id)
-                    behind.prune(end, 1)  # it may be stored there, too; from now on, its id is ignored there
+                    behind.prune(end, 1)  # the database may store it too, and now ignores its id
                     pruned += 1
                 else:
                     pruned += behind.prune(before, limit - pruned)
                 if end:
-                    self._spool.prune(end, sys.maxsize)  # all ids that the database ignores now
+                    self._spool.prune(end, sys.maxsize)  # all ids that the database now ignores
             return pruned
 
         return self._query(prune_both)
@@ -263,8 +271,8 @@ class SpooledPredictions:
         """Check that the database or the spool could store a batch now.
 
         Raises:
-            MisconfiguredRepository: if the database can't become available without a change of its settings.
-            RepositoryUnavailable: if neither of them can store a batch.
+            MisconfiguredRepository: if the database can't become available without a change to its settings.
+            RepositoryUnavailable: if neither the database nor the spool can store a batch.
         """
         if self._direct.is_set() and self._behind:
             try:
@@ -282,15 +290,15 @@ class SpooledPredictions:
         return evolve(self._spool.backlog(), reason=str(self._fault) if self._fault else None)
 
     def drained(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds until this process has nothing pending. Returns whether that is so."""
+        """Wait up to `timeout` seconds until this process has no pending predictions. Return whether it has none."""
         return self._direct.wait(timeout)
 
     def close(self, grace: float = 5.0) -> None:
-        """Drain the spool for up to `grace` seconds, then close the spool and the database. The rest stays pending."""
+        """Drain the spool for up to `grace` seconds, then close it and the database. Other predictions stay pending."""
         self._stopping.set()
         self._wake.set()
         with ExitStack() as closing:
-            # If the thread is still busy, it fails at the closed spool, and its batch stays there.
+            # If the thread is still busy, its next access to the closed spool fails, and its batch stays in the spool.
             closing.callback(self._spool.close)
             if self._thread:
                 self._thread.join(grace)
@@ -304,7 +312,11 @@ class SpooledPredictions:
         self.close()
 
     def _query(self, query: Callable[[ClosableRepository], T]) -> T:
-        """Call `query` with the repository behind. Raises RepositoryUnavailable during an outage."""
+        """Call `query` with the repository behind.
+
+        Raises:
+            RepositoryUnavailable: during an outage.
+        """
         if self._behind is None or self._fault:
             raise RepositoryUnavailable(f"predictions cannot be read or erased: {self._reason}")
         try:
@@ -319,25 +331,25 @@ class SpooledPredictions:
     def _read_spool(
         self, behind: ClosableRepository, read: Callable[[SqliteSpool], Sequence[Prediction]]
     ) -> dict[UUID, Prediction]:
-        """Return predictions in the spool that were not erased, by id.
+        """Return the predictions in the spool that were not erased, by id.
 
-        Callers read the repository behind afterwards: drained predictions are there by then.
+        Callers must read the repository behind afterwards, because it then contains the predictions drained meanwhile.
         """
         while spooled := _by_id(read(self._spool)):
             erased = behind.find_erased(list(spooled))
             if not erased:
                 break
-            self._spool.hide(erased)  # and read again: within a limit, other predictions replace them
+            self._spool.hide(erased)  # then read again, because other predictions may now be within the limit
         return spooled
 
     @property
     def _reason(self) -> object:
-        return self._fault or "the database has not answered yet"
+        return self._fault or "the database has not responded yet"
 
     def _stop_direct(self, fault: RepositoryUnavailable) -> None:
-        """Append to the spool from now on. The caller holds `_append_lock`, so that no pass clears the fault."""
+        """Append to the spool from now on. The caller must hold `_append_lock`, so that no pass clears the fault."""
         self._report(fault)
-        if self._direct.is_set():  # otherwise the thread knows, and retries after its delay
+        if self._direct.is_set():  # otherwise the thread already knows, and retries after its delay
             self._direct.clear()
             self._wake.set()
 
@@ -353,7 +365,7 @@ class SpooledPredictions:
         while True:
             stopping = self._stopping.is_set()  # read before the pass: the last pass must follow the last append
             try:
-                # False without an error: another process is draining the spool.
+                # `_drain` returns False if another process is draining the spool.
                 failures = 0 if self._drain() else 1
             except SpoolUnavailable as error:
                 _log.warning("the spool cannot be drained: %s", error)
@@ -371,7 +383,7 @@ class SpooledPredictions:
             self._wake.clear()
 
     def _drain(self) -> bool:
-        """Drain the spool in one pass. Returns whether appends go to the database now."""
+        """Drain the spool in one pass. Return whether appends now go to the database."""
         if self._behind is None:
             self._behind = behind = self._open_behind()
             self._in_loop = behind if isinstance(behind, AppendsInLoop) else None
@@ -381,7 +393,8 @@ class SpooledPredictions:
             if not drained and (self._fault or not self._direct.is_set()):
                 self._probe(self._behind)
                 self._fault = None
-            # A busy service never stops appending. The database is available, so appends can wait for the last batches.
+            # A busy service never stops appending, so block appends while the last batches are sent. The wait is short,
+            # because the database is available.
             with self._append_lock:
                 drained += self._send_pending(self._behind) if has_lock else 0
                 if not self._fault and (has_lock or not self._spool.backlog().pending):
@@ -393,14 +406,14 @@ class SpooledPredictions:
         return self._direct.is_set()
 
     def _probe(self, behind: ClosableRepository) -> None:
-        """Check that the database stores batches. After a fault, `check` isn't enough: it passes on a full disk."""
+        """Check that the database can store a batch. After a fault, also append one: `check` passes on a full disk."""
         behind.check()
         if self._fault:
-            with self._batch_lock, suppress(RefusedPredictions):  # the process that drains the spool handles it
+            with self._batch_lock, suppress(RefusedPredictions):  # handled by the process that drains the spool
                 behind.append(self._spool.oldest(1))
 
     def _send_pending(self, behind: ClosableRepository) -> int:
-        """Send pending predictions until a batch is not full. Returns the number sent."""
+        """Send pending predictions in batches, until a batch isn't full. Return the number of predictions sent."""
         sent = 0
         while True:
             with self._batch_lock:
@@ -424,7 +437,7 @@ class SpooledPredictions:
             _log.error("prediction %s was refused and is a dead letter in the spool now: %s", batch[0].id, error)
             self._spool.add_dead_letter(batch[0], str(error))
         else:
-            self._fault = None  # cleared first: an error of the spool below says nothing about the database
+            self._fault = None  # cleared first, because a spool error below says nothing about the database
             self._spool.remove(batch)
 
 

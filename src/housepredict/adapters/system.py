@@ -1,4 +1,4 @@
-"""The system clock, and deferred interrupts."""
+"""The system clock, and a context manager that defers interrupts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from attrs import frozen
 
 @frozen
 class SystemClock:
-    """The machine's clock, in UTC."""
+    """The system clock, in UTC."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -24,7 +24,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 @contextmanager
 def defer_interrupts() -> Iterator[None]:
-    """Defer interrupts until the context ends. Does nothing outside the main thread, which alone receives them."""
+    """Defer interrupts until the context exits.
+
+    Only the main thread receives interrupts, so this does nothing in other threads.
+    """
     if current_thread() is not main_thread():
         yield
         return

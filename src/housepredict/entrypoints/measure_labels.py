@@ -16,7 +16,7 @@ from housepredict.domain.training_options import TrainingOptions
 
 @frozen
 class Measure:
-    """A field of `Accuracy`, with its title, decimals, unit and meaning."""
+    """How to show a field of `Accuracy`: its title, number of decimals, unit and meaning."""
 
     title: str
     field: str
@@ -26,7 +26,7 @@ class Measure:
 
     @property
     def range(self) -> str:
-        """The acceptable range, such as `5 to 15`; empty if there is none."""
+        """The acceptable range, such as `5 to 15`. Empty if the measure has no acceptable range."""
         acceptable = RANGES.get(self.field)
         if acceptable is None:
             return ""
@@ -50,18 +50,18 @@ MEASURES: Final[Sequence[Measure]] = (
 )
 
 OUT_OF_RANGE: Final = "out of range"
-"""The mark on a measure outside its acceptable range; in words, not by color alone."""
+"""The label for a measure outside its acceptable range. It is text, so that readers don't depend on color."""
 
 SYNTHETIC: Final = "Demo model trained on synthetic sales. Its prices mean nothing for real houses."
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a count with its noun, such as `1 sale` or `1,910 sales`."""
+    """Format a count and its noun, such as `1 sale` or `1,910 sales`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def coverage_text(coverage: Coverage) -> str:
-    """Return the coverage of a level's intervals and their median ends, which are symmetric in the logarithm."""
+    """Describe the coverage and the typical width of the intervals at one level, such as 80%."""
     text = f"{coverage.level}% interval: covered {coverage.share:.1f}% of sale prices"
     if not coverage.width:
         return text
@@ -69,13 +69,13 @@ def coverage_text(coverage: Coverage) -> str:
 
 
 def coverage_note(level: int, sales: int) -> str:
-    """Return the acceptable coverage of a level's intervals, measured on a number of sales, as a range."""
+    """Format the acceptable range of coverage for an interval level. The range depends on the number of sales."""
     acceptable = coverage_range(level, sales)
     return f"{acceptable.low:.1f}% to {acceptable.high:.1f}%"
 
 
 def intervals_text(choice: IntervalChoice | None, *, with_reasons: bool = True) -> str:
-    """Return the kind of a version's intervals, the results of its coverage tests, and the reasons for the kind."""
+    """Describe a version's kind of intervals, with the results of the coverage tests and the reasons for the choice."""
     if choice is None:
         return "not recorded (trained by an older release)"
     tests = ", ".join(f"{test.level}% p = {test.p_value:.2g}" for test in choice.tests if test.kind is choice.kind)
@@ -84,7 +84,7 @@ def intervals_text(choice: IntervalChoice | None, *, with_reasons: bool = True) 
 
 
 def source_text(source: TrainingSource, *, short: bool = False) -> str:
-    """Return the origin of a version's sales; with `short`, without the folder of their file."""
+    """Describe where a version's training sales come from. `short` omits the directory of the sales file."""
     if source.synthetic:
         return "synthetic"
     recorded = [] if source.recorded is None else [counted(source.recorded, "recorded sale")]
@@ -93,7 +93,7 @@ def source_text(source: TrainingSource, *, short: bool = False) -> str:
 
 
 def options_text(options: TrainingOptions) -> str:
-    """Return the training options that differ from their defaults, such as `seed=1, effort=low`; `none` without any."""
+    """Format the options that differ from their defaults, such as `seed=1, effort=low`. If none do, return `none`."""
     defaults = asdict(TrainingOptions())
     differing = {name: value for name, value in asdict(options).items() if value != defaults[name]}
     return ", ".join(f"{name}={value}" for name, value in differing.items()) or "none"

@@ -1,1 +1,1 @@
-"""Contract test suites for adapters of ports, and test doubles. Use the suites to test your own adapters."""
+"""Contract test suites for port adapters, and test doubles. Use the suites to test your own adapters."""

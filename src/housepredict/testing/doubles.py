@@ -1,4 +1,4 @@
-"""Test doubles: a frozen clock, and a model that computes prices with a formula."""
+"""Test doubles: a frozen clock, and a predictor that computes prices with a formula."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ SCHEMA = FeatureSchema(
         Feature("age", Kind.INTEGER, "years", minimum=0.0, observed=(0, 200)),
     )
 )
-"""The features of the fixed model."""
+"""The feature schema of FixedModel."""
 
 
 @define
 class FrozenClock:
-    """A Clock whose time changes only when a test moves it."""
+    """A Clock whose time changes only when a test advances it."""
 
     time: datetime = NOON
 
     def now(self) -> datetime:
-        """Return the current time of the clock."""
+        """Return the clock's current time."""
         return self.time
 
     def move(self, by: timedelta) -> None:
-        """Advance the clock."""
+        """Advance the clock by this amount of time."""
         self.time += by
 
 
@@ -47,7 +47,7 @@ def fixed_price(size: float, bedrooms: float, age: float) -> float:
 
 
 def fixed_version(schema: FeatureSchema = SCHEMA, name: str = "fixed") -> ModelVersion:
-    """Return a model version with plausible measures, and with intervals for spreads of 1."""
+    """Return a model version with plausible accuracy measures, calibrated for a spread of 1."""
     measures = Accuracy(200, 1.0, 8.2, 32.0, 60.0, 90.0, 30_000.0, 1.6e9, 40_000.0, 0.9, 12.5, 10.0, 1.0, -0.01)
     return ModelVersion(
         name=name,
@@ -66,9 +66,9 @@ def fixed_version(schema: FeatureSchema = SCHEMA, name: str = "fixed") -> ModelV
 
 @frozen
 class FixedModel:
-    """A Predictor that computes prices with a formula. The formula's arguments are the features of a house.
+    """A Predictor that computes prices with a formula, whose parameters are named after the features of a house.
 
-    For other features: `FixedModel(lambda area, pool: 3000.0 * area + 20_000.0 * pool, fixed_version(schema))`.
+    To use other features: `FixedModel(lambda area, pool: 3000.0 * area + 20_000.0 * pool, fixed_version(schema))`.
     """
 
     formula: Callable[..., float] = fixed_price

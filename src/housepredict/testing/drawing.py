@@ -1,4 +1,4 @@
-"""Hypothesis strategies and samples of model versions, predictions and sales, for contract suites and tests."""
+"""Hypothesis strategies and sample data (model versions, predictions and sales) for contract suites and tests."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ _MAX_ITEMS = 3  # in a collection
 
 @frozen
 class Drawing:
-    """Draws values by their type annotations. `by_type` overrides the strategies of types."""
+    """A factory of strategies for annotated classes. `by_type` overrides the default strategy for a type."""
 
     by_type: Mapping[Any, st.SearchStrategy[Any]] = field(factory=dict)
 
     def builds(self, kind: type[T], **strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[T]:
-        """Draw values of an attrs class or NamedTuple, with every field that comparisons use.
+        """Return a strategy for instances of an attrs class or NamedTuple. It draws every field used by `==`.
 
         Args:
             kind: the class.
-            strategies: by field, instead of the strategy for its type.
+            strategies: strategies for single fields, by name. Other fields are drawn by their type.
 
         Raises:
-            TypeError: if there is no such field, or no strategy for the type of a field.
+            TypeError: if the class has no field of a given name, or if there is no strategy for a field's type.
         """
         annotations = _fields(kind)
         if unknown := strategies.keys() - annotations.keys():
@@ -91,7 +91,7 @@ class Drawing:
 
 
 def exactly(value: Any) -> Any:
-    """Convert a value to a form that compares types, too: 1, 1.0 and True are equal, but differ in JSON."""
+    """Convert a value to a form whose `==` also compares types: 1, 1.0 and True are equal, but differ in JSON."""
     if _is_record(type(value)):
         return type(value), {name: exactly(getattr(value, name)) for name in _fields(type(value))}
     if isinstance(value, Mapping):
@@ -106,7 +106,7 @@ def _is_record(kind: type) -> bool:
 
 
 def _fields(kind: Any) -> dict[str, Any]:
-    """Return the annotations of the fields that comparisons use, by name."""
+    """Return the annotations of the fields used by `==`, by field name."""
     hints = typing.get_type_hints(kind)
     if not attrs.has(kind):
         return {name: hints[name] for name in kind._fields}
@@ -150,14 +150,14 @@ artifacts: st.SearchStrategy[Artifact] = st.dictionaries(_NAMES, st.binary(max_s
 
 
 def model_versions(artifact: Artifact) -> st.SearchStrategy[ModelVersion]:
-    """Draw unsigned versions of an artifact."""
+    """Return a strategy for unsigned model versions with this artifact."""
     return _VERSION_VALUES.builds(ModelVersion, name=_NAMES, digests=st.just(digests_of(artifact)), signature=st.none())
 
 
 def sample_version(
     name: str = "a", created_at: datetime = NOON, content: bytes = b"content"
 ) -> tuple[ModelVersion, Artifact]:
-    """Return a version with one feature, and its artifact with one file."""
+    """Return a model version with one feature, and its artifact, which has one file."""
     artifact = {"model.bin": content}
     measures = Accuracy(2, 1.0, 8.2, 50.0, 50.0, 100.0, 1.5, 2.5, 1.58, 0.9, None, 10.0, 1.0, -0.01)
     version = ModelVersion(
@@ -176,7 +176,7 @@ def sample_version(
 
 
 class FakeSizedBytes(bytes):
-    """Content with a fake length, for sizes that are too large to allocate."""
+    """Bytes with a fake length, for testing sizes that are too large to allocate."""
 
     def __new__(cls, _size: int) -> Self:
         return super().__new__(cls)
@@ -194,12 +194,12 @@ _LIMIT = int(MAX_MAGNITUDE)
 
 
 def new_ids(count: int) -> Sequence[UUID]:
-    """Return new ids, larger than all earlier ones of this process."""
+    """Return new ids, which are larger than all ids created earlier in this process."""
     return _ids.take(count, datetime.now(UTC))
 
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=MAX_TEXT)
-"""All valid texts."""
+"""All valid strings."""
 
 values = st.one_of(
     texts,
@@ -208,7 +208,7 @@ values = st.one_of(
     st.floats(-MAX_MAGNITUDE, MAX_MAGNITUDE),
     st.dates().map(date.isoformat),
 )
-"""All valid values of features."""
+"""All valid feature values."""
 
 _prices = st.integers(0, int(MAX_PRICE) * 100 - 1).map(lambda cents: cents / 100)
 _bounds = _prices | st.just(MAX_PRICE)
@@ -223,7 +223,7 @@ intervals = st.lists(
     unique_by=lambda interval: interval.level,
     max_size=3,
 ).map(lambda drawn: tuple(i._replace(low=min(i[1:3]), high=max(i[1:3])) for i in sorted(drawn)))
-"""Intervals with different levels, lowest level first."""
+"""Tuples of intervals with different levels, lowest level first."""
 
 deviations = st.integers(0, int(10_000 * math.expm1(MAX_LOG_FACTOR))).map(lambda hundredths: hundredths / 100)
 """All valid forecast standard deviations, in percent."""
@@ -236,16 +236,16 @@ estimates = _PREDICTION_VALUES.builds(
     fsd=st.none() | deviations,
     generation=st.none() | st.integers(0, 2**53),
 )
-"""Estimates with every field drawn."""
+"""Estimates in which every field is drawn."""
 
 PLAIN = Estimate(House({"size": 2500}), 254206.02, "plain")
-"""An estimate for tests that don't depend on its fields. Drawing less finds failures sooner."""
+"""An estimate for tests that don't depend on its fields. The less Hypothesis draws, the sooner it finds failures."""
 plain_estimates = st.just(PLAIN)
 
 
 @st.composite
 def batches(draw: st.DrawFn, of: st.SearchStrategy[Estimate] = plain_estimates, min_size: int = 0) -> list[Prediction]:
-    """Draw new predictions in any order, with ids larger than all earlier ones."""
+    """Draw new predictions in any order. Their ids are larger than all ids created earlier."""
     predictions = _PREDICTION_VALUES.builds(Prediction, id=st.just(AFTER_ALL), estimate=of)
     drawn = draw(st.lists(predictions, min_size=min_size, max_size=6))
     ids = draw(st.permutations(new_ids(len(drawn))))
@@ -253,18 +253,18 @@ def batches(draw: st.DrawFn, of: st.SearchStrategy[Estimate] = plain_estimates, 
 
 
 def newest_first(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """Sort predictions in the order of `recent`."""
+    """Sort predictions newest first, as `recent` returns them."""
     return sorted(predictions, key=lambda prediction: prediction.id, reverse=True)
 
 
 def sample_predictions(count: int) -> list[Prediction]:
-    """Return new predictions with the estimate PLAIN, oldest first."""
+    """Return `count` new predictions with the estimate PLAIN, oldest first."""
     now = datetime.now(UTC)
     return [Prediction(id_, now, PLAIN) for id_ in new_ids(count)]
 
 
 def pages(repository: PredictionRepository, size: int, down_to: UUID) -> Iterator[Prediction]:
-    """Yield all predictions down to the id `down_to`, newest first, by reading pages of `size`."""
+    """Read pages of `size` predictions, and yield all predictions down to the id `down_to`, newest first."""
     before = None
     while page := repository.recent(size, before):
         assert before is None or max(prediction.id for prediction in page) < before
@@ -280,13 +280,14 @@ def prune_all(repository: PredictionRepository, before: UUID) -> None:
         pass
 
 
-# Several classes inherit and run the tests, hence differing_executors. Examples share the repository, hence
-# function_scoped_fixture: each example checks only its own ids, which are larger than those of earlier examples.
+# differing_executors is suppressed because several classes inherit the tests. function_scoped_fixture is suppressed
+# because examples may share a repository: each checks only its own ids, which are larger than those of earlier
+# examples.
 shared = settings(
     deadline=None, suppress_health_check=[HealthCheck.differing_executors, HealthCheck.function_scoped_fixture]
 )
 
-# An erasure takes milliseconds, and a few examples cover all cases.
+# Fewer examples, because an erasure takes milliseconds and a few examples cover all cases.
 erasing = settings(shared, max_examples=25)
 
 
@@ -295,12 +296,12 @@ DIGESTS = ("0" * 64, "f" * 64)
 """The digests of two different requests."""
 
 prices = st.integers(1, int(MAX_PRICE) - 1).map(float) | _prices.filter(bool)
-"""All valid prices of sales."""
+"""All valid sale prices."""
 
 
 @st.composite
 def sale_batches(draw: st.DrawFn, of: Sequence[UUID] | None = None, min_size: int = 0) -> list[RecordedSale]:
-    """Draw new sales in any order. Their predictions are drawn from `of`, or from three new ids."""
+    """Draw new sales in any order. Each sale is recorded for a prediction id from `of`, or for one of three new ids."""
     predictions = st.sampled_from(of or new_ids(3))
     sales = _SALE_VALUES.builds(RecordedSale, id=st.just(AFTER_ALL), prediction=predictions, price=prices)
     drawn = draw(st.lists(sales, min_size=min_size, max_size=5))
@@ -309,23 +310,23 @@ def sale_batches(draw: st.DrawFn, of: Sequence[UUID] | None = None, min_size: in
 
 
 def sample_sales(count: int, **values: object) -> list[RecordedSale]:
-    """Return new sales of different predictions. `values` overrides fields."""
+    """Return `count` new sales, each recorded for another prediction. `values` overrides their fields."""
     price, sold_on, recorded_at = 254206.02, date(2025, 6, 3), datetime(2025, 7, 1, tzinfo=UTC)
     sales = [RecordedSale(id_, new_ids(1)[0], price, sold_on, recorded_at) for id_ in new_ids(count)]
     return [evolve(sale, **values) for sale in sales]  # type: ignore[arg-type]  # fields of a sale
 
 
 def new_delivery(digest: str = DIGESTS[0]) -> Delivery:
-    """Return a delivery with a new key."""
+    """Return a delivery with a new idempotency key."""
     return Delivery(f"key {new_ids(1)[0]}", digest)
 
 
 def sorted_by_id(sales: Sequence[RecordedSale]) -> list[RecordedSale]:
-    """Sort sales in the order in which they were recorded."""
+    """Sort sales by id, which is the order in which they were recorded."""
     return sorted(sales, key=lambda sale: sale.id)
 
 
 def current_sales(sales: Sequence[RecordedSale]) -> list[RecordedSale]:
-    """Return the sale of each prediction that counts, in the order of `current`."""
+    """Return the latest recorded sale of each prediction, in the order in which `current` returns them."""
     last = {sale.prediction: sale for sale in sorted_by_id(sales)}
     return sorted(last.values(), key=lambda sale: (sale.sold_on, sale.id), reverse=True)

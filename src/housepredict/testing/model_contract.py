@@ -1,4 +1,4 @@
-"""Contract suites of ModelStore and PredictorLoader. To test your adapter, subclass the suite and define its fixtures.
+"""Contract suites for ModelStore and PredictorLoader. To test your adapter, subclass a suite and define its fixtures:
 
 class TestMyModels(ModelStoreContract):
     @pytest.fixture
@@ -39,7 +39,7 @@ from housepredict.testing.drawing import FakeSizedBytes, artifacts, exactly, mod
 
 
 class ModelStoreMachine(RuleBasedStateMachine):
-    """Calls a store at random, and compares it with a dictionary of versions and a list of promotions."""
+    """A state machine that calls a store at random, and compares it with a dictionary and a list of promotions."""
 
     names = st.sampled_from("abc")
 
@@ -115,9 +115,10 @@ NewStore = Callable[[], ModelStore]
 
 
 class ModelStoreContract:
-    """Tests for a ModelStore.
+    """Contract tests for a ModelStore.
 
-    Define the fixture `new_store`, a function that returns a new, empty store. For a durable store, override `reopen`.
+    Define the fixture `new_store`: a function that returns a new, empty store. For a durable store, also override the
+    method `reopen`.
     """
 
     @pytest.fixture
@@ -130,7 +131,7 @@ class ModelStoreContract:
         return new_store()
 
     def reopen(self, store: ModelStore) -> ModelStore:
-        """Open the data of a store again, as another process would."""
+        """Reopen a store's data, as another process would. By default, return the same store."""
         return store
 
     def test_new_store_is_empty(self, tested_store: ModelStore) -> None:
@@ -210,7 +211,7 @@ class ModelStoreContract:
         with tested_store.training():
             for other in (tested_store, self.reopen(tested_store)):
                 with pytest.raises(TrainingInProgress), other.training():
-                    pytest.fail("two trainings run at the same time")
+                    pytest.fail("two processes train at the same time")
         with pytest.raises(ZeroDivisionError), tested_store.training():
             raise ZeroDivisionError
         with self.reopen(tested_store).training():
@@ -290,7 +291,7 @@ class ModelStoreContract:
 
 
 Kept = tuple[ModelVersion, Artifact]
-"""A version and its artifact."""
+"""A model version and its artifact."""
 
 
 def _houses_of(version: ModelVersion) -> Sequence[House]:
@@ -298,9 +299,9 @@ def _houses_of(version: ModelVersion) -> Sequence[House]:
 
 
 class PredictorLoaderContract:
-    """Tests for a PredictorLoader.
+    """Contract tests for a PredictorLoader.
 
-    Define the fixtures `load`, the loader, and `kept`, a version that it can load, with its artifact:
+    Define two fixtures: `load` (the loader) and `kept` (a model version that the loader can load, and its artifact).
 
     class TestMyLoader(PredictorLoaderContract):
         @pytest.fixture
@@ -319,12 +320,12 @@ class PredictorLoaderContract:
 
     @pytest.fixture
     def kept(self) -> Kept:
-        """Return a version with at least two houses in its self-test, and its artifact."""
+        """Return a model version and its artifact. The version's self-test must have at least two houses."""
         raise NotImplementedError("define the fixture `kept`")
 
     @pytest.fixture
     def predictor(self, load: PredictorLoader, kept: Kept) -> Predictor:
-        """Return the predictor of the version."""
+        """Return the predictor for the version."""
         return load(*kept)
 
     def test_predictor_has_its_version(self, predictor: Predictor, kept: Kept) -> None:

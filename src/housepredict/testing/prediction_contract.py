@@ -1,4 +1,4 @@
-"""Contract suites of PredictionRepository and PredictionKeys. To test your adapter, subclass the suite:
+"""Contract suites for PredictionRepository and PredictionKeys. To test your adapter, subclass a suite:
 
 class TestMyPredictions(PredictionRepositoryContract):
     @pytest.fixture
@@ -47,9 +47,10 @@ AnotherKeys = Callable[[], AbstractContextManager[PredictionKeys]]
 
 
 class PredictionRepositoryMachine(RuleBasedStateMachine):
-    """Calls a repository at random, in part through a second one on the same data, and compares it with a dictionary.
+    """A state machine that calls a repository at random, and compares it with a dictionary.
 
-    All runs share one repository: the ids of each run are larger than those of the runs before.
+    Some calls go through a second repository on the same data. All runs share the data, but each run uses ids that are
+    larger than those of earlier runs.
     """
 
     def __init__(self, repository: PredictionRepository, another: Another, complete: bool = True) -> None:
@@ -123,14 +124,15 @@ class PredictionRepositoryMachine(RuleBasedStateMachine):
 
 
 class PredictionRepositoryContract:
-    """Tests for a PredictionRepository.
+    """Contract tests for a PredictionRepository.
 
-    Define the fixture `repository`, an empty repository. If other processes can open its data at the same time, define
-    `another`, too. If its data can only be opened again after it is closed, define `reopened` instead.
+    Define the fixture `repository`, which returns an empty repository. If several processes can open its data at the
+    same time, also define the fixture `another`. If the data must be closed before it can be opened again, define
+    `reopened` instead.
     """
 
     complete: ClassVar[bool] = True
-    """Whether it can read and erase all predictions. False for a repository in an outage, which must raise instead."""
+    """Whether the repository can read and erase all predictions. If False, as in an outage, they must raise errors."""
 
     @pytest.fixture
     def repository(self) -> PredictionRepository:
@@ -139,12 +141,12 @@ class PredictionRepositoryContract:
 
     @pytest.fixture
     def another(self, repository: PredictionRepository) -> Another:
-        """Return a function that opens the data of `repository` again, as a context manager."""
+        """Return a function that opens the data of `repository` a second time, as a context manager."""
         return lambda: nullcontext(repository)
 
     @pytest.fixture
     def reopened(self, another: Another) -> Another:
-        """Return a function that opens the data again, for tests that have stopped using `repository`."""
+        """Return a function that opens the data again. Tests call it only after their last use of `repository`."""
         return another
 
     def test_empty_repository_is_ready(self, repository: PredictionRepository) -> None:
@@ -311,7 +313,7 @@ class PredictionRepositoryContract:
                 assert later.erase([old, erased, older]) == 0
 
     def test_new_ids_are_stored_after_prune_with_future_end(self, repository: PredictionRepository) -> None:
-        """The clock of a pruning process may be years ahead."""
+        """Cover the case that the clock of the pruning process is years ahead."""
         repository.append(sample_predictions(2))
         with self._raises_if_incomplete():
             prune_all(repository, AFTER_ALL)
@@ -367,7 +369,7 @@ class PredictionRepositoryContract:
 
     def test_concurrent_appends_are_atomic_and_complete(self, repository: PredictionRepository) -> None:
         written = [sample_predictions(5) for _ in range(40)]
-        # Each batch is sent twice, as after a lost response.
+        # Each batch is sent twice, as in a retry after a lost response.
         with ThreadPoolExecutor(8) as threads:
             appended = [threads.submit(repository.append, batch) for batch in [*written, *written]]
             seen = [threads.submit(repository.recent, 1000) for _ in range(20)]
@@ -389,19 +391,20 @@ _THREADS = 8
 
 
 class PredictionKeysContract:
-    """Tests for PredictionKeys.
+    """Contract tests for PredictionKeys.
 
-    Define the fixture `keys`, an adapter without keys. If other processes can open its data, define `another`, too.
+    Define the fixture `keys`, which returns an adapter that stores no keys yet. If several processes can open its data,
+    also define the fixture `another`.
     """
 
     @pytest.fixture
     def keys(self) -> PredictionKeys:
-        """Return the adapter to test, without keys."""
+        """Return the adapter to test. It must not store any keys yet."""
         raise NotImplementedError("define the fixture `keys`")
 
     @pytest.fixture
     def another(self, keys: PredictionKeys) -> AnotherKeys:
-        """Return a function that opens the data of `keys` again, as a context manager."""
+        """Return a function that opens the data of `keys` a second time, as a context manager."""
         return lambda: nullcontext(keys)
 
     def test_unknown_key_is_not_found(self, keys: PredictionKeys) -> None:
@@ -479,5 +482,5 @@ class PredictionKeysContract:
 
 
 def _are_equal(found: Sequence[UUID] | None, ids: Sequence[UUID]) -> bool:
-    """Compare ids outside an assertion: pytest would take minutes to show how a thousand ids differ."""
+    """Compare ids outside of an assertion, because pytest would take minutes to show how a thousand ids differ."""
     return list(found or []) == list(ids)

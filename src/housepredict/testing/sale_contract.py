@@ -1,4 +1,4 @@
-"""The contract suite of SaleRepository. To test your adapter, subclass it:
+"""The contract suite for SaleRepository. To test your adapter, subclass the suite:
 
 class TestMySales(SaleRepositoryContract):
     @pytest.fixture
@@ -40,9 +40,10 @@ Another = Callable[[], AbstractContextManager[SaleRepository]]
 
 
 class SaleRepositoryMachine(RuleBasedStateMachine):
-    """Calls a repository at random, in part through a second one on the same data, and compares it with a list.
+    """A state machine that calls a repository at random, and compares it with a list.
 
-    All runs share one repository, but have different predictions and keys.
+    Some calls go through a second repository on the same data. All runs share the data, but each run uses its own
+    predictions and idempotency keys.
     """
 
     def __init__(self, repository: SaleRepository, another: Another) -> None:
@@ -100,9 +101,10 @@ class SaleRepositoryMachine(RuleBasedStateMachine):
 
 
 class SaleRepositoryContract:
-    """Tests for a SaleRepository.
+    """Contract tests for a SaleRepository.
 
-    Define the fixture `repository`, an empty repository. If its data can be opened again, define `another`, too.
+    Define the fixture `repository`, which returns an empty repository. If its data can be opened a second time, also
+    define the fixture `another`.
     """
 
     @pytest.fixture
@@ -112,7 +114,7 @@ class SaleRepositoryContract:
 
     @pytest.fixture
     def another(self, repository: SaleRepository) -> Another:
-        """Return a function that opens the data of `repository` again, as a context manager."""
+        """Return a function that opens the data of `repository` a second time, as a context manager."""
         return lambda: nullcontext(repository)
 
     def test_empty_repository_has_no_sales(self, repository: SaleRepository) -> None:
@@ -238,7 +240,7 @@ class SaleRepositoryContract:
         assert repository.erase([]) == repository.erase(list(erased)) == 0
 
     def test_prune_deletes_sales_up_to_limit(self, repository: SaleRepository) -> None:
-        # Such sales exist if they are recorded after their predictions were pruned.
+        # Sales without a stored prediction exist if they are recorded after the prediction was pruned.
         predictions = new_ids(4)
         batch = [sale for prediction in predictions for sale in sample_sales(2, prediction=prediction)]
         repository.append(batch)

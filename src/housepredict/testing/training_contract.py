@@ -1,4 +1,4 @@
-"""The contract suite of TrainingLog. To test your adapter, subclass it:
+"""The contract suite for TrainingLog. To test your adapter, subclass the suite:
 
 class TestMyTrainings(TrainingLogContract):
     @pytest.fixture
@@ -62,15 +62,16 @@ _changes = st.one_of(
 def sample_training(
     location: str | None = "/sales.csv", started_at: datetime = NOON, *, with_recorded: bool = False
 ) -> TrainingStatus:
-    """Return the status of a new training, with a larger id than all earlier ones."""
+    """Return the status of a new training job. Its id is larger than all ids created earlier."""
     [id_] = _IDS.take(1, started_at)
     return TrainingStatus(id_, started_at, location, with_recorded)
 
 
 class TrainingLogContract:
-    """Tests for a TrainingLog.
+    """Contract tests for a TrainingLog.
 
-    Define the fixture `new_log`, a function that returns a new, empty log. For a durable log, override `reopen`, too.
+    Define the fixture `new_log`: a function that returns a new, empty log. For a durable log, also override the method
+    `reopen`.
     """
 
     @pytest.fixture
@@ -83,7 +84,7 @@ class TrainingLogContract:
         return new_log()
 
     def reopen(self, log: TrainingLog) -> TrainingLog:
-        """Open the data of a log again, as another process would."""
+        """Reopen a log's data, as another process would. By default, return the same log."""
         return log
 
     def test_new_log_is_empty(self, tested_log: TrainingLog) -> None:
@@ -182,7 +183,7 @@ class TrainingLogContract:
 
 
 class TrainingLogMachine(RuleBasedStateMachine):
-    """Calls a log at random, and compares it with a dictionary."""
+    """A state machine that calls a log at random, and compares it with a dictionary."""
 
     places = st.integers(0, 2)
 

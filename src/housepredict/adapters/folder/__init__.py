@@ -1,1 +1,1 @@
-"""Model versions and training jobs in a folder."""
+"""Storage for model versions and training jobs in a directory."""

@@ -1,14 +1,14 @@
-"""A model store in a folder. It needs no server, and can be copied, backed up and inspected.
+"""A model store in a directory. It needs no server, and is easy to copy, back up and inspect.
 
-    versions/NAME/manifest.json   the manifest of a version, next to the files of its artifact
-    promoted                      names of versions, one a line: the promoted version, the one promoted before it, and
-                                  so on; then the number of moves of the pointer, such as `generation 7`
+    versions/NAME/manifest.json   the manifest of a version; the files of its artifact are in the same directory
+    promoted                      the names of promoted versions, one per line, newest promotion first; the last line
+                                  counts promotions and rollbacks, such as `generation 7`
     training.lock                 locked while a process trains
-    promotion.lock                locked while a process moves the pointer
+    promotion.lock                locked while a process promotes a version or rolls back
     .tmp-*                        files being written
 
-A version is written under .tmp-*, flushed to disk and renamed into place, so that readers see a complete version or
-none, even if the writer is killed. The pointer and its history are one file, which is replaced in the same way.
+A version is written to .tmp-*, flushed to disk and then renamed, so that readers see either a complete version or none,
+even if the writer is killed. The file `promoted` is replaced in the same way.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ _PROMOTION = "promotion.lock"
 _MAX_HISTORY = 1000
 _GENERATION = re.compile(r"generation (\d{1,18})", re.ASCII)
 _TEMPORARY = ".tmp-"
-_ABANDONED_AFTER_S = 3600  # writing a version takes a few seconds
+_ABANDONED_AFTER_S = 3600  # writing a version takes only a few seconds
 
 
 @define
 class DirectoryModels:
-    """A ModelStore in a folder, which any number of processes may share. The first `add` creates the folder."""
+    """A ModelStore in a directory, which any number of processes may share. The first `add` creates the directory."""
 
     path: Path = field(converter=Path)
 
     def add(self, version: ModelVersion, artifact: Artifact) -> None:
-        """Store a version durably; see ModelStore. A damaged version of the same name is replaced."""
+        """Store a version durably; see ModelStore. A damaged version with the same name is replaced."""
         verify(version, artifact)
         if _MANIFEST in artifact:
             raise RefusedModel(f"A file of a model version may not be named {_MANIFEST}")
@@ -96,7 +96,7 @@ class DirectoryModels:
         with self._pointer_locked(name) as workspace:
             try:
                 history, generation = self._read_pointer()
-            except ModelStoreUnavailable:  # a promotion replaces a damaged pointer
+            except ModelStoreUnavailable:  # a promotion replaces a damaged file
                 history, generation = (), 0
             if history[:1] != (name,):
                 self._write_pointer(workspace, (name, *history), generation + 1)
@@ -159,7 +159,7 @@ class DirectoryModels:
         return read_manifest(name, manifest)
 
     def _is_damaged(self, name: str) -> bool:
-        """Return whether a version is stored, but can't be read by this or a newer release."""
+        """Return whether a version is stored, but neither this nor a newer release can read it."""
         try:
             self.get(name)
         except (NewerModel, UnknownModel):
@@ -170,7 +170,7 @@ class DirectoryModels:
 
     @contextmanager
     def _pointer_locked(self, name: str) -> Iterator[Path]:
-        """Check that a version exists, and lock the pointer. Yields a temporary folder to write in."""
+        """Check that a version exists, and lock the file `promoted`. Yield a temporary directory for writing."""
         with self._available():
             self._folder(name)
             with self._workspace() as workspace, file_lock.wait_for_lock(self.path / _PROMOTION):
@@ -183,7 +183,7 @@ class DirectoryModels:
             except FileNotFoundError:
                 return (), 0
         lines = text.splitlines()
-        # Files of early releases have no generation.
+        # Files from early releases have no generation.
         generation = _GENERATION.fullmatch(lines[-1]) if lines else None
         names = tuple(lines[:-1] if generation else lines)
         if not names or not all(map(is_plain, names)) or not text.endswith("\n"):
@@ -199,13 +199,13 @@ class DirectoryModels:
 
     @contextmanager
     def _workspace(self) -> Iterator[Path]:
-        """Create a temporary folder on the store's file system, and remove those that killed writers left."""
+        """Create a temporary directory on the store's file system, and remove those that killed writers left behind."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._versions.mkdir(mode=0o700, exist_ok=True)
         _flush_folder(self.path)
         with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=self.path, ignore_cleanup_errors=True) as name:
             workspace = Path(name)
-            # Compared with the file system's clock, which may be another machine's.
+            # Use the clock of the file system, which may be on another machine.
             abandoned = workspace.stat().st_mtime - _ABANDONED_AFTER_S
             for other in self.path.glob(f"{_TEMPORARY}*"):
                 with suppress(FileNotFoundError):
@@ -219,7 +219,7 @@ class DirectoryModels:
 
 @contextmanager
 def available(store: str) -> Iterator[None]:
-    """Translate errors of the file system to ModelStoreUnavailable. `store` begins its message."""
+    """Translate file system errors to ModelStoreUnavailable. The message begins with `store`."""
     try:
         yield
     except OSError as error:

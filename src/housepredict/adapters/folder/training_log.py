@@ -1,10 +1,10 @@
-"""A training log in a folder, next to the model versions.
+"""A training log in a directory, next to the model versions.
 
-    ID.json   the status of a training
+    ID.json   the status of a training job
     .lock     locked while a process changes a status
     .tmp-*    files being written
 
-A file is replaced, never modified in place, so that readers see the old or the new status.
+Files are replaced, never modified in place, so that readers see either the old or the new status.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _log = logging.getLogger(__name__)
 
 @define
 class DirectoryTrainings:
-    """A TrainingLog in a folder, which any number of processes may share. It keeps the newest hundred trainings.
+    """A TrainingLog in a directory, which any number of processes may share.
 
-    The first `begin` creates the folder.
+    The log stores the newest 100 training jobs. The first `begin` creates the directory.
     """
 
     path: Path = field(converter=Path)
@@ -48,7 +48,7 @@ class DirectoryTrainings:
         with self._available():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             with file_lock.wait_for_lock(self.path / _LOCK):
-                # Only the holder of the lock writes, so these are from killed processes.
+                # Only the process with the lock writes, so these files were left behind by killed processes.
                 for leftover in self.path.glob(f"{_TEMPORARY}*"):
                     leftover.unlink(missing_ok=True)
                 self._write(record)
@@ -58,7 +58,7 @@ class DirectoryTrainings:
     def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
         file = self._file(training)
         with self._available():
-            self._read(file)  # raises for an unknown training: the folder to lock in may not exist
+            self._read(file)  # raises if the job is unknown, since the directory of the lock may not exist then
             with file_lock.wait_for_lock(self.path / _LOCK):
                 record, document = self._read(file)
                 changed = how(record)
@@ -84,9 +84,9 @@ class DirectoryTrainings:
         return self.path / f"{id_}.json"
 
     def _files(self) -> list[Path]:
-        """List the files, newest first: a UUIDv7 sorts by time."""
+        """List the status files, newest first. Their names sort by time, because they are UUIDv7 ids."""
         try:
-            # `glob` would hide errors: it finds nothing if the path is a file or an unreadable folder.
+            # `glob` would hide errors: it finds nothing if the path is a file or an unreadable directory.
             return sorted((file for file in self.path.iterdir() if fnmatch(file.name, "[!.]*.json")), reverse=True)
         except FileNotFoundError:
             return []
@@ -96,16 +96,16 @@ class DirectoryTrainings:
             document = json.loads(file.read_bytes())
             return structure(document, TrainingStatus), document
         except FileNotFoundError:
-            raise UnknownTraining(f"There is no training {file.stem} in {self.path}") from None
+            raise UnknownTraining(f"There is no training job {file.stem} in {self.path}") from None
         except NewerDocument as error:
             raise UnknownTraining(
-                f"Training {file.stem} was logged by a newer release of housepredict: {error}. Upgrade housepredict"
+                f"Training job {file.stem} was logged by a newer release of housepredict: {error}. Upgrade housepredict"
             ) from error
         except ValueError as error:
-            raise UnknownTraining(f"The record of training {file.stem} is damaged: {file}") from error
+            raise UnknownTraining(f"The record of training job {file.stem} is damaged: {file}") from error
 
     def _write(self, record: TrainingStatus, document: Mapping[str, Any] = MappingProxyType({})) -> None:
-        """Write a status. Fields of newer releases in its document are preserved."""
+        """Write a status. Preserve the fields in `document` that newer releases added."""
         content = json.dumps({**document, **unstructure(record)}, indent=2, ensure_ascii=False)
         temporary = self.path / f"{_TEMPORARY}{token_hex(8)}"
         try:

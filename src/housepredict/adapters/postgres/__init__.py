@@ -1,1 +1,1 @@
-"""Storage in PostgreSQL, shared by every replica of a service."""
+"""PostgreSQL storage, shared by all replicas of a service."""

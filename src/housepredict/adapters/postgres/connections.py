@@ -1,8 +1,9 @@
-"""Connections to PostgreSQL with uniform sessions, timeouts, and domain errors that never contain passwords.
+"""PostgreSQL connections with uniform session settings, timeouts, and error messages that never contain passwords.
 
-Settings of a server, database or role, and variables such as PGDATESTYLE, must not change how values are read or
-written. So every connection reads results in binary, exchanges text in UTF-8, and names tables with their schema, even
-through a pool that gives each transaction another session. Direct connections also set all other relevant settings.
+How values are read and written must not depend on the settings of a server, database or role, or on environment
+variables such as PGDATESTYLE. Therefore, every connection reads results in binary, exchanges text in UTF-8, and
+qualifies table names with their schema. This works even through a pool that runs each transaction in a different
+session. Direct connections also apply all other relevant session settings.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from housepredict.domain.errors import RefusedPredictions, RepositoryUnavailable, UnusableDatabase
 from housepredict.domain.validation import closest_name
 
-# What to do instead of parameters that other clients accept in URLs.
+# Advice for URL parameters that other clients accept, but libpq doesn't.
 _INSTEAD = {
     **dict.fromkeys(("schema", "currentschema", "search_path"), "set HOUSEPREDICT_DATABASE_SCHEMA instead"),
     **dict.fromkeys(
@@ -46,13 +47,13 @@ _HOST = re.compile(r"(?P<name>\[[^\[\]]*\]|[^:\[\]]*)(:(?P<port>[^:]*))?")
 
 
 def read_address(conninfo: str) -> tuple[Mapping[str, Any], str]:
-    """Parse a URL or a `key=value` connection string of libpq.
+    """Parse a URL or a libpq `key=value` string.
 
     Returns:
-        The parameters, and the place for messages: host:port/name.
+        The connection parameters, and the database's address for messages (host:port/name).
 
     Raises:
-        UnusableDatabase: with every problem of the URL, and without its password.
+        UnusableDatabase: if the URL is invalid. The message lists every problem, but never shows the password.
     """
     conninfo = conninfo.strip()
     problems = list(_problems(conninfo)) if "://" in conninfo else []
@@ -75,7 +76,8 @@ def _problems(url: str) -> Iterator[str]:
     known_names = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
     pairs = query.removesuffix("&").split("&") if query else []
     refused = [unquote(pair.partition("=")[0]) for pair in pairs if not _is_readable(pair)]
-    # After a reserved character, the rest of a password would be parsed, and reported, as a host, port or parameter.
+    # If a password contains an unencoded reserved character, libpq reads the rest of the password as a host, port or
+    # parameter, and an error message would show it.
     if authority.count("@") > 1 or "@" in path or (refused and "@" in query and "@" not in authority):
         yield _ENCODE
         return
@@ -95,7 +97,7 @@ def _problems(url: str) -> Iterator[str]:
 
 
 def _is_readable(pair: str) -> bool:
-    """Return whether libpq accepts a parameter of a URL, such as `sslmode=require`."""
+    """Return whether libpq accepts a URL parameter, such as `sslmode=require`."""
     try:
         conninfo_to_dict(f"postgresql:///?{pair}")
     except psycopg.Error:
@@ -114,7 +116,7 @@ def _problems_of_hosts(hosts: str) -> Iterator[str]:
 
 RV = TypeVar("RV")
 
-# Timeouts that detect a vanished peer, in libpq's units: seconds, but milliseconds for tcp_user_timeout.
+# Timeouts that detect a server that is no longer reachable, in seconds (tcp_user_timeout: milliseconds).
 _DEFAULTS: dict[str, str | int | None] = {
     "application_name": "housepredict",
     "connect_timeout": 3,
@@ -123,8 +125,8 @@ _DEFAULTS: dict[str, str | int | None] = {
     "keepalives_count": 2,
     "tcp_user_timeout": 5000,
 }
-# Settings of each session, with the server version that introduced them. default_transaction_read_only is missing,
-# because it is how a server reports that it must not be written to.
+# Session settings, each with the server version that introduced it. default_transaction_read_only is not set here,
+# because servers use it to report that they are read-only.
 _SESSION = (
     (0, "DateStyle", "ISO, MDY"),
     (0, "IntervalStyle", "postgres"),
@@ -140,13 +142,14 @@ _SESSION = (
     (140000, "idle_session_timeout", "0"),
     (170000, "transaction_timeout", "0"),
 )
-# Classes of SQLSTATE: data exceptions, violated constraints, limits such as the size of a row, and errors of triggers.
+# SQLSTATE classes of errors caused by the rows: data exceptions, constraint violations, exceeded limits such as the row
+# size, and errors raised by triggers.
 _ROWS_TO_BLAME = ("22", "23", "54", "P0")
 _READ_ONLY = psycopg.errors.ReadOnlySqlTransaction.sqlstate
 _GRACE_S = 1.0
-"""How long an idle connection is trusted without a check, and how long one to a read-only server is used."""
-# A pool keeps its connections to a demoted server, even if the name resolves to another server by now. This ends all
-# connections of the pool. The one that executes the statement is last.
+"""How many seconds an idle connection is trusted without a ping, and a read-only server is used before reconnecting."""
+# A pool keeps its connections to a demoted server, even if the host name now resolves to another server. This statement
+# ends the pool's connections, and the connection that executes it last.
 _END_POOL_BACKENDS = """
 SELECT pg_terminate_backend(pid) FROM (
     SELECT pid FROM pg_stat_activity
@@ -158,7 +161,7 @@ SELECT pg_terminate_backend(pid) FROM (
 
 
 class _BinaryCursor(psycopg.Cursor[tuple[Any, ...]]):
-    """A cursor that reads results in binary, and replaces `{schema}` in queries by the connection's schema."""
+    """A cursor that reads results in binary, and replaces `{schema}` in queries with the connection's schema."""
 
     def __init__(self, connection: TimeLimitedConnection, **options: Any) -> None:
         super().__init__(connection, **options)
@@ -172,16 +175,16 @@ class _BinaryCursor(psycopg.Cursor[tuple[Any, ...]]):
 
 
 class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection with a timeout for servers that accept connections but don't respond, such as a frozen one."""
+    """A connection with a response timeout, for servers that accept connections but never respond."""
 
     patience: float | None = None
-    """Timeout of each response, in seconds; None waits indefinitely."""
+    """Timeout for each response, in seconds. None means no timeout."""
     schema: str = "public"
     """The schema of the tables, quoted for SQL."""
     pooled: bool = False
-    """Whether a pool in front of the server may give each transaction another session."""
+    """Whether the connection goes through a pool, which may run each transaction in a different session."""
     place: str | None = None
-    """The server and database for messages: host:port/name."""
+    """The address of the database for messages (host:port/name)."""
     opened_at: float = 0.0
     used_at: float = 0.0
 
@@ -193,33 +196,34 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
             _open.add(self)
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Wait for the server's response, at most `timeout` seconds; None stands for `patience`."""
+        """Wait for the server's response for at most `timeout` seconds, which defaults to `patience`."""
         return super().wait(gen, interval, self.patience if timeout is None else timeout)
 
     def is_lost(self) -> bool:
-        """Return whether another connection should replace this one, without a round trip.
+        """Return whether this connection must be replaced. The check needs no round trip.
 
-        It is lost if the server has ended it, or is read-only: its name may resolve to another server after a failover.
+        A connection is lost if the server has closed it. It is also lost if the server has become read-only, because
+        the host name may resolve to another server after a failover.
         """
         try:
-            self.pgconn.consume_input()  # reads the last message of a server that ends the connection
-            self.pgconn.consume_input()  # notices the end
+            self.pgconn.consume_input()  # reads the last message of a server that closes the connection
+            self.pgconn.consume_input()  # detects that the connection was closed
         except psycopg.OperationalError:
             return True
         if self.pgconn.status != pq.ConnStatus.OK:
             return True
-        # PostgreSQL 14 and newer report both. An older server is noticed when it refuses a write.
+        # PostgreSQL 14 and newer report both. Older servers are known to be read-only only after they reject a write.
         reported = map(self.pgconn.parameter_status, (b"in_hot_standby", b"default_transaction_read_only"))
-        # A pool may report these of another session.
+        # A pool may report the parameters of another session.
         if self.pooled or b"on" not in reported or time.monotonic() - self.opened_at < _GRACE_S:
             return False
         self._cut_idle()
         return True
 
     def is_lost_after_ping(self) -> bool:
-        """Return the same as `is_lost`, after a round trip if the connection was idle.
+        """Return whether this connection must be replaced. If it was idle, ping the server first.
 
-        A server reports with its next response that it has become read-only.
+        The ping is needed because a server reports that it has become read-only only with its next response.
         """
         idle, self.used_at = time.monotonic() - self.used_at, time.monotonic()
         if self.is_lost():
@@ -233,13 +237,13 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
         return self.is_lost()
 
     def close_after(self, error: psycopg.Error, *, may_wait: bool = True) -> bool:
-        """Close the connection, unless the rows caused the error. Returns whether it was closed.
+        """Close the connection, unless the rows caused the error. Return whether it was closed.
 
-        Other errors may not occur on another connection, for example if the server is shutting down or was demoted.
+        Errors with other causes may not occur on a new connection, for example if this server is shutting down.
 
         Args:
-            error: the error of the last statement.
-            may_wait: whether to end a pool's connections to a demoted server, too, which takes a round trip.
+            error: the error raised by the last statement.
+            may_wait: whether to also end a pool's connections to a demoted server, which takes a round trip.
         """
         if _are_rows_to_blame(error):
             return False
@@ -252,12 +256,12 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
         return True
 
     def cut(self) -> None:
-        """Shut down the socket, from any thread. The thread that uses the connection then finds it lost."""
+        """Shut down the socket, so that the thread that uses the connection gets an error. Any thread may call this."""
         with suppress(OSError, psycopg.Error), socket(fileno=os.dup(self.fileno())) as connected:
             connected.shutdown(SHUT_RDWR)
 
     def _cut_idle(self) -> None:
-        """Cut the other idle connections to the same place that are no newer: they are to the same read-only server."""
+        """Cut other idle connections to this read-only server. Newer connections may go to another server and stay."""
         with _open_lock:
             others = [other for other in _open if other.place == self.place and other.opened_at <= self.opened_at]
         for other in others:
@@ -272,23 +276,23 @@ _open_lock = Lock()
 
 @frozen
 class Database:
-    """A database to connect to: `conninfo` for the driver, `place` (host:port/name) for messages."""
+    """The address of a database: `conninfo` for the driver, and `place` (host:port/name) for messages."""
 
     conninfo: str = field(repr=False)
     place: str
     pooled: bool = False
-    """Whether a pool in front of it gives each transaction another session. Sessions then keep no settings and no
-    prepared statements.
+    """Whether the address is that of a pool, which may run each transaction in a different session. In that case,
+    session settings and prepared statements can't be used.
     """
     schema: str | None = None
-    """The schema of its tables; None until `migrate` has determined it."""
+    """The schema of the tables. None until `migrate` has determined it."""
 
     @classmethod
     def at(cls, conninfo: str, *, pooled: bool = False, schema: str | None = None) -> Self:
-        """Return the database of a URL or a `key=value` connection string of libpq.
+        """Create a database address from a URL or a libpq `key=value` string.
 
         Raises:
-            UnusableDatabase: if it can't be parsed. The message omits libpq's own, which quotes passwords.
+            UnusableDatabase: if it can't be parsed. The message omits libpq's error, which may quote the password.
         """
         parameters, place = read_address(conninfo)
         options = {key: value for key, value in _DEFAULTS.items() if key not in parameters}
@@ -306,7 +310,7 @@ class Database:
         return sql.Identifier(self.schema or "public").as_string(None)
 
     def connect(self, timeout: float | None) -> TimeLimitedConnection:
-        """Open a connection, and prepare its session; see `set_up`."""
+        """Open a connection and configure its session with `set_up`."""
         connection = TimeLimitedConnection.connect(self.conninfo, autocommit=True)
         try:
             self.set_up(connection, timeout)
@@ -316,11 +320,11 @@ class Database:
         return connection
 
     def set_up(self, connection: TimeLimitedConnection, timeout: float | None) -> None:
-        """Apply the uniform settings to a session.
+        """Apply the uniform session settings to a new connection.
 
         Args:
-            connection: a new connection.
-            timeout: of each statement, in seconds; None sets no limit.
+            connection: the new connection.
+            timeout: timeout for each statement, in seconds. None means no timeout.
 
         Raises:
             UnusableDatabase: if the encoding of the database isn't UTF-8.
@@ -333,7 +337,7 @@ class Database:
                 f" `pg_dump -Fc -f houses.dump {name}`, `createdb -E UTF8 -T template0 --locale=C {name}_utf8`,"
                 f" `pg_restore -d {name}_utf8 houses.dump`, then put {name}_utf8 in the database URL"
             )
-        # A responsive server reaches its own timeout first, and reports it.
+        # One second longer than the server's own timeout, so that a responsive server can report the timeout.
         connection.patience = None if timeout is None else timeout + 1
         connection.schema, connection.pooled, connection.place = self.quoted_schema, self.pooled, self.place
         if self.pooled:
@@ -342,7 +346,7 @@ class Database:
             return
         settings = [
             f"SET statement_timeout = {round(1000 * (timeout or 0))}"
-        ]  # first, since the default may be too short for the rest
+        ]  # first, because the default timeout may be too short for the other settings
         version = connection.info.server_version
         settings += [f"SET {name} = '{value}'" for since, name, value in _SESSION if version >= since]
         if self.schema:
@@ -351,14 +355,14 @@ class Database:
 
     @contextmanager
     def translated(self, contents: str = "predictions") -> Iterator[None]:
-        """Translate the driver's errors to RepositoryUnavailable, or RefusedPredictions if the rows caused them."""
+        """Translate driver errors to RepositoryUnavailable, or to RefusedPredictions if the rows caused them."""
         try:
             yield
         except psycopg.Error as error:
             raise self.translation(error, contents) from error
 
     def translation(self, error: psycopg.Error, contents: str = "predictions") -> RepositoryUnavailable:
-        """Return the domain error for a driver's error, with a message of one line."""
+        """Return the domain error for a driver error, with a one-line message."""
         parts = [error.diag.message_primary or str(error), error.diag.message_hint or ""]
         if error.sqlstate == _READ_ONLY:
             parts.append("(read-only: the server is a standby, or default_transaction_read_only is on)")

@@ -1,9 +1,9 @@
-"""Migrations of the tables in PostgreSQL, applied when a service starts, even if many replicas start at once.
+"""PostgreSQL schema migrations, which are applied when a service starts. Many replicas may start at the same time.
 
-The files in `sql` are the migrations, in the order of their names; `schema.sql` is the resulting schema. A migration
-whose name ends in `-post` removes something that an earlier release uses, and is applied only by
-`housepredict migrate --post`. The table of applied migrations has the format of yoyo-migrations, which earlier releases
-use on the same database.
+The migrations are the files in `sql`, applied in alphabetical order. `schema.sql` shows the resulting schema. A
+migration whose name ends in `-post` removes something that earlier releases use, so only `housepredict migrate --post`
+applies it. The table of applied migrations has the format of yoyo-migrations, because earlier releases use yoyo on the
+same database.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from housepredict.domain.errors import MisconfiguredRepository, RefusedPredictio
 _log = logging.getLogger(__name__)
 
 _LOCK = int.from_bytes(b"housepre")
-"""The key of the advisory lock, an arbitrary number that is the same in every release."""
+"""Key of the advisory lock for migrations. The number is arbitrary, but must be the same in every release."""
 _TIMEOUT_S = 5.0
 _RETRY_INTERVAL_S = 0.5
 
-# The candidate schemas, those in the search path first. Only the catalog is read: this role may lack the right to read
-# the ledger that another program made with yoyo.
+# Candidate schemas, starting with those in the search path. The query reads only the catalog, because this role may
+# lack the permission to read another program's yoyo ledger.
 _SCHEMAS = """
 SELECT
     nspname,
@@ -50,8 +50,8 @@ ORDER BY array_position(current_schemas(false), nspname), nspname
 """
 _APPLIED = "SELECT migration_id FROM {schema}._yoyo_migration"
 _APPLY = "INSERT INTO {schema}._yoyo_migration VALUES (%s, %s, now() AT TIME ZONE 'UTC')"
-# The tables of yoyo, except its log, which no release reads. An earlier release reads the version before it applies the
-# migrations that an interrupted start of this release left.
+# yoyo's tables, except for its log, which no release reads. An earlier release needs the version to apply migrations
+# that are still pending because this release was interrupted.
 _LEDGER = """
 CREATE TABLE _yoyo_migration (
     migration_hash varchar(64) PRIMARY KEY,
@@ -84,26 +84,26 @@ class _Schema:
     has_ledger: bool
     is_ours: bool
     has_tutorials_predictions: bool
-    """Whether the names of the columns match. The migration checks their types, too."""
+    """Whether `predictions` has the column names of the tutorial's table. The migration also checks the types."""
     owner: str | None
-    """The owner of the table `predictions`; None if this role may act as the owner."""
+    """The owner of the table `predictions`, or None if this role may act as the owner."""
 
 
 def migrate(database: Database, *, post: bool = False) -> Database:
-    """Apply the pending migrations, each in its own transaction. If there are none, this only needs the right to read.
+    """Apply pending migrations, each in its own transaction. If none are pending, read permission is enough.
 
     Args:
-        database: where to apply them. Its schema defaults to the first schema in the search path with housepredict's
-            tables, then the first with the tutorial's, then the only schema with housepredict's tables, then the
-            current schema.
-        post: whether to apply migrations whose names end in `-post`, too.
+        database: the database to migrate. If its schema isn't set, the first of these that exists is used: a schema in
+            the search path with housepredict's tables, a schema in the search path with the tutorial's table, the only
+            schema elsewhere with housepredict's tables, or the current schema.
+        post: whether to also apply migrations whose names end in `-post`.
 
     Returns:
-        The database with the schema of its tables.
+        The database, with its schema set.
 
     Raises:
         MisconfiguredRepository: if another program's tables are in the way, if several schemas outside the search path
-            have housepredict's tables, or if the role lacks rights.
+            contain housepredict's tables, or if the role lacks permissions.
         RepositoryUnavailable: if the database can't be reached.
     """
     try:
@@ -113,7 +113,7 @@ def migrate(database: Database, *, post: bool = False) -> Database:
                 connection.schema = database.quoted_schema
             if _pending(connection, post):
                 _apply(database, post)
-    except RefusedPredictions as error:  # raised by a migration about the tables it found
+    except RefusedPredictions as error:  # raised by a migration that can't handle the existing tables
         raise MisconfiguredRepository(str(error)) from error
     except RepositoryUnavailable as error:
         if isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege):
@@ -123,7 +123,7 @@ def migrate(database: Database, *, post: bool = False) -> Database:
 
 
 def migrate_once_it_answers(conninfo: str, seconds: float, *, schema: str | None = None, post: bool = False) -> None:
-    """Apply the pending migrations as `migrate` does, retrying for `seconds` while the server is unavailable."""
+    """Apply pending migrations as `migrate` does, but retry for up to `seconds` while the server is unavailable."""
     database, deadline = Database.at(conninfo, schema=schema), time.monotonic() + seconds
     while True:
         try:
@@ -137,7 +137,7 @@ def migrate_once_it_answers(conninfo: str, seconds: float, *, schema: str | None
 
 
 def _pending(connection: TimeLimitedConnection, post: bool) -> dict[str, str]:
-    """Return the SQL of the pending migrations by name, in order."""
+    """Return the names and SQL of pending migrations, in the order in which to apply them."""
     try:
         applied = {name for (name,) in connection.execute(_APPLIED)}
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
@@ -148,7 +148,7 @@ def _pending(connection: TimeLimitedConnection, post: bool) -> dict[str, str]:
 
 
 def _apply(database: Database, post: bool) -> None:
-    """Apply the pending migrations under the advisory lock."""
+    """Apply pending migrations while holding the advisory lock."""
     with closing(database.connect(None)) as connection:
         connection.add_notice_handler(lambda notice: _log.warning("%s", notice.message_primary))
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
@@ -164,7 +164,7 @@ def _apply(database: Database, post: bool) -> None:
         _check(database, schema, connection, pending.values())
         for name, script in pending.items():
             with database.translated(f"migration {name}"), connection.transaction():
-                psycopg.Cursor(connection).execute(script)  # several statements at once can't have binary results
+                psycopg.Cursor(connection).execute(script)  # a script of several statements can't return binary results
                 connection.execute(_APPLY, (sha256(name.encode()).hexdigest(), name))
             _log.info("applied the migration %s in the schema %s", name, database.schema)
 
@@ -172,10 +172,14 @@ def _apply(database: Database, post: bool) -> None:
 def _check(
     database: Database, schema: _Schema | None, connection: TimeLimitedConnection, scripts: Iterable[str]
 ) -> None:
-    """Raise MisconfiguredRepository if other tables have the names of new ones, or if another role owns the tables."""
+    """Check that the names of new tables are free, and that this role owns the existing tables.
+
+    Raises:
+        MisconfiguredRepository: if a name is taken, or if another role owns the tables.
+    """
     names = {name for script in scripts for name in _CREATED.findall(script)}
     if "predictions" in names and schema and schema.has_tutorials_predictions:
-        names = names - {"predictions"} | {"predictions_lab"}  # to which it is renamed
+        names = names - {"predictions"} | {"predictions_lab"}  # the migration renames the tutorial's table
     conflicts = connection.execute(_CONFLICTS, {"schema": database.schema, "names": sorted(names)}).fetchall()
     if conflicts:
         objects = " and ".join(f'{"an" if kind == "index" else "a"} {kind} "{name}"' for kind, name in conflicts)

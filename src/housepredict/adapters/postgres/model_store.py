@@ -1,4 +1,4 @@
-"""Model versions and the pointer in PostgreSQL, shared by all services on the database."""
+"""The model store in PostgreSQL, shared by all services that use the same database."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from housepredict.domain.models import MAX_ARTIFACT, MAX_FILE, Artifact, ModelVe
 
 _MAX_HISTORY = 1000
 _TRANSFER_TIMEOUT_S = 60.0
-"""Timeout for writing or reading the files of a version."""
+"""Timeout in seconds for writing or reading a version's files."""
 _TRAINING = int.from_bytes(b"training")
-"""The key of the advisory lock that a training in the schema `public` holds, in earlier releases as well."""
+"""Key of the advisory lock held during training in the schema `public`. Earlier releases use the same key."""
 _TRAINING_IN_SCHEMA = int.from_bytes(b"trai")
-"""The first key of the advisory lock that a training in another schema holds; the second is the schema's hash."""
+"""First key of the advisory lock held during training in any other schema. The second key is the schema's hash."""
 
 
 @define
 class PostgresModels:
-    """A ModelStore in PostgreSQL. Threads may share it; see ModelDatabase for when it connects."""
+    """A thread-safe ModelStore in PostgreSQL. The first use connects to the database."""
 
     _server: ModelDatabase
 
@@ -97,9 +97,10 @@ class PostgresModels:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        with closing(self._server.connect()) as connection:  # closing it, or the end of the process, releases the lock
+        # The lock is released when the connection is closed or the process ends.
+        with closing(self._server.connect()) as connection:
             with self._server.translated():
-                # All schemas of a database share its advisory locks.
+                # Advisory locks apply to the whole database, so the keys must identify the schema.
                 if connection.schema == '"public"':
                     rows = connection.execute("SELECT pg_try_advisory_lock(%s)", (_TRAINING,))
                 else:

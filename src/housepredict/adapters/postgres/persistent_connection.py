@@ -1,4 +1,4 @@
-"""A persistent connection for short queries, and one that receives announcements of promotions."""
+"""A persistent connection for short queries, and a connection that listens for promotions."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from housepredict.domain.errors import (
 
 @define
 class PersistentConnection:
-    """A connection that threads use one at a time. A process that forks must open its own.
+    """A connection that threads can share. Only one thread at a time uses it, and a forked process must open its own.
 
     The first use connects to the database and applies pending migrations.
     """
 
     _contents: ClassVar[str]
-    """What the tables store, for messages, such as "sales"."""
+    """What the tables store, as shown in error messages, such as "sales"."""
 
     database: Database
     _patience: float = 5.0
-    """Timeout in seconds of the wait for other threads, and then of each response."""
+    """Seconds to wait for other threads, and then for each response from the server."""
     _migrated: Database | None = field(default=None, init=False)
     _connection: TimeLimitedConnection | None = field(default=None, init=False, repr=False)
     _lock: Lock = field(factory=Lock, init=False, repr=False)
 
     @classmethod
     def at(cls, conninfo: str, patience: float = 5.0, *, schema: str | None = None) -> Self:
-        """Return a connection for a URL or a `key=value` connection string of libpq, without opening it yet.
+        """Create a connection from a URL or a libpq `key=value` string. The first use opens it.
 
         Raises:
             UnusableDatabase: if the URL can't be parsed.
@@ -49,7 +49,7 @@ class PersistentConnection:
 
     @contextmanager
     def session(self) -> Iterator[TimeLimitedConnection]:
-        """Lock the connection, for short queries. It is in autocommit mode."""
+        """Lock the connection for short queries. The connection is in autocommit mode."""
         with self.translated(), self._locked():
             if self._connection and self._connection.is_lost_after_ping():
                 self._drop()
@@ -64,29 +64,29 @@ class PersistentConnection:
 
     @contextmanager
     def long_session(self, patience: float) -> Iterator[TimeLimitedConnection]:
-        """Open another connection, for longer queries with a timeout of `patience` seconds."""
+        """Open a separate connection for long queries, with a timeout of `patience` seconds."""
         with self.translated(), closing(self._connect(patience)) as connection:
             yield connection
 
     def connect(self) -> TimeLimitedConnection:
-        """Open another connection, which the caller must close."""
+        """Open a separate connection, which the caller must close."""
         with self.translated():
             return self._connect(self._patience)
 
     def close(self) -> None:
-        """Close the connection. Another use opens a new one."""
+        """Close the connection. The next use opens a new one."""
         with self._lock:
             self._drop()
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Translate the driver's errors to RepositoryUnavailable."""
+        """Translate driver errors to RepositoryUnavailable."""
         with self.database.translated(self._contents):
             yield
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        # Without a timeout, each thread would wait for all threads that wait for an unresponsive server before it.
+        # Without this timeout, each thread would wait for all threads ahead of it if the server is unresponsive.
         if not self._lock.acquire(timeout=self._patience):
             raise psycopg.OperationalError("other threads are still waiting for the server")
         try:
@@ -107,13 +107,13 @@ class PersistentConnection:
 
 @define
 class ModelDatabase(PersistentConnection):
-    """The connection to the tables of model versions and trainings. Its errors are those of a model store."""
+    """A connection to the tables for model versions and training jobs. It raises the errors of a model store."""
 
     _contents: ClassVar[str] = "model versions"
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Translate the driver's errors to ModelStoreUnavailable or UnusableModelDatabase."""
+        """Translate driver errors to ModelStoreUnavailable or UnusableModelDatabase."""
         try:
             with self.database.translated(self._contents):
                 yield
@@ -125,10 +125,10 @@ class ModelDatabase(PersistentConnection):
 
 @define
 class PostgresAnnouncements:
-    """Announcements of promotions, received by LISTEN on a separate connection. Only one thread may wait at a time.
+    """A listener for promotions, which uses LISTEN on a separate connection. Only one thread may wait at a time.
 
-    Processes must poll the pointer, too: announcements are missed while the connection is down, and some pools don't
-    support LISTEN.
+    Processes must also poll for the promoted version, because announcements are missed while the connection is down,
+    and because some connection pools don't support LISTEN.
     """
 
     _server: ModelDatabase
@@ -136,14 +136,14 @@ class PostgresAnnouncements:
     _ended: Event = field(factory=Event, init=False, repr=False)
 
     def wait(self, seconds: float) -> None:
-        """Wait until the pointer may have moved, or `end` is called, for up to `seconds`."""
+        """Wait until a version may have been promoted, `end` is called, or `seconds` have passed."""
         if self._ended.is_set():
             return
         try:
             if self._connection:
                 _listen(self._connection, seconds)
             else:
-                # Return immediately, since the pointer may have moved before.
+                # Return immediately, because promotions before LISTEN are not announced.
                 self._connection = self._server.connect()
                 self._connection.execute("LISTEN housepredict_promotions")
         except (psycopg.Error, ModelStoreUnavailable):
@@ -151,7 +151,7 @@ class PostgresAnnouncements:
             self._ended.wait(seconds)
 
     def end(self) -> None:
-        """End the wait of another thread, and make later waits return immediately."""
+        """End the wait in another thread, and make later waits return immediately."""
         self._ended.set()
         if self._connection:
             self._connection.cut()
@@ -164,7 +164,7 @@ class PostgresAnnouncements:
 
 
 def _listen(connection: TimeLimitedConnection, seconds: float) -> None:
-    """Wait for an announcement, and read all that have arrived.
+    """Wait up to `seconds` for an announcement, and then read all announcements that have arrived.
 
     Raises:
         psycopg.OperationalError: if the connection is lost.
@@ -172,7 +172,7 @@ def _listen(connection: TimeLimitedConnection, seconds: float) -> None:
     poller = poll()
     poller.register(connection.fileno(), POLLIN)
     has_input = poller.poll(1000 * seconds)
-    # Without input, ping the server: it may have become read-only in a failover.
+    # If nothing arrived, ping the server, because it may have become read-only in a failover.
     if connection.is_lost() if has_input else connection.is_lost_after_ping():
         raise psycopg.OperationalError("the connection was lost")
     while connection.pgconn.notifies():

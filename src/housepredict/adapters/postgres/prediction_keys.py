@@ -1,4 +1,4 @@
-"""Idempotency keys of predictions in PostgreSQL."""
+"""The idempotency keys of prediction requests, stored in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DELETE FROM {schema}.prediction_keys WHERE key IN (
 
 @define
 class PostgresKeys(PersistentConnection):
-    """PredictionKeys in PostgreSQL."""
+    """A PredictionKeys adapter for PostgreSQL."""
 
     _contents: ClassVar[str] = "keys"
 
@@ -55,7 +55,8 @@ def _find(connection: TimeLimitedConnection, delivery: Delivery) -> Sequence[UUI
     digest, ids, is_erased = row
     if digest != delivery.digest:
         raise RepeatedKey
-    # Checked here, too: without the database, a service can't tell whether predictions in its spool were erased.
+    # Check for erasure here too: a service that loses the database can't tell whether predictions in its spool were
+    # erased.
     if is_erased:
         raise ErasedPredictions
     return list(ids)

@@ -1,4 +1,4 @@
-"""Predictions in PostgreSQL: one statement, and so one transaction and one commit, per batch."""
+"""The prediction repository in PostgreSQL. It writes each batch in a single statement, and so in one transaction."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import next_id
 from housepredict.domain.warnings import EstimateWarning
 
-# The columns of a prediction, with their types in the statement that reads a batch from JSON.
+# Prediction columns, with the type that each has in the statement that reads a batch from JSON.
 _COLUMNS = {
     "id": "uuid",
     "created_at": "timestamptz",
@@ -36,7 +36,7 @@ _COLUMNS = {
     "fsd": "float8",
     "generation": "bigint",
 }
-# The values of an erasure marker. All other columns are null.
+# Column values of an erasure marker, as SQL. All other columns are null.
 _MARKER = {
     "id": "id",
     "created_at": "'epoch'",
@@ -47,7 +47,7 @@ _MARKER = {
     "erased_at": "now()",
 }
 
-# Rows are locked in the order of ids, as in _INSERT, so that concurrent statements wait instead of deadlocking.
+# Lock rows in id order, as _INSERT does, so that concurrent statements wait for each other instead of deadlocking.
 _LOCK_KNOWN = """
 SELECT lab_id FROM {schema}.predictions
 WHERE id = ANY (%s) AND erased_at IS NULL AND id >= (SELECT below FROM {schema}.prune_watermark)
@@ -59,8 +59,8 @@ WHERE id < (SELECT below FROM {schema}.prune_watermark)
     OR EXISTS (SELECT FROM {schema}.predictions WHERE predictions.id = requested.id AND erased_at IS NOT NULL)
 """
 
-# The row stays as a marker, so that a repeated or late append of the prediction is ignored. A concurrent append and
-# this statement wait for each other at the primary key.
+# The row stays as a marker, so that a retried or late append of the prediction is ignored. If an append runs at the
+# same time, the primary key makes one of the two statements wait for the other.
 _ERASE = f"""
 INSERT INTO {{schema}}.predictions ({", ".join(_MARKER)})
 SELECT {", ".join(_MARKER.values())} FROM (SELECT DISTINCT unnest(%s::uuid[]) AS id ORDER BY id) AS requested
@@ -68,14 +68,15 @@ ON CONFLICT (id) DO UPDATE SET
     {", ".join(f"{column} = EXCLUDED.{column}" for column in {**_MARKER, **_COLUMNS, "lab_id": None} if column != "id")}
 WHERE predictions.erased_at IS NULL
 """  # noqa: S608
-# ARRAY(...) is evaluated once. PostgreSQL may evaluate a joined subquery again for each row of a small table; it then
-# skips rows that the statement has already deleted, and exceeds the limit.
+# ARRAY(...) is evaluated once. PostgreSQL may evaluate a joined subquery again for each row of a small table. It would
+# then skip rows that the statement has already deleted, and delete more rows than the limit.
 _PRUNE = """
 DELETE FROM {schema}.predictions WHERE id = ANY (ARRAY(
     SELECT id FROM {schema}.predictions WHERE id < %s ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 )) RETURNING id, lab_id
 """
-# The watermark must not exceed the server's time, or the next ids would be ignored. The service's clock may be wrong.
+# Limit the watermark to the server's time, because the service's clock may be ahead, and new ids below the watermark
+# are ignored.
 _RAISE_WATERMARK = """
 UPDATE {schema}.prune_watermark SET below = reached
 FROM (
@@ -89,8 +90,8 @@ WHERE below < reached
 _NO_ID = UUID(int=0)
 _LAB_TABLE = "SELECT to_regclass(%s::text) IS NOT NULL"
 _DELETE_FROM_LAB_TABLE = "DELETE FROM {schema}.predictions_lab WHERE id = ANY (%s)"
-# The batch is one parameter, so that one prepared statement serves all sizes. Rows are inserted in the order of ids, so
-# that concurrent batches with the same rows wait instead of deadlocking.
+# The batch is a single parameter, so that one prepared statement works for any batch size. Rows are inserted in id
+# order, so that concurrent batches with the same rows wait for each other instead of deadlocking.
 _INSERT = f"""
 INSERT INTO {{schema}}.predictions ({", ".join(_COLUMNS)})
 SELECT {", ".join(_COLUMNS)} FROM jsonb_to_recordset($1::jsonb) AS batch (
@@ -118,7 +119,7 @@ _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 @define
 class PostgresPredictions:
-    """A PredictionRepository in PostgreSQL. Threads may share it; a process that forks must open its own."""
+    """A thread-safe PredictionRepository in PostgreSQL. A forked process must open its own."""
 
     _database: Database
     _pool: ConnectionPool[TimeLimitedConnection]
@@ -134,12 +135,12 @@ class PostgresPredictions:
         connections: int = 4,
         timeout: float = 5.0,
     ) -> Self:
-        """Connect, and apply pending migrations.
+        """Connect to the database and apply pending migrations.
 
         Args:
-            conninfo: URL or `key=value` connection string of libpq: of the server, or of a pool in front of it.
-            direct: the same of the server itself, if `conninfo` is that of a pool.
-            schema: of the tables; see `migrate` for the default.
+            conninfo: URL or libpq `key=value` string of the server, or of a connection pool in front of it.
+            direct: URL or libpq `key=value` string of the server itself, if `conninfo` is that of a pool.
+            schema: schema of the tables; see `migrate` for the default.
             connections: maximum number of connections.
             timeout: seconds to wait for a connection, and then for each response.
 
@@ -170,7 +171,7 @@ class PostgresPredictions:
             configure=configure,
             check=check,
             timeout=timeout,
-            # It also limits the backoff of failed attempts: a pool with a long one notices late that the server is up.
+            # Also limits the backoff between attempts. With a long backoff, the pool would reconnect too late.
             reconnect_timeout=timeout,
             name="housepredict",
         )
@@ -224,7 +225,7 @@ class PostgresPredictions:
         return next(iter(self._read(_OF_LAB, number)), None)
 
     def check(self) -> None:
-        """Check that a batch could be stored now: the server responds, the role may write, the table isn't locked."""
+        """Check that a batch could be stored: the server responds, the role may write, and the table isn't locked."""
         with self._database.translated():
             self._writer.connect()
         with self._borrowed_connection() as connection:
@@ -235,7 +236,7 @@ class PostgresPredictions:
         if not granted:
             place = f"the predictions in PostgreSQL at {self._database.place}"
             raise RepositoryUnavailable(f"{place} are read-only for this role: it needs INSERT on {table}")
-        self.append([])  # takes the same locks as any batch, and waits no longer for them
+        self.append([])  # waits for the same locks as any other batch, with the same timeout
 
     def close(self) -> None:
         self._writer.close()
@@ -261,7 +262,7 @@ class PostgresPredictions:
                 yield connection
             except psycopg.Error as error:
                 if connection.close_after(error):
-                    self._pool.drain()  # the other connections are to the same server
+                    self._pool.drain()  # the other connections go to the same server
                 raise
 
 
@@ -272,14 +273,14 @@ def _delete_from_lab_table(connection: TimeLimitedConnection, lab_ids: Sequence[
 
 
 def _encode_batch(predictions: Sequence[Prediction]) -> str:
-    """Encode a batch as JSON by hand. Caching the values that rows share makes it faster than an encoder."""
+    """Encode a batch as JSON. This is faster than a JSON encoder, because values that rows share are cached."""
     houses = encode_objects(_to_json, [prediction.estimate.house.values for prediction in predictions])
     rows = [_encode(prediction, features) for prediction, features in zip(predictions, houses, strict=True)]
     return f"[{','.join(rows)}]"
 
 
 def _encode(prediction: Prediction, features: str) -> str:
-    """Encode a row of a batch. Omitted columns are null."""
+    """Encode a prediction as one row of a batch. Omitted columns are null."""
     estimate = prediction.estimate
     optional = ""
     if estimate.valued_on is not None:

@@ -1,4 +1,4 @@
-"""Recorded sales in PostgreSQL."""
+"""The repository of recorded sales in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.idempotency import Delivery
 from housepredict.domain.sales import RecordedSale
 
-# The batch is one parameter, so that the statement is the same for all sizes.
+# The batch is a single parameter, so that the same statement works for any batch size.
 _INSERT = """
 INSERT INTO {schema}.sales (id, prediction, price, sold_on, recorded_at, delivery)
 SELECT batch.*, %s FROM jsonb_to_recordset(%s::jsonb) AS batch (
@@ -84,9 +84,12 @@ class PostgresSales(PersistentConnection):
 
 
 def _is_new(connection: TimeLimitedConnection, delivery: Delivery) -> bool:
-    """Add the key of a delivery if it is new. Returns whether it is. Raises RepeatedKey.
+    """Store the idempotency key of a delivery if it is new, and return whether it is new.
 
-    A concurrent transaction with the same key waits here until this one ends.
+    A concurrent transaction with the same key waits here until this transaction ends.
+
+    Raises:
+        RepeatedKey: if the key is already stored for another request.
     """
     added = connection.execute(
         "INSERT INTO {schema}.sale_deliveries (key, digest) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING",

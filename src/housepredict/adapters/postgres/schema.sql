@@ -1,5 +1,5 @@
--- The schema that results from the migrations in `sql`. It is for reading: only migrations create it. A test compares
--- them.
+-- The schema that results from the migrations in `sql`. This file is only for reading: the migrations create the tables.
+-- A test checks that both are equal.
 
 CREATE TABLE predictions (
     id            uuid PRIMARY KEY,        -- UUIDv7: sorts by time
@@ -12,19 +12,19 @@ CREATE TABLE predictions (
     lab_id        integer,                 -- the id in predictions_lab, the former table of the tutorial
     intervals     jsonb,                   -- by level in percent, [low, high]
     fsd           double precision,        -- in percent of the price
-    generation    bigint,                  -- of model_pointer when the prediction was made
+    generation    bigint,                  -- generation in model_pointer when the prediction was made
     erased_at     timestamptz              -- set in erasure markers, which keep only the id
 );
 CREATE UNIQUE INDEX predictions_lab_id ON predictions (lab_id) WHERE lab_id IS NOT NULL;
 
--- One row. Ids below it were pruned, and are neither stored nor read.
+-- One row. Predictions with ids below this id were pruned, and are neither stored nor read.
 CREATE TABLE prune_watermark (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     below    uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'
 );
 GRANT SELECT ON prune_watermark TO PUBLIC; -- the migration also grants UPDATE to roles that may delete predictions
 
--- Idempotency keys of predictions. There is no foreign key, because a key is stored before its predictions.
+-- Idempotency keys of prediction requests. There is no foreign key, because a key is stored before its predictions.
 CREATE TABLE prediction_keys (
     key    text PRIMARY KEY,
     digest text NOT NULL,  -- of the request, in hexadecimal
@@ -39,8 +39,8 @@ CREATE TABLE sale_deliveries (
     digest text NOT NULL -- of the request, in hexadecimal
 );
 
--- Recorded sales. Of several of one prediction, the one with the largest id counts. There is no foreign key, because a
--- sale may be stored before its prediction.
+-- Recorded sales. If a prediction has several sales, the sale with the largest id counts. There is no foreign key,
+-- because a sale may be stored before its prediction.
 CREATE TABLE sales (
     id          uuid PRIMARY KEY,          -- UUIDv7: sorts by time
     prediction  uuid NOT NULL,
@@ -70,7 +70,7 @@ ALTER TABLE model_files ALTER COLUMN content SET STORAGE EXTERNAL; -- files are 
 CREATE TABLE model_pointer (
     only_row   boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     generation bigint NOT NULL DEFAULT 0,   -- grows with each promotion
-    history    text[] NOT NULL DEFAULT '{}' -- names of versions: the promoted one, the one before it, and so on
+    history    text[] NOT NULL DEFAULT '{}' -- names of promoted versions, newest promotion first
 );
 
 CREATE FUNCTION tell_of_promotions() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -82,19 +82,19 @@ $$;
 CREATE TRIGGER tell_of_promotions AFTER UPDATE ON model_pointer
 FOR EACH ROW WHEN (NEW.* IS DISTINCT FROM OLD.*) EXECUTE FUNCTION tell_of_promotions();
 
--- Whether a training still runs is known by its advisory lock, not by its row.
+-- Training jobs. The advisory lock, not the row, shows whether a job is still running.
 CREATE TABLE trainings (
     id            uuid PRIMARY KEY,        -- UUIDv7: sorts by time
     started_at    timestamptz NOT NULL,
-    location      text,                    -- of the file of sales; null without one
+    location      text,                    -- path of the sales file, or null if there is none
     with_recorded boolean NOT NULL,        -- recorded sales are among the training sales
     done          bigint NOT NULL,
     total         bigint NOT NULL,
     cancelling    boolean NOT NULL,        -- cancellation was requested
-    keeping       boolean NOT NULL,        -- its version is about to be stored: too late to cancel
+    keeping       boolean NOT NULL,        -- the version is about to be stored, so it is too late to cancel
     ended_at      timestamptz,
     state         text NOT NULL CHECK (state IN ('running', 'succeeded', 'failed', 'cancelled')),
-    version       text,                    -- of a training that succeeded
+    version       text,                    -- name of the trained version, if the job succeeded
     promoted      boolean NOT NULL,
     reasons       text[] NOT NULL,
     error         text

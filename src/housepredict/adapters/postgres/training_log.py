@@ -1,4 +1,4 @@
-"""The training log in PostgreSQL, shared by all services on the database."""
+"""The training log in PostgreSQL, shared by all services that use the same database."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SELECT = f"SELECT {_COLUMNS} FROM {{schema}}.trainings"  # noqa: S608
 
 @define
 class PostgresTrainings:
-    """A TrainingLog in PostgreSQL. Threads may share it; see ModelDatabase for when it connects."""
+    """A thread-safe TrainingLog in PostgreSQL. The first use connects to the database."""
 
     _server: ModelDatabase
 
@@ -62,7 +62,7 @@ class PostgresTrainings:
     def _read(self, connection: TimeLimitedConnection, id_: UUID, lock: str = "") -> TrainingStatus:
         row = connection.execute(f"{_SELECT} WHERE id = %s {lock}", (id_,)).fetchone()
         if row is None:
-            raise UnknownTraining(f"There is no training {id_} in PostgreSQL at {self._server.database.place}")
+            raise UnknownTraining(f"There is no training job {id_} in PostgreSQL at {self._server.database.place}")
         return _record(row)
 
 
@@ -80,8 +80,8 @@ def _record(row: Sequence[Any]) -> TrainingStatus:
         outcome["state"] = TrainingState(outcome["state"])
     except ValueError:
         raise UnknownTraining(
-            f"Training {status['id']} was logged by a newer release of housepredict: {outcome['state']!r} is unknown to"
-            " this release. Upgrade housepredict"
+            f"Training job {status['id']} was logged by a newer release of housepredict: {outcome['state']!r} is"
+            " unknown to this release. Upgrade housepredict"
         ) from None
     has_ended = outcome["state"] is not TrainingState.RUNNING
     return TrainingStatus(**status, outcome=TrainingOutcome(**outcome) if has_ended else None)

@@ -1,8 +1,8 @@
-"""The connection that writes predictions: one per process, with one round trip per batch.
+"""The connection that writes predictions. Each process has one, and each batch takes one round trip.
 
-It calls libpq directly. psycopg and its pool release the interpreter's lock several times per batch; each time, a busy
-event loop takes the lock and returns it only a thread switch later. This also lets an event loop send a statement and
-be called back with the response.
+This module calls libpq directly, because psycopg and its pool release the GIL several times per batch. Each time, a
+busy event loop takes the GIL and keeps it until the next thread switch. With libpq, an event loop can also send a
+statement without blocking, and receive the response in a callback.
 """
 
 from __future__ import annotations
@@ -23,16 +23,19 @@ from psycopg.errors import error_from_result
 from housepredict.adapters.postgres.connections import Database, TimeLimitedConnection
 
 DEADLINE_CHECK_INTERVAL_S = 1.0
-"""Interval between checks of deadlines, since an unresponsive server causes no events."""
+"""Seconds between deadline checks. They are needed because an unresponsive server causes no events."""
 
 
 @define(eq=False)
 class Watch:
-    """Calls `on_event` in an event loop after each input from the server, and once a second, until it returns False.
+    """A watch on a connection. It calls `on_event` in an event loop once a second and whenever the server sends data.
 
-    A watch outlives a statement, since starting and ending one takes ten system calls. It watches a duplicate of the
-    connection's file descriptor, which stays valid when the connection is closed. Creating one raises OSError if too
-    many files are open.
+    The watch ends when `on_event` returns False. One watch serves many statements, because starting and ending a watch
+    takes ten system calls. The watch uses a duplicate of the connection's file descriptor, which stays valid when the
+    connection is closed.
+
+    Raises:
+        OSError: if too many files are open to create the watch.
     """
 
     _loop: asyncio.AbstractEventLoop
@@ -49,11 +52,11 @@ class Watch:
         self._timer = self._loop.call_later(DEADLINE_CHECK_INTERVAL_S, self._on_timer)
 
     def covers(self, loop: asyncio.AbstractEventLoop, server: pq.abc.PGconn) -> bool:
-        """Return whether it watches this connection in this event loop."""
+        """Return whether this watch is active on the given connection and event loop."""
         return self._close.alive and self._server is server and self._loop is loop
 
     def flush(self) -> None:
-        """Send buffered output as soon as the connection accepts it."""
+        """Send buffered output as soon as the socket accepts it."""
         if not self._is_flushed():
             self._loop.add_writer(self._descriptor, self._on_writable)
 
@@ -61,7 +64,7 @@ class Watch:
         try:
             return not self._server.flush()
         except psycopg.Error:
-            return True  # nothing can be sent any more; reading reports the reason
+            return True  # nothing more can be sent, and the next read reports the error
 
     def _on_writable(self) -> None:
         if self._is_flushed():
@@ -72,7 +75,7 @@ class Watch:
         self._on_input()
 
     def _on_input(self) -> None:
-        if not self._on_event(self):  # the connection is closed, or used by a thread or by another loop
+        if not self._on_event(self):  # the connection is closed, or in use by a thread or another event loop
             self._timer.cancel()
             self._loop.remove_reader(self._descriptor)
             self._loop.remove_writer(self._descriptor)
@@ -84,10 +87,10 @@ _STATEMENT_NAME = b"housepredict"
 
 @define
 class Writer:
-    """Executes one statement with one parameter, in autocommit mode. Threads may share it, and wait for each other.
+    """A connection that repeatedly executes one statement, with one parameter and in autocommit mode.
 
-    `timeout` limits each wait for the server, in seconds. All errors are psycopg.Error. After an error of the
-    connection, the next call opens a new one.
+    Threads may share it, but only one at a time uses it. `timeout` is the maximum wait for a response, in seconds. All
+    errors are psycopg.Error. After a connection error, the next call opens a new connection.
     """
 
     _database: Database
@@ -102,7 +105,7 @@ class Writer:
     _watch: Watch | None = field(default=None, init=False, repr=False)
 
     def connect(self) -> None:
-        """Connect, unless there is a connection."""
+        """Connect unless already connected."""
         with self._lock:
             self._ensure_connected()
 
@@ -116,7 +119,7 @@ class Writer:
                 try:
                     self._exchange(server, parameter)
                 except psycopg.errors.SerializationFailure:
-                    # The server rolled back. Sessions of a pool may be serializable, if the role's default is.
+                    # The server rolled back, so retry. A pool's sessions are serializable if the role's default is.
                     self._exchange(server, parameter)
             except psycopg.Error as error:
                 fault = error
@@ -125,14 +128,15 @@ class Writer:
                 self._disconnect_if_broken(connection, fault, may_wait=True)
 
     def execute_in_loop(self, parameter: str, done: Callable[[psycopg.Error | None], None]) -> bool:
-        """Send the statement from the running event loop, without blocking it.
+        """Send the statement from the running event loop, without blocking the loop.
 
         Args:
-            parameter: of the statement.
-            done: the event loop calls it with None after the commit, or with the error.
+            parameter: the statement's parameter.
+            done: callback for the result. The event loop calls it with None after the commit, or with the error.
 
         Returns:
-            Whether the statement was sent. It wasn't if that would have to wait for a thread or a connection.
+            Whether the statement was sent. It isn't sent if that would block: another thread uses the connection, or
+            there is no connection.
         """
         if not self._lock.acquire(blocking=False):
             return False
@@ -160,7 +164,7 @@ class Writer:
         return self._watch
 
     def _read_response(self, watch: Watch) -> bool:
-        """Read the available part of the response. Returns whether this event loop was waiting for one."""
+        """Read the available part of the response. Return whether this event loop was waiting for a response."""
         pending = self._pending
         if pending is None or watch is not self._watch:
             return False
@@ -169,7 +173,7 @@ class Writer:
             if not pending.is_complete():
                 if time.monotonic() < pending.deadline:
                     return True
-                raise psycopg.OperationalError("the server does not answer")
+                raise psycopg.OperationalError("the server does not respond")
         except psycopg.Error as error:
             pending.fault = error
         self._pending = None
@@ -181,7 +185,7 @@ class Writer:
 
     def close(self) -> None:
         """Close the connection permanently."""
-        # Wait for a statement in flight, but with a timeout, since its event loop may be closed.
+        # Wait for a statement in flight, but with a timeout, because its event loop may be closed.
         self._lock.acquire(timeout=self._timeout + 1)
         self._closed = True
         self._disconnect()
@@ -207,7 +211,7 @@ class Writer:
     def _disconnect_if_broken(
         self, connection: TimeLimitedConnection, fault: psycopg.Error | None, *, may_wait: bool
     ) -> None:
-        """Disconnect after an error that the rows didn't cause, or if the statement is still in progress."""
+        """Disconnect if the connection (and not the rows) caused an error, or if a statement is still in progress."""
         if (fault and connection.close_after(fault, may_wait=may_wait)) or (
             connection.pgconn.transaction_status != pq.TransactionStatus.IDLE
         ):
@@ -229,11 +233,11 @@ class Writer:
         self._finish(server)
 
     def _deadline(self) -> float:
-        # A responsive server reaches its own timeout first, and reports it.
+        # One second later than the server's own timeout, so that a responsive server can report the timeout.
         return time.monotonic() + self._timeout + 1
 
     def _finish(self, server: pq.abc.PGconn) -> None:
-        """Wait for the response, and raise its error, if any."""
+        """Wait for the response. If the server reported an error, raise it."""
         response = _Response(server, self._deadline())
         while server.flush():
             _wait(server, POLLIN | POLLOUT, response.deadline)
@@ -253,7 +257,7 @@ class _Response:
     fault: psycopg.Error | None = field(default=None, init=False)
 
     def is_complete(self) -> bool:
-        """Read the available results. Returns whether the response is complete."""
+        """Read the available results. Return whether the response is complete."""
         while not self.server.is_busy():
             result = self.server.get_result()
             if result is None:
@@ -267,5 +271,5 @@ def _wait(server: pq.abc.PGconn, events: int, deadline: float) -> None:
     ready = poll()
     ready.register(server.socket, events)
     if not ready.poll(1000 * max(0.0, deadline - time.monotonic())):
-        raise psycopg.OperationalError("the server does not answer")
+        raise psycopg.OperationalError("the server does not respond")
     server.consume_input()

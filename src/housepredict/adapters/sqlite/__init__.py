@@ -1,1 +1,1 @@
-"""Storage in SQLite files."""
+"""SQLite storage."""

@@ -1,4 +1,4 @@
-"""The base of all repositories in SQLite: a durable file with versioned tables."""
+"""The base class of all SQLite repositories: a durable file with versioned tables."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from housepredict.domain.errors import RepositoryUnavailable
 
 @define
 class SqliteFile:
-    """A connection to an SQLite file. Threads may share it, and processes may share the file."""
+    """A thread-safe connection to an SQLite file. Processes may share the file."""
 
     _contents: ClassVar[str]
-    """What the file stores, for messages, such as "predictions"."""
+    """What the file stores, as shown in error messages, such as "predictions"."""
     _version: ClassVar[int]
-    """The version of its tables."""
+    """The schema version of the tables."""
     _tables: ClassVar[Sequence[str]]
-    """Statements that create the tables of a new file."""
+    """Statements that create the tables in a new file."""
     _upgrades: ClassVar[Mapping[int, Sequence[str]]] = {}
-    """By version, the statements that upgrade a file to the next version."""
+    """Upgrade statements by schema version. Each entry upgrades a file from its version to the next."""
     _additions: ClassVar[Sequence[str]] = ()
-    """Statements that create tables without a new version, so that older releases can still open the file."""
+    """Statements that add tables without a new schema version, so that older releases can still open the file."""
     _fault: ClassVar[type[RepositoryUnavailable]] = RepositoryUnavailable
-    """The exception that SQLite's errors become."""
+    """The exception class to which SQLite errors are translated."""
 
     _path: Path
     _connection: sqlite3.Connection = field(repr=False)
@@ -39,11 +39,11 @@ class SqliteFile:
 
     @classmethod
     def open(cls, path: Path, *, timeout: float = 5.0) -> Self:
-        """Open the file. A missing file and its folders are created so that only this user may access them.
+        """Open the file. If it is missing, create it and its parent directories, accessible only to this user.
 
         Args:
-            path: of the file.
-            timeout: seconds to wait for another process that is writing.
+            path: the path of the file.
+            timeout: seconds to wait while another process is writing.
 
         Raises:
             RepositoryUnavailable: if the file can't be opened, or was written by a newer release.
@@ -53,7 +53,7 @@ class SqliteFile:
                 folder.mkdir(mode=0o700, exist_ok=True)
             with suppress(FileExistsError):
                 path.touch(mode=0o600, exist_ok=False)
-            # With isolation_level=None, transactions begin only where the code begins them.
+            # With isolation_level=None, sqlite3 doesn't begin transactions implicitly.
             connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
             try:
                 cls._prepare(connection)
@@ -84,9 +84,9 @@ class SqliteFile:
 
     @contextmanager
     def _erasing(self) -> Iterator[sqlite3.Connection]:
-        """Begin a transaction as `_writing` does, and overwrite deleted data in the file.
+        """Begin a transaction that overwrites deleted data in the file.
 
-        The write-ahead log is emptied, too, unless another connection is reading.
+        Afterwards, truncate the write-ahead log, unless another connection is reading.
         """
         with self._locked() as connection:
             connection.execute("PRAGMA secure_delete = ON")
@@ -143,5 +143,5 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def ids_to_json(ids: Iterable[UUID]) -> str:
-    """Encode ids as one parameter for json_each: SQLite limits the number of parameters."""
+    """Encode ids as a single parameter for json_each, because SQLite limits the number of parameters."""
     return json.dumps([str(id_) for id_ in ids])

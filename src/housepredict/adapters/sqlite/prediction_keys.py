@@ -1,4 +1,4 @@
-"""Idempotency keys of predictions in an SQLite file."""
+"""The idempotency keys of prediction requests, stored in an SQLite file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DELETE FROM prediction_keys WHERE key IN (SELECT key FROM prediction_keys WHERE 
 
 @define
 class SqliteKeys(SqliteFile):
-    """PredictionKeys in an SQLite file. Threads may share it, and processes may share the file."""
+    """A thread-safe PredictionKeys adapter for an SQLite file. Processes may share the file."""
 
     _contents: ClassVar[str] = "keys"
     _version: ClassVar[int] = 1

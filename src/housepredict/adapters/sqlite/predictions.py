@@ -1,4 +1,4 @@
-"""Predictions in an SQLite file: the default repository, durable without a server."""
+"""The default prediction repository: an SQLite file, which is durable and needs no server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from housepredict.adapters.sqlite.database import SqliteFile, ids_to_json
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.identifiers import next_id
 
-# As text, too, ids sort by time. WITHOUT ROWID makes the table its own index on them, so a batch extends one B-tree.
+# UUIDv7 ids sort by time, even as text. WITHOUT ROWID stores the rows in the id index, so a batch extends one B-tree.
 SCHEMA = """
 CREATE TABLE predictions (
     id            TEXT PRIMARY KEY NOT NULL, -- UUIDv7
@@ -37,7 +37,7 @@ _UPGRADES: Mapping[int, Sequence[str]] = {
     2: ("ALTER TABLE predictions ADD COLUMN generation INTEGER",),
     3: ("ALTER TABLE predictions ADD COLUMN erased_at TEXT",),
 }
-# The columns of a prediction, in the order of SCHEMA.
+# The columns that store a prediction, in the same order as in SCHEMA.
 _COLUMNS = (
     "id",
     "created_at",
@@ -62,7 +62,7 @@ ON CONFLICT (id) DO NOTHING
 SELECT = f"SELECT {', '.join(_COLUMNS)} FROM predictions WHERE erased_at IS NULL"  # noqa: S608
 _RECENT = f"{SELECT} AND id < ? ORDER BY id DESC LIMIT ?"
 _AFTER_EVERY_ID = "g"
-# One parameter for all ids: SQLite limits the number of parameters.
+# All ids are one parameter, because SQLite limits the number of parameters.
 _FIND = f"{SELECT} AND id IN (SELECT value FROM json_each(?)) ORDER BY id"  # noqa: S608  # a constant
 
 _BETWEEN = f"{SELECT} AND id >= ? AND id < ? ORDER BY id LIMIT ?"
@@ -72,7 +72,7 @@ WHERE EXISTS (SELECT 1 FROM pruned WHERE below > value)
     OR EXISTS (SELECT 1 FROM predictions WHERE id = value AND erased_at IS NOT NULL)
 """
 _COUNT = "SELECT count(*) FROM predictions WHERE erased_at IS NULL AND id IN (SELECT value FROM json_each(?))"
-# The row stays as a marker without data, so that a repeated or late append of the prediction is ignored.
+# The row stays as a marker without data, so that a retried or late append of the prediction is ignored.
 _ERASE = """
 INSERT OR REPLACE INTO predictions (id, created_at, model_version, features, price_cents, caveats, erased_at)
 SELECT DISTINCT value, '', '', '{}', 0, '[]', ? FROM json_each(?)
@@ -84,7 +84,7 @@ _to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 @define
 class SqlitePredictions(SqliteFile):
-    """A PredictionRepository in an SQLite file. Threads may share it, and processes may share the file."""
+    """A thread-safe PredictionRepository in an SQLite file. Processes may share the file."""
 
     _contents: ClassVar[str] = "predictions"
     _version: ClassVar[int] = max(_UPGRADES) + 1
@@ -120,9 +120,9 @@ class SqlitePredictions(SqliteFile):
         return [UUID(erased) for (erased,) in rows]
 
     def check(self) -> None:
-        """Check that a batch could be stored now: the file can be locked, and the disk isn't full."""
+        """Check that a batch could be stored: the file can be locked, and the disk isn't full."""
         with self._writing() as connection:
-            # SQLite writes the page although the version is the same. It may be that of a newer release.
+            # SQLite writes the page even though the version stays the same. A newer release may have set the version.
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             connection.execute(f"PRAGMA user_version = {version}")
 
@@ -134,7 +134,10 @@ class SqlitePredictions(SqliteFile):
 
     @staticmethod
     def _delete_oldest(connection: sqlite3.Connection, query: str, before: UUID, limit: int) -> int:
-        """Delete all rows up to the last of `query`, and raise the watermark. Returns the number of rows of `query`."""
+        """Delete all rows up to the last row that `query` selects, and raise the watermark.
+
+        Return the number of rows that `query` selects.
+        """
         oldest = connection.execute(query, (str(before), limit)).fetchall()
         for (last,) in oldest[-1:]:
             connection.execute("DELETE FROM predictions WHERE id <= ?", (last,))
@@ -150,7 +153,7 @@ class SqlitePredictions(SqliteFile):
 
 
 def to_row(prediction: Prediction) -> list[Any]:
-    """Convert a prediction to the parameters of INSERT."""
+    """Convert a prediction to the parameters for INSERT."""
     row = prediction_to_row(prediction)
     row["price_cents"] = round(row["price"] * 100)
     for column in _JSON_COLUMNS:

@@ -1,4 +1,4 @@
-"""Recorded sales in an SQLite file."""
+"""The repository of recorded sales in an SQLite file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from housepredict.domain.errors import RepeatedKey
 from housepredict.domain.idempotency import Delivery
 from housepredict.domain.sales import RecordedSale
 
-# The first index covers the query for the sale of a prediction that counts; the second saves sorting by date.
+# The first index covers the query for a prediction's latest sale, which is the sale that counts. The second index
+# avoids sorting by date.
 _TABLES = (
     """
 CREATE TABLE sales (
@@ -50,7 +51,7 @@ _NO_LIMIT = -1
 
 @define
 class SqliteSales(SqliteFile):
-    """A SaleRepository in an SQLite file. Threads may share it, and processes may share the file."""
+    """A thread-safe SaleRepository in an SQLite file. Processes may share the file."""
 
     _contents: ClassVar[str] = "sales"
     _version: ClassVar[int] = 1
@@ -93,7 +94,11 @@ class SqliteSales(SqliteFile):
 
 
 def _is_new(connection: sqlite3.Connection, delivery: Delivery) -> bool:
-    """Add the key of a delivery if it is new. Returns whether it is. Raises RepeatedKey."""
+    """Store the idempotency key of a delivery if it is new, and return whether it is new.
+
+    Raises:
+        RepeatedKey: if the key is already stored for another request.
+    """
     known = connection.execute("SELECT digest FROM deliveries WHERE key = ?", (delivery.key,)).fetchone()
     if known is None:
         connection.execute("INSERT INTO deliveries (key, digest) VALUES (?, ?)", (delivery.key, delivery.digest))

@@ -1,7 +1,7 @@
-"""The spool: an SQLite file of predictions that are pending until the database stores them.
+"""The spool: an SQLite file that stores predictions until they can be sent to the database.
 
-A spool may be readable but not writable, if its file is locked or the disk is full. Ids that the database reports as
-erased are then hidden in memory, until they can be erased in the spool.
+If the file is locked or the disk is full, the spool can be read but not written. Predictions that the database reports
+as erased are then hidden in memory until they can be erased in the file.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _DEAD_LETTERS = "CREATE TABLE set_aside (id TEXT PRIMARY KEY NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID"
-# Counting a million rows at each append would take too long.
+# A row counter, because counting a million rows on each append would take too long.
 _COUNTER_TABLE = "CREATE TABLE tally AS SELECT 0 AS kept"
 _ADD_TO_COUNTER = "UPDATE tally SET kept = kept + ? RETURNING kept"
 _PENDING = "id NOT IN (SELECT id FROM set_aside)"
 _REMOVE = "DELETE FROM predictions WHERE id = ? AND erased_at IS NULL"
 _OLDEST = "SELECT id FROM predictions WHERE erased_at IS NULL AND id < ? ORDER BY id LIMIT ?"
-# Adds nothing if the prediction was erased meanwhile.
+# Adds nothing if the prediction was erased in the meantime.
 _ADD_DEAD_LETTER = "INSERT OR REPLACE INTO set_aside SELECT id, ? FROM predictions WHERE id = ? AND erased_at IS NULL"
 _CLEAN_UP = """
 DELETE FROM set_aside WHERE NOT EXISTS (
@@ -44,26 +44,26 @@ DELETE FROM set_aside WHERE NOT EXISTS (
 )
 """
 
-# SQLite needs less than this before deletions free space: its log of up to 1,000 pages of 4 KiB, the same number of
-# pages by which the file may grow, and the largest batch.
+# More than the space that SQLite needs before a deletion frees any: 1,000 pages of 4 KiB for its log, as many pages for
+# the growth of the file, and the largest batch.
 _RESERVE_BYTES = 8 * 1024 * 1024
 _MAX_FREE_PAGES = 16
 
 
 class SpoolUnavailable(RepositoryUnavailable):
-    """The spool cannot be read or written. The database may be available."""
+    """The spool can't be read or written. The database may still be available."""
 
 
 @define
 class SqliteSpool(SqlitePredictions):
-    """A PredictionRepository that can be drained. Processes may share its file; one at a time drains it.
+    """A PredictionRepository that can be drained. Processes may share the file, but only one at a time drains it.
 
-    Its errors are SpoolUnavailable, to distinguish them from those of the database. It keeps the ids of erased
-    predictions, so that an append in flight doesn't store one again, even during an outage of the database. Reads omit
-    predictions whose erasure could not be written.
+    The spool raises SpoolUnavailable, so that its errors differ from those of the database. It stores the ids of erased
+    predictions, so that an append in flight can't restore an erased prediction, even during a database outage. Reads
+    omit predictions whose erasure could not be written yet.
 
-    SQLite needs free space even to delete. The spool keeps a reserve file of 8 MiB, rejects rows without it, and
-    truncates it on a full disk so that it can still be drained.
+    SQLite needs free space even to delete rows. Therefore, the spool keeps a reserve file of 8 MiB, and rejects new
+    rows if it can't create the reserve. If the disk is full, it truncates the reserve so that it can still be drained.
     """
 
     _tables: ClassVar[Sequence[str]] = (SCHEMA, _DEAD_LETTERS, _COUNTER_TABLE)
@@ -74,7 +74,7 @@ class SqliteSpool(SqlitePredictions):
 
     @classmethod
     def open(cls, path: Path, *, timeout: float = 5.0, max_rows: int = 1_000_000) -> Self:
-        """Open the spool as SqlitePredictions.open does. It stores up to `max_rows` predictions."""
+        """Open the spool as SqlitePredictions.open does, with a limit of `max_rows` predictions."""
         try:
             spool = super().open(path, timeout=timeout)
         except SpoolUnavailable:
@@ -90,13 +90,14 @@ class SqliteSpool(SqlitePredictions):
             self._count_rows(connection, connection.executemany(INSERT, rows).rowcount if rows else 0)
 
     def check(self) -> None:
-        """Check that a prediction could be stored now: the spool and the disk have room for it."""
+        """Check that a prediction could be stored: neither the spool nor the disk is full."""
         with self._writing() as connection:
             self._keep_reserve()
             self._count_rows(connection, 1)
             connection.execute(_ADD_TO_COUNTER, (-1,))
 
-    # Reads copy the hidden ids before they read the file: another thread may erase them there and unhide them.
+    # Reads copy the hidden ids before they read the file, because another thread may erase these ids in the file and
+    # then unhide them.
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         hidden = set(self._hidden)
@@ -113,12 +114,12 @@ class SqliteSpool(SqlitePredictions):
     def oldest(self, limit: int) -> Sequence[Prediction]:
         """Return up to `limit` pending predictions, oldest first.
 
-        Hidden ones are included, so that they are drained, too: the database ignores them.
+        Hidden predictions are included, so that they are drained too. The database ignores them.
         """
         return self._read(f"{SELECT} AND {_PENDING} ORDER BY id LIMIT ?", limit)
 
     def remove(self, predictions: Sequence[Prediction]) -> None:
-        """Remove exactly these predictions: an older one may have been added meanwhile."""
+        """Remove exactly these predictions. Older ones that were added in the meantime stay."""
         ids = [(str(prediction.id),) for prediction in predictions]
 
         def remove(connection: sqlite3.Connection) -> None:
@@ -128,15 +129,15 @@ class SqliteSpool(SqlitePredictions):
         self._on_reserve(remove, self._writing)
 
     def add_dead_letter(self, prediction: Prediction, reason: str) -> None:
-        """Turn a pending prediction into a dead letter, recording why the database rejected it."""
+        """Turn a pending prediction into a dead letter, and record why the database rejected it."""
         row = (reason, str(prediction.id))
         self._on_reserve(lambda connection: connection.execute(_ADD_DEAD_LETTER, row), self._writing)
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Erase predictions and dead letters with these ids. Returns the number of known ids.
+        """Erase predictions and dead letters with these ids. Return the number of known ids.
 
         Raises:
-            SpoolUnavailable: if the file can't be written. The ids are hidden until a later call erases them.
+            SpoolUnavailable: if the file can't be written. The ids stay hidden until a later call erases them.
         """
         self._hidden.update(ids)
         pending = set(self._hidden)
@@ -145,16 +146,16 @@ class SqliteSpool(SqlitePredictions):
         return known
 
     def hide(self, ids: Sequence[UUID]) -> None:
-        """Erase these ids if the file can be written. Otherwise, reads omit them."""
+        """Erase the predictions with these ids. If the file can't be written, hide them from reads instead."""
         try:
             self.erase(ids)
         except SpoolUnavailable as error:
             _log.warning("the spool is not writable, so erased ids are hidden in memory: %d ids: %s", len(ids), error)
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Delete up to `limit` of the oldest predictions and dead letters below `before`. Returns their number.
+        """Delete up to `limit` of the oldest predictions and dead letters with ids below `before`. Return the number.
 
-        Erasure markers between them are deleted, too.
+        Erasure markers in the same range of ids are deleted too, but not counted.
         """
         return self._delete(lambda connection: self._delete_oldest(connection, _OLDEST, before, limit))
 
@@ -169,15 +170,15 @@ class SqliteSpool(SqlitePredictions):
 
     @contextmanager
     def draining(self) -> Iterator[bool]:
-        """Hold the lock for draining, then shrink the file. Yields False if another process holds the lock."""
+        """Hold the drain lock, and shrink the file afterwards. Yield False if another process holds the lock."""
         with file_lock.held(self._path.with_suffix(".lock")) as has_lock:
             yield has_lock
             if has_lock:
                 self._shrink()
 
     def _shrink(self) -> None:
-        """Return the space of deleted rows to the disk, where the next reserve may need it."""
-        # If another process uses the file or the disk is full, a later call does it.
+        """Return the space of deleted rows to the file system, because the next reserve file may need it."""
+        # If another process uses the file or the disk is full, a later call will shrink the file.
         with suppress(SpoolUnavailable), self._locked() as connection:
             if connection.execute("PRAGMA freelist_count").fetchone()[0] > _MAX_FREE_PAGES:
                 connection.execute("VACUUM")
@@ -189,7 +190,8 @@ class SqliteSpool(SqlitePredictions):
             raise SpoolUnavailable(f"the spool {self._path} is full: its limit is {self._max_rows:,} predictions")
 
     def _keep_reserve(self) -> None:
-        # The file is locked for writing here and when the reserve is truncated, so no append can use its space.
+        # The file is locked for writing both here and when the reserve is truncated, so no append can use the freed
+        # space.
         reserve = _reserve(self._path)
         if not reserve.exists() or reserve.stat().st_size < _RESERVE_BYTES:
             try:
@@ -200,7 +202,7 @@ class SqliteSpool(SqlitePredictions):
                 raise
 
     def _delete(self, delete: Callable[[sqlite3.Connection], int]) -> int:
-        """Delete predictions, their data in the file, and their dead letters. Returns the number of predictions."""
+        """Run `delete`, overwrite the deleted data, and clean up dead letters. Return what `delete` returns."""
 
         def work(connection: sqlite3.Connection) -> int:
             deleted = delete(connection)
@@ -215,7 +217,7 @@ class SqliteSpool(SqlitePredictions):
         work: Callable[[sqlite3.Connection], T],
         transaction: Callable[[], AbstractContextManager[sqlite3.Connection]],
     ) -> T:
-        """Do work that frees disk space. On a full disk, do it again after truncating the reserve."""
+        """Run `work`, which frees disk space. If it fails, truncate the reserve and run it again."""
         try:
             with transaction() as connection:
                 return work(connection)

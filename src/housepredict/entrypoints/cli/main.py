@@ -1,4 +1,4 @@
-"""The command line `housepredict`: its commands, error reports and exit codes."""
+"""The command-line interface `housepredict`: commands, error messages and exit codes."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ _ERRORS_OF: Mapping[int, Sequence[type[errors.HousepredictError]]] = {
     6: (errors.MissingExtra, errors.UnusablePlugin),
 }
 EXIT_CODE_OF = {kind: code for code, kinds in _ERRORS_OF.items() for kind in kinds}
-"""The exit code for each error class; it applies to subclasses too."""
+"""The exit code for each error class and its subclasses."""
 
 _SETTINGS = ("data_dir", "demo", "host", "port", "workers", "keep")
 """Command-line options that override settings."""
 
 
 def main(arguments: Sequence[str] | None = None, *, application: type[Application] = Application) -> int:
-    """Run a command and return its exit code; `arguments` defaults to those of the process."""
+    """Run a command and return its exit code. `arguments` defaults to the arguments of the process."""
     try:
         options, unknown = parser().parse_known_args(arguments)
         if unknown:
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None, *, application: type[Applicatio
             report(message)
         return next(EXIT_CODE_OF[kind] for kind in type(error).__mro__ if kind in EXIT_CODE_OF)
     except BrokenPipeError:
-        # The reader closed the pipe; without this, the interpreter reports an error when it flushes at exit.
+        # The reader closed the pipe. Replace stdout, because the interpreter flushes it at exit and reports an error.
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123  # lives as long as the process
         return 0
     except KeyboardInterrupt as interrupt:
@@ -85,14 +85,14 @@ def main(arguments: Sequence[str] | None = None, *, application: type[Applicatio
 
 
 def _reject(unknown: Sequence[str], command: argparse.ArgumentParser) -> NoReturn:
-    """Exit with an error about arguments that a command doesn't have, and suggest an option."""
+    """Exit with an error about unknown arguments, and suggest a similar option if there is one."""
     close = get_close_matches(unknown[0], command._option_string_actions, n=1)  # noqa: SLF001  # argparse has no public list
     suggestion = f" (did you mean {close[0]}?)" if close else ""
     command.error(f"unrecognized arguments: {' '.join(unknown)}{suggestion}")
 
 
 def parser() -> argparse.ArgumentParser:
-    """Build the parser of the command line, with all commands."""
+    """Build the command-line parser with all commands."""
     codes = "\n".join(f"  {code}  {meaning}" for code, meaning in EXIT_CODES.items())
     parser = argparse.ArgumentParser(
         prog="housepredict",
@@ -105,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"housepredict {__version__}")
-    parser.set_defaults(parser=parser)  # `completion` reads it
+    parser.set_defaults(parser=parser)  # read by the command `completion`
     commands = Commands(parser.add_subparsers(required=True, metavar="COMMAND", title="commands"))
     add_service_commands(commands)
     add_train_commands(commands)

@@ -37,7 +37,7 @@ def add_model_commands(commands: Commands) -> None:
     for parser in (show, promote):
         parser.add_argument("version", metavar="VERSION", help="version name, as listed by `housepredict models`")
     show.add_argument("--html", type=Path, metavar="FILE", help="write an HTML page with plots to this file")
-    about = "Return to the version promoted before; repeat to go back further"
+    about = "Return to the previously promoted version; repeat to go back further"
     below.add("rollback", about, _roll_back)
 
 
@@ -67,7 +67,10 @@ def _show(application: Application, options: argparse.Namespace) -> int:
 
 
 def _realized_sales(application: Application, version: ModelVersion) -> Sequence[Valued]:
-    """Return the recorded sales of houses that a version estimated; none, with a warning, if storage is unavailable."""
+    """Return the recorded sales of houses that a version estimated.
+
+    If storage is unavailable, print a warning and return no sales.
+    """
     try:
         return application.review_accuracy.returned().rows.get(version.name, ())
     except RepositoryUnavailable as error:
@@ -88,7 +91,7 @@ def _answer_promoted(version: ModelVersion, options: argparse.Namespace) -> int:
 
 
 def models_text(versions: Sequence[ModelVersion], pointer: Pointer) -> str:
-    """Format the versions as a table, with a mark on the promoted one."""
+    """Format model versions as a table that marks the promoted version."""
     if not versions:
         return "No models yet. Train one: housepredict train SALES.csv --price COLUMN"
     rows = [
@@ -114,7 +117,7 @@ def models_text(versions: Sequence[ModelVersion], pointer: Pointer) -> str:
 
 
 def version_text(version: ModelVersion, promoted: str | None) -> str:
-    """Format a version's origin, features and accuracy."""
+    """Format the origin, features and accuracy of a version."""
     facts = [
         ("version", version.name),
         ("promoted", "yes" if version.name == promoted else "no"),
@@ -152,7 +155,7 @@ def _observed(feature: Feature) -> str:
 
 
 def evaluation_text(evaluation: Evaluation) -> str:
-    """Format the measures as a table with the meaning of each, followed by coverage and out-of-time measures."""
+    """Format the measures as a table with their meanings, followed by the coverage and the out-of-time evaluation."""
     rows, marked = [], evaluation.out_of_range
     for measure in MEASURES:
         value, bounds = getattr(evaluation.accuracy, measure.field), evaluation.bounds.get(measure.field)
@@ -191,7 +194,7 @@ def _out_of_time_text(evaluation: OutOfTimeEvaluation) -> str:
 
 
 def _segments_text(evaluation: Evaluation) -> str:
-    """Format the measures by sale price, and by category, as tables."""
+    """Format the measures by sale price and by category as tables."""
     tables = []
     for title, segments in (
         ("sale price", evaluation.price_tenths),

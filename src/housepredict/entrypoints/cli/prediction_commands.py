@@ -50,12 +50,12 @@ _MAX_HOUSE = 60  # characters
 
 def add_prediction_commands(commands: Commands) -> None:
     """Add the commands for predictions."""
-    about = "Estimate one house or a file of houses, and store the estimates"
+    about = "Estimate one house, or all houses in a file, and store the estimates"
     examples = ("predict size=2500 bedrooms=3 age=10 --explain", "predict houses.csv -o prices.csv")
     predict = commands.add("predict", about, _predict, demo=True, examples=examples)
-    about = "one house, such as size=2500 bedrooms=3; with -o, a .csv, .csv.gz or .parquet file of houses"
+    about = "one house, such as size=2500 bedrooms=3; with -o, a .csv, .csv.gz or .parquet file with one house per row"
     predict.add_argument("houses", nargs="+", metavar="FEATURE=VALUE", help=about)
-    about = "write the rows of the file with their estimates to this file, - for standard output"
+    about = "write the houses and their estimates to this file (-: standard output)"
     predict.add_argument("-o", "--output", metavar="PRICES", help=about)
     add_encoding(predict)
     predict.add_argument("--explain", action="store_true", help="also show how much each feature contributes")
@@ -73,16 +73,16 @@ def add_prediction_commands(commands: Commands) -> None:
     export = commands.add(
         "export", "Write stored predictions to a file, oldest first", _export, as_json=False, examples=examples
     )
-    about = ".csv, .csv.gz, .jsonl or .jsonl.gz file, or - for JSON Lines on standard output"
+    about = ".csv, .csv.gz, .jsonl or .jsonl.gz file (-: JSON Lines on standard output)"
     export.add_argument("-o", "--output", required=True, metavar="FILE", help=about)
     add_period(export, "predictions made")
 
     about = "Permanently erase predictions and the sales recorded for them"
     erase = commands.add("erase", about, _erase)
-    about = "id of a prediction; nothing with this id will ever be stored again"
+    about = "id of a prediction to erase; a prediction with this id is never stored again"
     erase.add_argument("predictions", nargs="+", metavar="ID", help=about)
 
-    about = "Delete predictions past the retention period, with their sales"
+    about = "Delete predictions older than the retention period, and the sales recorded for them"
     prune = commands.add("prune", about, _prune, examples=("prune --keep 400d",))
     about = "retention period in days, such as 400d [env: HOUSEPREDICT_KEEP]"
     prune.add_argument("--keep", metavar="DAYS", help=about)
@@ -107,7 +107,7 @@ def _predict(application: Application, options: argparse.Namespace) -> int:
 
 
 class _House(dict[str, object]):
-    """A house from the command line, with the names of repeated features."""
+    """A house from the command line, with the names of features that were given more than once."""
 
     repeated: Sequence[str] = ()
 
@@ -120,7 +120,7 @@ def _house(schema: FeatureSchema, pairs: Sequence[tuple[str, str]]) -> _House:
 
 
 def _value(feature: Feature | None, text: str) -> object:
-    """Parse a value by the kind of its feature; unreadable text stays text, for validation to reject."""
+    """Parse a value according to the kind of its feature. Unreadable text stays text, and validation rejects it."""
     if feature is None or feature.kind not in (Kind.NUMBER, Kind.INTEGER, Kind.BOOLEAN):
         return text
     try:
@@ -130,7 +130,7 @@ def _value(feature: Feature | None, text: str) -> object:
 
 
 def _predict_file(application: Application, options: argparse.Namespace) -> int:
-    """Estimate the houses in a file. Returns exit code 3 if some were rejected."""
+    """Estimate the houses in a file. Return exit code 3 if some were rejected."""
     problems = []
     if len(options.houses) > 1:
         problems.append(f"-o takes one file of houses, not {len(options.houses)}")
@@ -237,7 +237,7 @@ def _drift(application: Application, options: argparse.Namespace) -> int:
 
 
 def _drift_text(drift: Drift) -> str:
-    """Format a drift review as a table, largest shift first."""
+    """Format the measured drift as a table, largest shift first."""
     since = f" since {drift.since:%Y-%m-%d %H:%M:%S} UTC" if drift.since else ""
     newest = f"{drift.n:,} of the newest {counted(drift.examined, 'prediction')}"
     lines = [f"Measured on {newest}: those by {drift.model_version}{since}."]
@@ -257,7 +257,7 @@ def _drift_row(name: str, shift: Shift, out_of_range: float | None) -> Sequence[
 def _export(application: Application, options: argparse.Namespace) -> int:
     path = _output(options)
     ending = output_ending(path, ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
-    # Without --until, the export ends at the current time, so that predictions made meanwhile don't prolong it.
+    # Without --until, export only up to the current time, so that predictions made during the export don't prolong it.
     until = _midnight(options.until + timedelta(days=1)) if options.until else datetime.now(UTC)
     read = partial(application.records.between, _midnight(options.since) if options.since else None, until)
     with open_text_output(path) as stream:
@@ -267,7 +267,7 @@ def _export(application: Application, options: argparse.Namespace) -> int:
 
 
 def _write_lines(predictions: Iterable[Prediction], stream: IO[str]) -> int:
-    """Write predictions as JSON Lines. Returns their number."""
+    """Write predictions as JSON Lines, and return how many were written."""
     count = 0
     for prediction in predictions:
         stream.write(json.dumps(document(prediction, ExportedPredictionAnswer), ensure_ascii=False) + "\n")

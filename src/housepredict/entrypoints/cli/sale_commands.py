@@ -31,9 +31,9 @@ def add_sale_commands(commands: Commands) -> None:
     sale.add_argument("--price", required=True, metavar="PRICE", help="sale price, in the currency of the estimate")
     sale.add_argument("--date", required=True, metavar="YYYY-MM-DD", help="day of the sale")
 
-    about = "Record the sales in a CSV file, all of them or none"
+    about = "Import sales from a CSV file (all or nothing)"
     sales = commands.add("sales", about, _record_sales)
-    about = "CSV file with the columns prediction, price and date; recording it again changes nothing"
+    about = "CSV file with the columns prediction, price and date; importing it again changes nothing"
     sales.add_argument("sales", type=Path, metavar="SALES", help=about)
 
     about = "Measure estimates against recorded sales, by model version"
@@ -55,7 +55,7 @@ def _sale_text(realized: RealizedSale) -> str:
 
 
 def _record_sales(application: Application, options: argparse.Namespace) -> int:
-    """Record the sales of a file, all or none; recording the same file again changes nothing."""
+    """Record all sales in a file, or none of them. Recording the same file again changes nothing."""
     try:
         content = options.sales.read_bytes()
     except OSError as error:
@@ -76,7 +76,7 @@ def _review_accuracy(application: Application, options: argparse.Namespace) -> i
 
 
 def accuracy_text(review: AccuracyReview) -> str:
-    """Format a review as a table by model version, followed by the numbers of skipped sales."""
+    """Format an accuracy review as a table by model version, followed by the numbers of skipped sales."""
     realized = review.returned
     if review.overall:
         titles = [measure.title for measure in _MEASURES]

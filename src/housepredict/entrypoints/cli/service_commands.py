@@ -29,9 +29,9 @@ _HIDDEN = "(hidden)"
 def add_service_commands(commands: Commands) -> None:
     """Add the commands to run and inspect a service."""
     serve = commands.add("serve", "Serve estimates over HTTP", _serve, as_json=False, demo=True)
-    about = "address to listen on, 0.0.0.0 for all [env: HOUSEPREDICT_HOST] (default: 127.0.0.1)"
+    about = "address to listen on (0.0.0.0: all addresses) [env: HOUSEPREDICT_HOST] (default: 127.0.0.1)"
     serve.add_argument("--host", help=about)
-    about = "port to listen on, 0 for any free port [env: HOUSEPREDICT_PORT] (default: 5000)"
+    about = "port to listen on (0: any free port) [env: HOUSEPREDICT_PORT] (default: 5000)"
     serve.add_argument("--port", type=_port, help=about)
     serve.add_argument("--workers", metavar="N", help="worker processes [env: HOUSEPREDICT_WORKERS] (default: 1)")
 
@@ -44,9 +44,9 @@ def add_service_commands(commands: Commands) -> None:
 
     about = "Apply pending migrations to the PostgreSQL database"
     migrate = commands.add("migrate", about, _migrate, as_json=False)
-    about = "wait up to this long for a server that is starting (default: 0)"
+    about = "how long to wait for a server that is still starting (default: 0)"
     migrate.add_argument("--wait", type=number_reader(float, seconds), default=0.0, metavar="SECONDS", help=about)
-    about = "also drop what only earlier releases use; run it when none of them is running"
+    about = "also remove what only earlier releases use; first stop all services that run an earlier release"
     migrate.add_argument("--post", action="store_true", help=about)
 
     about = "Print a completion script for your shell"
@@ -94,7 +94,7 @@ def _shown(name: str, value: Any) -> Any:
 
 
 def settings_text(document: Sequence[Mapping[str, Any]]) -> str:
-    """Format the document of the settings as a table."""
+    """Format the result of settings_document as a table."""
     rows = [(row["setting"], _setting_text(row["value"]), ", ".join(row["from"])) for row in document]
     return table(("setting", "value", "from"), rows)
 
@@ -113,7 +113,7 @@ def _setting_text(value: Any) -> str:
 
 
 def _health(application: Application, _options: argparse.Namespace) -> int:
-    """Ask the service at the configured address whether it is alive. Returns exit code 0 if it is, else 1."""
+    """Check whether the service at the configured address is alive. Return exit code 0 if it is alive, else 1."""
     from http.client import HTTPConnection, HTTPException
 
     settings = application.settings

@@ -1,4 +1,4 @@
-"""Shared by all commands: parsers, common options, tables and output."""
+"""Helpers shared by all commands: argument parsing, common options, tables and output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NUMBER = re.compile(r"-|[-+]?[\d,.]+%?")
 
 @frozen
 class Commands:
-    """The commands of the command line, or the subcommands of a command."""
+    """The top-level commands, or the subcommands of a command."""
 
     _subparsers: Any
     _nested: bool = False
@@ -43,8 +43,8 @@ class Commands:
             name: the command's name.
             about: what the command does, in one line without a period.
             run: the function that runs the command.
-            as_json: whether the command has the option `--json`.
-            demo: whether the command has the option `--demo`.
+            as_json: whether the command has a `--json` option.
+            demo: whether the command has a `--demo` option.
             examples: command lines for the help, without `housepredict`.
         """
         # Without SUPPRESS, a subcommand's default would overwrite an option given before the subcommand.
@@ -60,8 +60,8 @@ class Commands:
             "--data-dir",
             type=Path,
             metavar="FOLDER",
-            help="folder of models and predictions [env: HOUSEPREDICT_DATA_DIR] (default: ./.housepredict if it exists,"
-            " else the user's data folder)",
+            help="directory for models and predictions [env: HOUSEPREDICT_DATA_DIR] (default: ./.housepredict if it"
+            " exists, else the user's data directory)",
             **default,
         )
         if as_json:
@@ -81,19 +81,19 @@ class Commands:
 
     @classmethod
     def below(cls, parser: argparse.ArgumentParser) -> Commands:
-        """Return the subcommands of a command, to add to."""
+        """Return a Commands object for adding subcommands to a command."""
         return cls(parser.add_subparsers(metavar="COMMAND", title="commands"), nested=True)
 
 
 class _ExamplesFormatter(argparse.HelpFormatter):
-    """A help formatter that wraps all texts but examples."""
+    """A help formatter that wraps all text except for examples."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
 def reader(read: Callable[[str], T]) -> Callable[[str], T]:
-    """Wrap a reader so that argparse shows the message of its ValueError."""
+    """Wrap a parsing function so that argparse shows the message of its ValueError."""
 
     def read_argument(text: str) -> T:
         try:
@@ -105,7 +105,10 @@ def reader(read: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def number_reader(number: type[int | float], read: Callable[[object], T]) -> Callable[[str], T]:
-    """Wrap a reader of numbers for argparse; text that isn't a number reaches `read` unchanged, to be rejected."""
+    """Wrap a function that validates numbers, for use with argparse.
+
+    Text that isn't a number is passed to `read` unchanged, so that `read` rejects it.
+    """
 
     def read_argument(text: str) -> T:
         try:
@@ -121,7 +124,7 @@ def split_pair(text: str) -> tuple[str, str]:
     """Split NAME=VALUE at the last equals sign.
 
     Raises:
-        ValueError: if there is no equals sign, or no name.
+        ValueError: if there is no equals sign or no name.
     """
     name, equals, value = text.rpartition("=")
     if not equals or not name:
@@ -145,12 +148,12 @@ def _limit(text: str) -> int:
 
 
 def add_limit(parser: argparse.ArgumentParser) -> None:
-    """Add `--limit`, for commands that list the newest items."""
+    """Add `--limit` to a command that lists the newest items."""
     parser.add_argument("--limit", type=_limit, default=10, metavar="N", help="maximum number to list (default: 10)")
 
 
 def add_encoding(parser: argparse.ArgumentParser) -> None:
-    """Add `--encoding`, for commands that read a file."""
+    """Add `--encoding` to a command that reads a file."""
     parser.add_argument(
         "--encoding",
         type=reader(encoding),
@@ -160,21 +163,21 @@ def add_encoding(parser: argparse.ArgumentParser) -> None:
 
 
 def add_period(parser: argparse.ArgumentParser, items: str) -> None:
-    """Add `--since` and `--until`, for commands that select items by day, such as "houses sold"."""
+    """Add `--since` and `--until` to a command that selects items by day. `items` names them, such as "houses sold"."""
     for option, bound in (("--since", "later"), ("--until", "earlier")):
         about = f"only {items} on this day or {bound}"
         parser.add_argument(option, type=_day, metavar="YYYY-MM-DD", help=about)
 
 
 def number(value: float | None, digits: int, unit: str = "") -> str:
-    """Return a measure as text; `-` if it is undefined."""
+    """Format a measure. An undefined measure is formatted as `-`."""
     return "-" if value is None else f"{value:,.{digits}f}{unit}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, unwrapped: Sequence[str] = ()) -> str:
-    """Format a table with a header: with rich in a terminal, else as plain text.
+    """Format a table with rich if standard output is a terminal, otherwise as plain text.
 
-    In a narrow terminal, cells wrap, except numbers and the columns in `unwrapped`, whose cells people copy.
+    In a narrow terminal, cells wrap, except for numbers and for the columns in `unwrapped` (values that people copy).
     """
     console = _console(sys.stdout)
     if console is None:
@@ -203,7 +206,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, unwrapped: Se
 
 @contextmanager
 def progress_bar(doing: str) -> Iterator[Progress]:
-    """Show a progress bar on standard error if it is a terminal, and remove it at the end of the context."""
+    """Show a progress bar if standard error is a terminal. The bar disappears when the context exits."""
     console = _console(sys.stderr)
     if console is None:
         yield lambda _done, _total: None
@@ -220,7 +223,7 @@ def progress_bar(doing: str) -> Iterator[Progress]:
 
 
 def _console(stream: TextIO) -> Console | None:
-    """Return a rich console; None if the stream isn't a terminal, or rich isn't installed, or only plain text works."""
+    """Return a rich console, or None if rich isn't installed or the stream supports only plain text."""
     if not stream.isatty():
         return None
     try:
@@ -245,7 +248,7 @@ def report(message: str) -> None:
 
 
 def answer(options: argparse.Namespace, document: object, text: str) -> int:
-    """Print the document if `--json` was given, else the text. Returns exit code 0."""
+    """Print the document if `--json` was given, otherwise the text. Return exit code 0."""
     if options.json:
         print_json(document)
     else:

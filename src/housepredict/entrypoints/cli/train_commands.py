@@ -53,7 +53,7 @@ def add_train_commands(commands: Commands) -> None:
 
 
 def _add_training_options(train: argparse.ArgumentParser) -> None:
-    """Add the options of `train`; if an option's `dest` is a field of TrainingOptions, it sets that field."""
+    """Add the options of `train`. An option whose `dest` is a field of TrainingOptions sets that field."""
     sales = train.add_mutually_exclusive_group()
     sales.add_argument("sales", nargs="?", metavar="SALES", help=".csv, .csv.gz or .parquet file with one sale per row")
     sales.add_argument("--synthetic", action="store_true", help="train on 1,000 synthetic sales, like the demo model")
@@ -70,20 +70,20 @@ def _add_training_options(train: argparse.ArgumentParser) -> None:
     kinds: dict[str, Any] = {**many, "type": reader(_column_kind), "metavar": "COLUMN=KIND"}
     train.add_argument("--feature", dest="features", **many, help="use only these columns as features (repeatable)")
     train.add_argument("--exclude", **many, help="don't use this column (repeatable)")
-    train.add_argument("--type", dest="kinds", **kinds, help=f"kind of a column: {', '.join(Kind)} (repeatable)")
-    about = "the categories of this column are complete: reject others instead of warning (repeatable)"
+    train.add_argument("--type", dest="kinds", **kinds, help=f"set a column's kind: {', '.join(Kind)} (repeatable)")
+    about = "reject categories of this column that aren't in the training sales, instead of warning (repeatable)"
     train.add_argument("--closed", **many, help=about)
     train.add_argument("--allow", **many, help="use this column even though it seems to leak the price (repeatable)")
 
     defaults = TrainingOptions()
-    about = "model type; auto selects the best in cross-validation, for --synthetic linear (default: auto)"
+    about = "model type; auto picks the best by cross-validation (default: auto, or linear with --synthetic)"
     train.add_argument("--algorithm", **_choice(defaults.algorithm), help=about)
     train.add_argument("--effort", **_choice(defaults.effort), help="how many candidates to search (default: normal)")
-    about = "when to promote the version; if-better compares it with the promoted one (default: if-better)"
+    about = "when to promote the new version; if-better: if it beats the promoted version (default: if-better)"
     train.add_argument("--promote", **_choice(PromotionPolicy.IF_BETTER), help=about)
-    about = "seed of random numbers (default: 42)"
+    about = "random seed (default: 42)"
     train.add_argument("--seed", type=number_reader(int, seed), default=defaults.seed, help=about)
-    about = "stop the search after this time and use the best candidate so far; the result then varies by machine"
+    about = "stop the search after this time, and use the best candidate so far; results then vary between machines"
     train.add_argument("--time-limit", type=number_reader(float, seconds), metavar="SECONDS", help=about)
 
 
@@ -135,7 +135,7 @@ def _cancel(application: Application, options: argparse.Namespace) -> int:
 
 
 def training_text(training: Training) -> str:
-    """Format the result of a training: the use of each column, skipped rows, accuracy, and the promotion decision."""
+    """Format a training result: how each column was used, skipped rows, accuracy, and the promotion decision."""
     version, sales = training.version, training.sales
     rows = [(decision.column, decision.use, decision.kind or "", decision.why) for decision in sales.decisions]
     lines = [table(("column", "used as", "kind", "reason"), rows)]
@@ -155,7 +155,7 @@ def training_text(training: Training) -> str:
     if version.irreproducible:
         lines.append(f"Not reproducible: {version.irreproducible}.")
     verdict = training.verdict
-    # The verdict of a version without intervals repeats their reasons.
+    # The verdict on a version without intervals gives the same reasons, so show them only once.
     with_reasons = version.intervals is not None and version.intervals.reasons != verdict.reasons
     lines += ["", evaluation_text(version.evaluation)]
     lines += [f"Intervals: {intervals_text(version.intervals, with_reasons=with_reasons)}", ""]

@@ -1,1 +1,1 @@
-"""HTML pages and SVG plots: pure functions from values to text, without scripts or network access."""
+"""HTML pages and SVG plots. Pure functions render them as text, without network access."""

@@ -1,4 +1,4 @@
-"""The HTTP API reference: an OpenAPI document as a self-contained HTML page without scripts."""
+"""The HTTP API reference: a self-contained HTML page, without scripts, that is rendered from an OpenAPI document."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _BOUNDS = {
 
 
 def api_page(document: Json) -> str:
-    """Return the reference of an OpenAPI document as a self-contained HTML document."""
+    """Render an OpenAPI document as a self-contained HTML page."""
     info, components = document["info"], document["components"]
     operations = list(_operations(document))
     openapi = tag("a", "OpenAPI document", href=f"{document['servers'][0]['url'].rstrip('/')}/openapi.json")
@@ -120,7 +120,7 @@ def _body(body: Json | None) -> Iterator[Markup]:
 
 
 def _responses(caption: str, responses: Json) -> Markup:
-    """Return the responses specific to a route; those common to all routes have a section of their own."""
+    """Return a table of the responses specific to a route. A separate section lists the responses of all routes."""
     rows = []
     for status, response in responses.items():
         if "$ref" not in response:
@@ -147,7 +147,7 @@ def _any_request(components: Json) -> Iterator[Markup]:
 
 
 def _prose(words: str) -> Markup:
-    """Return text as markup; parts in backticks become code."""
+    """Convert text to markup. Parts in backticks become code elements."""
     return join(*(tag("code", part) if at % 2 else part for at, part in enumerate(words.split("`"))))
 
 
@@ -167,7 +167,7 @@ def _schema(name: str, schema: Json) -> Markup:
 
 
 def _kind_of(schema: Json) -> Markup:
-    """Return the type of a schema's values in words, or a link to a named schema."""
+    """Describe the type of a schema's values in words, or link to the schema if it has a name."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return tag("a", name, href=f"#schema-{name}")
@@ -187,7 +187,7 @@ def _kind_of(schema: Json) -> Markup:
 
 
 def _with_bounds(described: Json, schema: Json) -> Markup:
-    """Return the description of a value, with its bounds below."""
+    """Return the description of a value, followed by its bounds."""
     bounded = schema.get("items", schema) if schema.get("type") == "array" else schema
     bounds = []
     for key, words in _BOUNDS.items():

@@ -1,4 +1,4 @@
-"""The scripts, styles and icon of the home page. Their URL has a digest of their content, so they can be cached."""
+"""The scripts, styles and icon of the home page. Their URLs contain a digest of the content, so they can be cached."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = sorted((*_SCRIPTS, "icon.svg", "page.css", "style.css"))
 
 @frozen
 class Assets:
-    """The content and media type of each file by name, and the digest of all files."""
+    """The content and media type of each file, by name, and a digest of all files."""
 
     files: Mapping[str, tuple[bytes, str]]
     digest: str
@@ -24,7 +24,7 @@ class Assets:
 
 @cache
 def assets() -> Assets:
-    """Return the assets of this package."""
+    """Read the assets in this package."""
     folder = files(__package__)
     content = {name: (folder.joinpath(name).read_bytes(), _TYPES[name.rpartition(".")[2]]) for name in NAMES}
     # The scripts import each other by relative URL, so all files share one digest.

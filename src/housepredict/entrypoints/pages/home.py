@@ -18,13 +18,13 @@ from housepredict.entrypoints.pages.version_page import key_figures
 from housepredict.version import __version__
 
 CHOICES = 12
-"""Up to this many categories, a feature gets a drop-down list; with more, a text field with suggestions."""
+"""Maximum number of categories in a drop-down list. Features with more get a text field with suggestions."""
 
 _MAX_SUGGESTED = 2000
 
 
 def _house_form(schema: FeatureSchema, house: Mapping[str, Value]) -> Markup:
-    """Return the form, filled with `house`; the page's script reads the `data-` attributes of its fields."""
+    """Return the form, filled with `house`. The page's script reads the `data-` attributes of the fields."""
     fields = [_field(f"f{at}", feature, schema, house.get(feature.name)) for at, feature in enumerate(schema.features)]
     return tag(
         "form",
@@ -48,7 +48,7 @@ def _field(id_: str, feature: Feature, schema: FeatureSchema, value: Value | Non
         "aria_required": "true" if feature.required else None,
     }
     words = feature.name.replace("_", " ").strip()
-    # A checkbox has two states; an optional feature needs a third.
+    # A checkbox has only two states, but an optional feature needs a third (no value).
     is_tick = feature.kind is Kind.BOOLEAN and feature.required
     return tag(
         "div",
@@ -85,7 +85,7 @@ def _control(feature: Feature, value: Value | None, common: Mapping[str, str | N
             return [tag("input", type="date", value=text, **common)]
         case Kind.NUMBER | Kind.INTEGER:
             lowest = feature.minimum if feature.observed is None else feature.observed[0]
-            mode = "text"  # The number keyboards of some phones have no minus.
+            mode = "text"  # The number keyboards of some phones have no minus key.
             if isinstance(lowest, int | float) and lowest >= 0:
                 mode = "numeric" if feature.kind is Kind.INTEGER else "decimal"
             # With type=number, the browser would discard invalid text, and the service couldn't explain the error.
@@ -102,7 +102,7 @@ def _select(choices: Sequence[tuple[str, str]], chosen: str, common: Mapping[str
 
 
 def _hint(feature: Feature, schema: FeatureSchema) -> str | None:
-    """Return a short hint at the typical values of a feature."""
+    """Return a short hint about the typical values of a feature."""
     if feature.name == schema.sale_date and schema.valuation_date:
         return f"default: {day(schema.valuation_date)}"
     if feature.kind is Kind.CATEGORY:
@@ -119,12 +119,12 @@ def _bound(value: Value) -> str:
         return day(date.fromisoformat(value))
     if abs(value) < 1000:
         return _typed(float(f"{value:.4g}")).replace("-", MINUS)
-    # Four digits may be a year, so they have no comma.
+    # A four-digit number may be a year, so it gets no comma.
     return number(value) if abs(value) >= 10_000 else _typed(round(value)).replace("-", MINUS)
 
 
 def _typed(value: Value) -> str:
-    """Format a value the way a person would type it."""
+    """Format a value as a person would type it."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return str(value)
@@ -138,11 +138,11 @@ HOME_POLICY: Final = (
 
 
 def home_page(version: ModelVersion | None, house: Mapping[str, Value]) -> str:
-    """Return the page as an HTML document whose links are relative to its own URL.
+    """Render the home page. Its links are relative to the URL of the page.
 
     Args:
-        version: the version in service; without one, the page asks to train one.
-        house: the values that fill the form.
+        version: the version in service. If None, the page asks the reader to train a model.
+        house: initial values of the form.
     """
     folder = f"assets/{assets().digest}"
     head = (
@@ -181,7 +181,7 @@ def _estimating(version: ModelVersion, house: Mapping[str, Value]) -> Markup:
         "div",
         tag(
             "p",
-            "This form needs JavaScript. Without it, use a terminal; replace ADDRESS with the address of this page:",
+            "This form needs JavaScript. Or run this in a terminal, with ADDRESS replaced by the address of this page:",
         ),
         tag("pre", request, tabindex="0"),
         class_="note",

@@ -1,4 +1,4 @@
-"""HTML: escaped text, elements, numbers, tables and pages."""
+"""Functions that generate HTML: escaped text, elements, formatted numbers, tables and pages."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from datetime import date
 from html import escape
 
 _EMPTY = {"circle", "input", "line", "link", "meta", "path", "rect"}
-# XML can't hold these characters, even escaped.
+# XML can't contain these characters, even if they are escaped.
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Markup(str):
-    """Text that is markup already, so it isn't escaped again."""
+    """Text that is already HTML, so it must not be escaped again."""
 
     __slots__ = ()
 
 
 def text(value: str) -> Markup:
-    """Escape text, and replace characters that XML can't hold with U+FFFD."""
+    """Escape text, and replace characters that XML can't contain with U+FFFD."""
     return value if isinstance(value, Markup) else Markup(escape(_UNWRITABLE.sub("\ufffd", value)))
 
 
 def tag(name: str, /, *children: str | None, **attributes: str | float | None) -> Markup:
-    """Return an element. Children and attributes that are None are omitted.
+    """Return an HTML element. Children and attributes that are None are omitted.
 
     Args:
         name: the element's name.
-        children: the content; text is escaped, markup isn't.
-        attributes: `class_` is written as class, `aria_label` as aria-label, numbers with at most one decimal.
+        children: the element's content. Plain text is escaped, but Markup isn't.
+        attributes: the element's attributes. `class_` becomes class, and `aria_label` becomes aria-label. Numbers are
+            written with at most one decimal.
     """
     start = name
     for key, value in attributes.items():
@@ -40,7 +41,7 @@ def tag(name: str, /, *children: str | None, **attributes: str | float | None) -
 
 
 def join(*parts: str | None) -> Markup:
-    """Join markup and texts; None is omitted."""
+    """Join markup and plain text, which is escaped. None is omitted."""
     return Markup("".join(text(part) for part in parts if part is not None))
 
 
@@ -48,7 +49,7 @@ MINUS = "\u2212"
 
 
 def number(value: float | None, digits: int = 0, unit: str = "") -> str:
-    """Format a number, such as 1,234,567, with the unit right after it; None is a dash."""
+    """Format a number, such as 1,234,567, with its unit right after it. None becomes a dash."""
     if value is None:
         return "-"
     # + 0.0 removes the sign of a number that rounds to zero.
@@ -61,12 +62,12 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def difference(value: float, digits: int = 1) -> str:
-    """Format a percentage with its sign, such as +8.2%; 0 has no sign."""
+    """Format a percentage with its sign, such as +8.2%. Zero gets no sign."""
     return f"{signed(value, digits)}%"
 
 
 def signed(value: float, digits: int = 0) -> str:
-    """Format a number with its sign, such as +8; 0 has no sign."""
+    """Format a number with its sign, such as +8. Zero gets no sign."""
     return f"+{number(value, digits)}" if round(value, digits) > 0 else number(value, digits)
 
 
@@ -76,7 +77,7 @@ def short(value: float) -> str:
 
 
 def alike(values: Sequence[float]) -> Sequence[tuple[float, str]]:
-    """Pair each value with its text; all texts have the decimals that the value with the most needs."""
+    """Format all values with the same number of decimals, as many as any value needs. Return (value, text) pairs."""
     digits = max((len(short(value).partition(".")[2]) for value in values), default=0)
     return [(value, number(value, digits)) for value in values]
 
@@ -92,7 +93,7 @@ def month(value: date) -> str:
 
 
 def page(title: str, main: Markup, *head: Markup, policy: str | None = None) -> str:
-    """Return an HTML document; `policy` is a Content-Security-Policy to embed in it."""
+    """Return an HTML document. `policy` is a Content-Security-Policy to embed in the document."""
     head_element = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -111,7 +112,14 @@ def section(title: str, *content: Markup | None) -> Markup:
 
 
 def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, of_words: bool = False) -> Markup:
-    """Return a table that can scroll sideways, with row titles in the first column, and numbers or words in others."""
+    """Return a horizontally scrollable table with row titles in its first column.
+
+    Args:
+        caption: the table's caption.
+        header: the column titles.
+        rows: the cells of each row.
+        of_words: whether the other columns contain words instead of numbers.
+    """
     kind = "words" if of_words else "number"
     head = tag("tr", *(tag("th", title, scope="col", class_=kind if at else None) for at, title in enumerate(header)))
     body = (

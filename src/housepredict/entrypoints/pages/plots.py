@@ -1,4 +1,4 @@
-"""SVG plots of held-out and recorded sales, with their scales, axes and figures."""
+"""SVG plots of held-out and recorded sales, and the scales, axes and figures that the plots consist of."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12000, 
 
 @frozen
 class Scale:
-    """A scale that maps values from `low` to `high` (low < high) to places from `start` to `end`.
+    """A scale that maps values from `low` to `high` (low < high) to positions from `start` to `end`.
 
-    Values outside are mapped to the nearer end. A logarithmic scale needs values above 0.
+    Values outside this range are mapped to the nearer end. A logarithmic scale requires values above 0.
     """
 
     low: float
@@ -46,32 +46,32 @@ class Scale:
     logarithmic: bool = False
 
     def __call__(self, value: float) -> float:
-        """Return the place of a value."""
+        """Return the position of a value."""
         low, at, high = self.low, min(max(value, self.low), self.high), self.high
         if self.logarithmic:
             low, at, high = math.log(low), math.log(at), math.log(high)
         return self.start + (at - low) / (high - low) * (self.end - self.start)
 
     def shows(self, value: float) -> bool:
-        """Return whether a value is within the scale."""
+        """Return whether a value is within the range of the scale."""
         return self.low <= value <= self.high
 
 
 def ticks(low: float, high: float, most: int = 6) -> Sequence[float]:
     """Return evenly spaced ticks from `low` to `high`, at steps of 1, 2 or 5 times a power of ten.
 
-    There are at most `most`, and at least two if `most` is 6 or more.
+    The number of ticks is at most `most`. If `most` is 6 or more, there are at least two ticks.
     """
     rough = (high - low) / (most - 1)
     exponent = math.floor(math.log10(rough))
     step = next(factor * 10.0**exponent for factor in (1, 2, 5, 10) if factor * 10.0**exponent >= rough * (1 - 1e-9))
-    # 1e-9 keeps an end that differs from a tick only by rounding.
+    # 1e-9 keeps a tick at either end despite rounding errors.
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(at * step, max(0, 1 - exponent)) for at in range(first, last + 1)]
 
 
 def log_ticks(low: float, high: float, most: int = 6) -> Sequence[float]:
-    """Return at most `most` ticks at 1, 2 and 5 times powers of ten, or linear ones if these are too sparse."""
+    """Return at most `most` ticks at 1, 2 and 5 times powers of ten, or evenly spaced ticks for a narrow range."""
     decades = [10.0**exponent for exponent in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
     powers = [decade for decade in decades if low <= decade <= high]
     parts = [factor * decade for decade in decades for factor in (1, 2, 5) if low <= factor * decade <= high]
@@ -81,8 +81,8 @@ def log_ticks(low: float, high: float, most: int = 6) -> Sequence[float]:
 
 
 def day_ticks(first: date, last: date, most: int = 6) -> Sequence[date]:
-    """Return at most `most` ticks at evenly spaced first days of months, or at days for a range of a few months."""
-    # Months are counted since the year 0; the month of `first` has a tick only if `first` is its first day.
+    """Return at most `most` evenly spaced ticks on the first of a month, or on any day if the range is short."""
+    # Months are counted from year 0. The first month gets a tick only if `first` is the first day of the month.
     start, end = first.year * 12 + first.month - (first.day == 1), last.year * 12 + last.month - 1
     candidates = (range(math.ceil(start / step) * step, end + 1, step) for step in _MONTH_STEPS)
     months = next(steps for steps in candidates if len(steps) <= most)
@@ -93,7 +93,7 @@ def day_ticks(first: date, last: date, most: int = 6) -> Sequence[date]:
 
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 400.0, 46.0, 16.0, 30.0, 40.0
-"""The width and margins of a plot, in SVG units. Text is 12 high; a plot fills the width of its container."""
+"""The width and margins of a plot in SVG units, in which text is 12 high. A plot fills the width of its container."""
 
 _LEGEND_HEIGHT, _SWATCH_WIDTH, _LETTER_WIDTH = 22.0, 26.0, 6.5
 
@@ -101,12 +101,12 @@ Point = tuple[float, float]
 
 
 def horizontal(low: float, high: float, *, logarithmic: bool = False) -> Scale:
-    """Return a scale from left to right."""
+    """Return a scale for the x axis, from left to right."""
     return Scale(low, high, LEFT, WIDTH - RIGHT, logarithmic)
 
 
 def vertical(low: float, high: float, height: float = 220.0, *, logarithmic: bool = False) -> Scale:
-    """Return a scale from bottom to top; `height` is the height between the margins."""
+    """Return a scale for the y axis, from bottom to top. `height` is the height between the margins."""
     return Scale(low, high, TOP + height, TOP, logarithmic)
 
 
@@ -121,10 +121,10 @@ class Axis:
 
 @frozen
 class Figure:
-    """The axes and texts of a plot, with methods that draw marks from values.
+    """The axes and text of a plot, with methods that turn values into marks (such as dots and lines).
 
-    `name` is the HTML id, `description` the text for screen readers, and `caption` explains how to read the plot. The
-    legend has pairs of a CSS class and its label.
+    `name` is the HTML id, `description` is the text for screen readers, and `caption` explains how to read the plot.
+    `legend` contains pairs of a CSS class and its label.
     """
 
     name: str
@@ -136,7 +136,7 @@ class Figure:
     legend: Sequence[tuple[str, str]] = ()
 
     def drawn(self, *marks: Markup | None) -> Markup:
-        """Return the figure with the marks drawn on its grid, the last on top."""
+        """Return the figure with the marks drawn on its grid. The last mark is on top."""
         floor = self.y.scale.start
         height = floor + BOTTOM + (_LEGEND_HEIGHT if self.legend else 0)
         title, description = f"{self.name}-title", f"{self.name}-description"
@@ -194,7 +194,7 @@ class Figure:
         return tag("g", *lines)
 
     def _legend(self, height: float) -> Markup:
-        """Return the entries of the legend in a row."""
+        """Return the legend, with its entries in a row."""
         starts = accumulate((_SWATCH_WIDTH + _LETTER_WIDTH * len(label) for _, label in self.legend), initial=2.0)
         entries = []
         for start, (class_, label) in zip(starts, self.legend, strict=False):
@@ -204,14 +204,14 @@ class Figure:
 
 
 MAX_DRAWN = 2000
-"""The most sales in a plot; of more, a sample is drawn."""
+"""Maximum number of sales in a plot. If there are more, only a sample is drawn."""
 
 _SALES_LEGEND = (("sale", "sale"), ("median", "median of a tenth of the sales"))
-_MIN_FOR_MEDIANS = 20  # Tenths of fewer recorded sales are single sales.
+_MIN_FOR_MEDIANS = 20  # With fewer recorded sales, a tenth could be a single sale.
 
 
 def sale_plots(held_out: HeldOut) -> Sequence[Markup]:
-    """Return the plots of estimates against prices; the one over time needs at least two sale dates."""
+    """Return the plots that compare estimates with prices. The plot over time requires at least two sale dates."""
     plots = [_estimate_by_price(held_out), _ratio_by_price(held_out)]
     if len({sale.sold_on for sale in held_out.sales} - {None}) > 1:
         plots.append(_error_over_time(held_out))
@@ -229,8 +229,8 @@ def _estimate_by_price(held_out: HeldOut) -> Markup:
         f"Scatter plot of {number(len(prices))} sales, priced from {number(min(prices))} to {number(max(prices))}. "
         "Half of the estimates are off by less than "
         f"{percent(100 * median(abs(sale.ratio - 1) for sale in held_out.sales))}.",
-        "Each dot is a sale: on the diagonal if the estimate equals the price, above it if the estimate is too high. "
-        + _drawn_note(points, y, held_out.of, "held-out sales"),
+        "Each dot is a sale. It is on the diagonal if the estimate equals the price, and above if the estimate is too "
+        "high. " + _drawn_note(points, y, held_out.of, "held-out sales"),
         _price_axis(x, "Sale price"),
         _price_axis(y, "Estimate"),
     )
@@ -247,9 +247,9 @@ def _ratio_by_price(held_out: HeldOut) -> Markup:
         "Sales ratio by sale price",
         "Median sales ratio by tenth of the sales, cheapest first: "
         f"{', '.join(number(ratio, 3) for _, ratio in medians)}.",
-        "Above 1, a house was overvalued. The band from 0.90 to 1.10 is acceptable for the median of all sales. The "
-        "cheapest tenth is high for any model, because some houses are sold below value. "
-        + _drawn_note(points, y, held_out.of, "held-out sales"),
+        "A ratio above 1 means that a house was overvalued. The band, from 0.90 to 1.10, is the acceptable range for "
+        "the median of all sales. The cheapest tenth has high ratios with any model, because some houses are sold "
+        "below their value. " + _drawn_note(points, y, held_out.of, "held-out sales"),
         _price_axis(horizontal(*_padded([price for price, _ in ordered]), logarithmic=True), "Sale price"),
         _ratio_axis(y),
         _SALES_LEGEND,
@@ -268,7 +268,8 @@ def _error_over_time(held_out: HeldOut) -> Markup:
         "Error by sale date",
         f"Median error by tenth of the sales, in order of sale date from {month(first)} to {month(last)}: "
         f"{', '.join(difference(error) for _, error in medians)}.",
-        "Above 0, a house was overvalued. Falling medians mean that the model lags a rising market. "
+        "An error above 0 means that a house was overvalued. Falling medians mean that the model lags behind a rising "
+        "market. "
         + _drawn_note(
             [(0.0, 100 * (sale.ratio - 1)) for sale in sample(held_out.sales, MAX_DRAWN)],
             y,
@@ -283,7 +284,11 @@ def _error_over_time(held_out: HeldOut) -> Markup:
 
 
 def ratio_over_time(sold: Sequence[tuple[date, float]]) -> Markup:
-    """Plot sales ratios by sale date, with medians if there are enough; `sold` are pairs of both, ordered by date."""
+    """Plot sales ratios by sale date, with medians if there are enough sales.
+
+    Args:
+        sold: pairs of sale date and sales ratio, ordered by date.
+    """
     first, last = sold[0][0], sold[-1][0]
     span = span_text(first, last)
     if first == last:  # A scale needs two different ends.
@@ -297,10 +302,14 @@ def ratio_over_time(sold: Sequence[tuple[date, float]]) -> Markup:
         "ratio-over-time",
         "Sales ratio by sale date",
         f"Scatter plot of {counted(len(sold), 'sale')}, {span}. Median ratio: {number(median(ratios), 3)}."
-        + (f" By tenth, by sale date: {', '.join(number(ratio, 3) for _, ratio in medians)}." if medians else ""),
-        "Above 1, a house was estimated higher than it sold. The band from 0.90 to 1.10 is acceptable for the median "
-        "of all sales. Falling ratios mean that the market has risen since the model was trained. "
-        + _drawn_note(drawn, y, len(sold), "sales"),
+        + (
+            f" Medians by tenth, in order of sale date: {', '.join(number(ratio, 3) for _, ratio in medians)}."
+            if medians
+            else ""
+        ),
+        "A ratio above 1 means that the estimate was higher than the sale price. The band, from 0.90 to 1.10, is the "
+        "acceptable range for the median of all sales. Falling ratios mean that the market has risen since the model "
+        "was trained. " + _drawn_note(drawn, y, len(sold), "sales"),
         _date_axis(first, last),
         _ratio_axis(y),
         _SALES_LEGEND if medians else (),
@@ -319,17 +328,17 @@ def span_text(first: date, last: date) -> str:
 
 
 def _medians(points: Sequence[Point]) -> Sequence[Point]:
-    """Return the medians of each tenth of the points, in the order of the points."""
+    """Return the median point of each tenth of the points, in the same order."""
     return [(median(x for x, _ in group), median(y for _, y in group)) for group in tenths(points)]
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:
-    """Return the range of positive values with a margin of 10%."""
+    """Return the range of the values, which must be positive, with a margin of 10%."""
     return min(values) / 1.1, max(values) * 1.1
 
 
 def _central(values: Sequence[float], low: float, high: float) -> tuple[float, float]:
-    """Return the range of the values without the outermost 1% at either end, extended to `low` and `high`."""
+    """Return the range from the 1st to the 99th percentile, extended to include `low` and `high`."""
     cuts = quantiles(values, n=100, method="inclusive") if len(values) > 1 else values
     return min(cuts[0], low), max(cuts[-1], high)
 
@@ -355,9 +364,9 @@ def _date_axis(first: date, last: date) -> Axis:
 
 
 def _drawn_note(points: Sequence[Point], y: Scale, of: int, sales: str) -> str:
-    """Return a note with the number of sales drawn, and how many of them are outside the range of the axis."""
+    """Return a note that says how many sales are drawn, and how many of them are outside the y axis."""
     outside = sum(not y.shows(value) for _, value in points)
-    where = f", {number(outside)} of them outside the axes and drawn at their edge" if outside else ""
+    where = f", including {number(outside)} outside the axes, drawn at the edge" if outside else ""
     return f"Shown: {_count_note(len(points), of)} {sales}{where}."
 
 
@@ -369,7 +378,7 @@ _NINETY_FIVE = 1.96  # standard deviations
 
 
 def calibration_plots(held_out: HeldOut, calibration: Calibration | None) -> Sequence[Markup]:
-    """Return the plots of a version's coverage; none if the version has no intervals."""
+    """Return the plots of a version's coverage, or an empty sequence if the version has no intervals."""
     if calibration is None or calibration.within_80 is None:
         return ()
     level, within = (80, calibration.within_80) if calibration.within_90 is None else (90, calibration.within_90)
@@ -377,12 +386,12 @@ def calibration_plots(held_out: HeldOut, calibration: Calibration | None) -> Seq
 
 
 def coverage(sales: Sequence[HeldOutSale], within: float) -> float:
-    """Return the share of sale prices, in percent, in intervals of a width (see HeldOutSale.within)."""
+    """Return the percentage of sale prices inside intervals of a given width; see HeldOutSale.within."""
     return 100 * sum(sale.within(within) for sale in sales) / len(sales)
 
 
 def _actual_by_nominal(held_out: HeldOut, calibration: Calibration) -> Markup:
-    """Plot the actual against the nominal coverage of the 10%, 20%, … intervals."""
+    """Plot actual against nominal coverage for the 10%, 20%, … intervals."""
     shares = [
         (10.0 * at, coverage(held_out.sales, within)) for at, within in enumerate(calibration.within_tenths, start=1)
     ]
@@ -391,8 +400,8 @@ def _actual_by_nominal(held_out: HeldOut, calibration: Calibration) -> Markup:
         "actual-by-nominal",
         "Actual and nominal coverage",
         " ".join(f"{percent(nominal, 0)} interval: covered {percent(actual)}." for nominal, actual in shares),
-        "Each dot is a level of intervals. On the diagonal, the intervals cover their nominal share of the held-out "
-        f"sale prices; below it, they are too narrow. Based on {counted(len(held_out.sales), 'sale')}.",
+        "Each dot is an interval level. On the diagonal, the actual coverage equals the nominal coverage. Below the "
+        f"diagonal, the intervals are too narrow. Based on {counted(len(held_out.sales), 'held-out sale')}.",
         Axis(horizontal(0, 100), marks, "Nominal (% of the sale prices)"),
         Axis(vertical(0, 100, 300), marks, "Actual (% of the sale prices)"),
     )
@@ -400,7 +409,7 @@ def _actual_by_nominal(held_out: HeldOut, calibration: Calibration) -> Markup:
 
 
 def _coverage_by_estimate(held_out: HeldOut, nominal: int, within: float) -> Markup:
-    """Plot the coverage of a version's widest intervals, by tenths of the estimate."""
+    """Plot the coverage of a version's widest intervals, by tenth of the sales in order of estimate."""
     groups = tenths(sorted(held_out.sales, key=lambda sale: sale.estimate))
     shares = [coverage(group, within) for group in groups]
     chance = 100 * _NINETY_FIVE * math.sqrt(nominal / 100 * (1 - nominal / 100) / len(groups[0]))
@@ -410,7 +419,7 @@ def _coverage_by_estimate(held_out: HeldOut, nominal: int, within: float) -> Mar
         f"Coverage of the {nominal}% intervals by estimate",
         f"Coverage by tenth of the sales, lowest estimates first: {', '.join(percent(share) for share in shares)}.",
         f"Each dot is a tenth of the sales (about {number(len(groups[0]))}), from the lowest estimates to the highest. "
-        f"Inside the band, a difference from {nominal}% can be due to chance (95% probability).",
+        f"Differences from {nominal}% inside the band can be due to chance (95% probability).",
         Axis(
             horizontal(0.5, len(groups) + 0.5),
             [(at, number(at)) for at in range(1, len(groups) + 1)],
@@ -437,7 +446,7 @@ _SHORTEST, _TALLEST = 200.0, 420.0
 
 
 def ratio_on_map(held_out: HeldOut) -> Markup | None:
-    """Plot the houses on a map, colored by sales ratio; None without coordinates."""
+    """Plot the houses on a map, colored by sales ratio. Return None if no house has coordinates."""
     placed = [
         (sale.longitude, sale.latitude, bisect(_CUTS, sale.ratio))
         for sale in held_out.sales
@@ -458,12 +467,12 @@ def ratio_on_map(held_out: HeldOut) -> Markup | None:
     drawn = sample(placed, MAX_DRAWN)
     figure = Figure(
         "ratio-on-map",
-        "Sales ratio on the map",
+        "Map of sales ratios",
         "Share of the sales by sales ratio: "
         + "; ".join(f"{percent(100 * counts[at] / len(placed))} {label}" for at, (_, label) in enumerate(_CLASSES))
         + ".",
-        "Each dot is a sale, with north at the top. Blue houses were undervalued, orange ones overvalued; a patch of "
-        "one color is a neighborhood that the model doesn't know well enough. "
+        "Each dot is a sale. North is at the top. Blue houses were undervalued, and orange houses were overvalued. A "
+        "cluster of one color is a neighborhood that the model doesn't know well enough. "
         f"Shown: {_count_note(len(drawn), held_out.of)} held-out sales.",
         Axis(x, alike(ticks(x.low, x.high)), "Longitude (degrees)"),
         Axis(y, alike(ticks(y.low, y.high)), "Latitude (degrees)"),
@@ -477,7 +486,7 @@ def ratio_on_map(held_out: HeldOut) -> Markup | None:
 
 
 def _with_room(values: list[float]) -> tuple[float, float]:
-    """Return the range of coordinates with a margin, which is above zero for a single one too."""
+    """Return the range of the coordinates with a margin, which is positive even for a single coordinate."""
     room = max((max(values) - min(values)) * 0.03, 0.001)
     return min(values) - room, max(values) + room
 

@@ -67,13 +67,13 @@ _MAX_CATEGORIES = 5  # in a cell of the table of features
 def version_page(
     version: ModelVersion, promoted: str | None, held_out: HeldOut | None, realized: Sequence[Valued] = ()
 ) -> str:
-    """Return a self-contained HTML document about a version.
+    """Render the page of a model version as a self-contained HTML document.
 
     Args:
-        version: the version.
+        version: the model version.
         promoted: the name of the promoted version.
-        held_out: the held-out sales that the version was evaluated on; without them, the page has no plots of them.
-        realized: the recorded sales of houses that the version estimated.
+        held_out: the held-out sales that the version was evaluated on. If None, the page omits their plots.
+        realized: recorded sales of houses that the version estimated.
     """
     style = tag("style", Markup(files(__package__).joinpath("style.css").read_text(encoding="utf-8")))
     main = tag(
@@ -124,7 +124,7 @@ def _method(algorithm: Algorithm) -> str:
 
 
 def key_figures(evaluation: Evaluation) -> Markup:
-    """Return the key figures of an evaluation as a list, and the titles of other measures that are out of range."""
+    """Return a list of an evaluation's key figures, followed by the titles of other measures that are out of range."""
     accuracy, marked = evaluation.accuracy, evaluation.out_of_range
     figures = [
         ("mdape", percent(accuracy.mdape), "median error (MdAPE)"),
@@ -144,12 +144,12 @@ def key_figures(evaluation: Evaluation) -> Markup:
 
 
 def _marked(value: str, field: str, out_of_range: Collection[str]) -> Markup:
-    """Return a value, with a mark after it if its measure is out of range."""
+    """Return a value. If its measure is out of range, mark the value."""
     return join(value, *((" ", _MARK) if field in out_of_range else ()))
 
 
 def _title(field: str) -> str:
-    """Return the title of a measure, or of a level's coverage."""
+    """Return the title of a measure or of a coverage level."""
     titles = {measure.field: measure.title for measure in MEASURES}
     return titles.get(field) or f"{field.removeprefix('coverage_')}% coverage"
 
@@ -162,7 +162,7 @@ def _plots(version: ModelVersion, held_out: HeldOut | None) -> Markup:
 
 
 def _accuracy(evaluation: Evaluation, intervals: IntervalChoice | None) -> Markup:
-    """Return every measure with its bounds and acceptable range, the coverage, and the kind of the intervals."""
+    """Return all measures with their bounds and acceptable ranges, the coverage, and the kind of intervals."""
     rows = [_measure_row(evaluation, measure) for measure in MEASURES]
     note = (
         "Bounds are 95% bootstrap confidence bounds. Acceptable ranges are from the International Association of "
@@ -183,14 +183,15 @@ def _accuracy(evaluation: Evaluation, intervals: IntervalChoice | None) -> Marku
 
 
 def _out_of_time(evaluation: Evaluation) -> Markup:
-    """Compare the out-of-time evaluation with the one on held-out sales, or give the reason why there is none."""
+    """Compare the out-of-time evaluation with the evaluation on held-out sales, or say why it isn't available."""
     title, latest = "Out-of-time evaluation", evaluation.out_of_time
     if latest is None:
         reason = evaluation.out_of_time_skipped or "trained by an older release"
         return section(title, tag("p", f"Not available: {reason}."))
     note = (
-        f"The same settings were trained on {counted(latest.trained_on, 'sale')} before {day(latest.since)} and "
-        f"evaluated on {number(latest.held_out)} from that day on. This shows how accurate a model is on later sales."
+        f"A model with the same settings was trained on {counted(latest.trained_on, 'sale')} before "
+        f"{day(latest.since)} and evaluated on {number(latest.held_out)} from that day on. This shows its accuracy on "
+        "later sales."
     )
     rows = _compared_rows(latest, evaluation, {})
     return section(title, tag("p", note), table("Measures", ("", "Latest sales", "Held-out sales, all dates"), rows))
@@ -199,7 +200,7 @@ def _out_of_time(evaluation: Evaluation) -> Markup:
 def _compared_rows(
     current: OutOfTimeEvaluation | Measured, reference: Evaluation, bounds: Mapping[str, Bounds]
 ) -> list[tuple[str, str, str]]:
-    """Return a row for every measure and level of coverage: its title, its value, and that of the held-out sales."""
+    """Return one row per measure and coverage level: title, value, and value on the held-out sales."""
     rows: list[tuple[str, str, str]] = []
     for measure in MEASURES:
         value = _marked(_value(current.accuracy, measure), measure.field, current.out_of_range)
@@ -232,11 +233,11 @@ def _measure_row(evaluation: Evaluation, measure: Measure) -> tuple[str, ...]:
 
 
 def _decision(version: ModelVersion) -> Markup:
-    """Return the decision of the promotion rule, its reasons, and the comparison with the champion."""
+    """Return the promotion decision, its reasons, and the comparison with the champion."""
     title, verdict = "Promotion", version.verdict
     if verdict is None:
-        return section(title, tag("p", "No promotion decision is recorded (trained by an older release)."))
-    decision = tag("p", f"After its training, this version was {'' if verdict.promoted else 'not '}promoted.")
+        return section(title, tag("p", "No promotion decision was recorded (trained by an older release)."))
+    decision = tag("p", f"This version was {'' if verdict.promoted else 'not '}promoted after training.")
     reasons = tag("ul", *(tag("li", reason) for reason in verdict.reasons))
     if verdict.comparison is None:
         return section(title, decision, reasons)
@@ -258,7 +259,7 @@ def _value(accuracy: Accuracy, measure: Measure) -> str:
 
 
 def _segment_sections(evaluation: Evaluation) -> Sequence[Markup]:
-    """Return the accuracy by sale price, and by the category with the commonest values."""
+    """Return the accuracy by sale price, and by the most common values of a category."""
     sections = []
     if evaluation.price_tenths:
         names = [
@@ -283,7 +284,10 @@ def _segments(caption: str, title: str, names: Sequence[str], segments: Sequence
 
 
 def _realized(rows: Sequence[Valued], evaluation: Evaluation) -> Markup | None:
-    """Compare the measures of recorded and held-out sales, and plot the former over time; None without any."""
+    """Compare recorded sales with held-out sales, and plot the recorded sales over time.
+
+    Return None if there are no recorded sales.
+    """
     sold = sorted(
         ((row.sale.sold_on, row.estimate / row.sale.price) for row in rows if row.sale.sold_on),
         key=lambda sale: sale[0],
@@ -292,8 +296,8 @@ def _realized(rows: Sequence[Valued], evaluation: Evaluation) -> Markup | None:
         return None
     note = (
         f"{counted(len(sold), 'recorded sale')} {span_text(sold[0][0], sold[-1][0])} of houses that this version "
-        "estimated before. Unlike held-out sales, these show how it performs if the market moves, or if the houses "
-        "differ from those in its training sales."
+        "estimated before the sale. Unlike held-out sales, they show how the version performs if the market moves, or "
+        "if the houses differ from those in the training sales."
     )
     realized = measured(rows)
     counts = ("Sales", number(realized.accuracy.n), number(evaluation.held_out))
@@ -324,7 +328,7 @@ def _features(schema: FeatureSchema) -> Markup | None:
         for feature in schema.features
     ]
     header = ("Feature", "Kind", "Unit", "In a request", "Training values", "Accepted values")
-    note = "Accepted values beyond the training values are estimated with a warning; all others are rejected."
+    note = "Accepted values outside the training values are estimated with a warning. All other values are rejected."
     content = table("Features that the version uses", header, rows, of_words=True)
     return section("Features", tag("p", note), content)
 
@@ -340,7 +344,7 @@ def _observed(feature: Feature) -> str:
 def _bound(feature: Feature, value: Value) -> str:
     if isinstance(value, str):
         return value
-    # A number without a unit may be a year or a code, so it has no comma.
+    # A number without a unit may be a year or a code, so it gets no comma.
     return short(value) if feature.unit else short(value).replace(",", "")
 
 

@@ -16,6 +16,6 @@ ALTER TABLE model_files ALTER COLUMN content SET STORAGE EXTERNAL; -- files are 
 CREATE TABLE model_pointer (
     only_row   boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     generation bigint NOT NULL DEFAULT 0,  -- grows with each promotion and rollback
-    history    text[] NOT NULL DEFAULT '{}' -- names of versions: the promoted one, the one before it, and so on
+    history    text[] NOT NULL DEFAULT '{}' -- names of promoted versions, newest promotion first
 );
 INSERT INTO model_pointer DEFAULT VALUES;

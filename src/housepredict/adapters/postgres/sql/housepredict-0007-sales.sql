@@ -1,4 +1,4 @@
--- Recorded sales. Rows are never updated: of several of one prediction, the one with the largest id counts. There is no
+-- Recorded sales. Rows are never updated. If a prediction has several, the sale with the largest id counts. There is no
 -- foreign key to predictions, because the prediction of a sale may still be pending in the spool of a replica.
 
 CREATE TABLE sale_deliveries (

@@ -1,4 +1,4 @@
--- Idempotency keys of predictions, and the ids of these predictions. There is no foreign key, because a key is stored
+-- Idempotency keys of prediction requests, and the ids of the predictions. There is no foreign key, because a key is stored
 -- before its predictions, which may be pending in the spool of a replica.
 
 CREATE TABLE prediction_keys (
