@@ -254,7 +254,7 @@ def _id(request: Request) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise UnknownTraining(f"There is no training {text!r}.") from None
+        raise UnknownTraining(f"There is no training job {text!r}.") from None
 
 
 def _prefers_async(headers: Headers) -> bool:
