@@ -238,7 +238,7 @@ class Storage:
         """Apply migrations to PostgreSQL.
 
         Args:
-            seconds: how long to wait for PostgreSQL to respond.
+            seconds: how many seconds to wait for PostgreSQL to respond.
             post: whether to also apply the migrations that remove tables and columns used only by earlier releases.
 
         Returns:
@@ -383,7 +383,7 @@ class Application:
 
     @cached_property
     def clock(self) -> Clock:
-        """The system's clock."""
+        """The system clock."""
         return SystemClock()
 
     @cached_property
@@ -427,7 +427,9 @@ class Application:
         return self.models.get(name)[0]
 
     def run_training(self, request: TrainingRequest, begun: StartListener) -> None:
-        """Train a model version for the service. A version that can't be compared is not promoted.
+        """Train a model version for the service.
+
+        The version is not promoted if it can't be compared with the promoted version.
 
         `begun` is called with the id of the training run once the run has acquired the lock and has been logged.
 
@@ -517,7 +519,7 @@ def houses_at(path: Path, encoding: str | None = None) -> HouseTable:
 
 
 def open_price_output(path: Path | None) -> AbstractContextManager[PriceTable]:
-    """Open a file for writing prices, or standard output if `path` is None. The file appears when the context exits.
+    """Open a file for writing prices, or standard output if `path` is None. The file is created on exit.
 
     Raises:
         InvalidSettings: if the file name has an unknown ending.
@@ -528,7 +530,7 @@ def open_price_output(path: Path | None) -> AbstractContextManager[PriceTable]:
 
 
 def open_text_output(path: Path | None) -> AbstractContextManager[IO[str]]:
-    """Open a file for writing text, or standard output if `path` is None. The file appears when the context exits."""
+    """Open a file for writing text, or standard output if `path` is None. The file is created on exit."""
     from housepredict.adapters.files.atomic import text_file
 
     return text_file(path)

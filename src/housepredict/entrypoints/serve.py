@@ -72,7 +72,7 @@ class Supervisor:
     _lifeline: int = field(init=False)
     _lifeline_end: int = field(init=False)  # only open in the supervisor
     _workers: dict[int, _Worker] = field(factory=dict, init=False)  # by process id
-    _deaths: int = field(default=0, init=False)  # in quick succession
+    _deaths: int = field(default=0, init=False)  # number of deaths in quick succession
     _stopping: bool = field(default=False, init=False)
 
     def run(self, greet: Callable[[str], None]) -> int:
@@ -124,7 +124,7 @@ class Supervisor:
             self._stopping = True
             self._listener.close()
             for process in self._workers:
-                with suppress(ProcessLookupError):  # it has just ended
+                with suppress(ProcessLookupError):  # the process has just ended
                     os.kill(process, signal.SIGKILL if forced else signal.SIGTERM)
 
     def _start_failed(self) -> int:
@@ -142,7 +142,7 @@ class Supervisor:
 
     def _replace(self, process: int, status: int) -> None:
         worker = self._workers.pop(process, None)
-        if worker is None or self._stopping:  # None: an orphan process, if the supervisor is process 1
+        if worker is None or self._stopping:  # None if this is an orphan process that was reparented to process 1
             return
         self._deaths = 0 if time.monotonic() - worker.started_at >= _STABLE_S else self._deaths + 1
         pause = pause_after(self._deaths)

@@ -154,7 +154,7 @@ def _cors_origins(text: str) -> tuple[str, ...]:
 
 
 def _file_of(read: Callable[[str], T]) -> Callable[[str], T]:
-    """Return a parser that accepts the path of a file and parses the secret in this file with `read`."""
+    """Return a parser for the path of a secret file. It parses the content of the file with `read`."""
 
     def read_file(path: str) -> T:
         try:
@@ -179,7 +179,7 @@ def shown_database(url: str) -> str:
     except ValueError:
         return ""
     credentials, _, host = parts.netloc.rpartition("@")
-    # An unescaped @ or / in the password would make a part of it look like the host or the name.
+    # An unescaped @ or / in the password would make part of the password look like the host or the name.
     return f"{host}{parts.path}" if url.count("@") == bool(credentials) else ""
 
 
@@ -303,8 +303,8 @@ def settings_and_origins(
     """Read the settings as `read_settings` does, but without logging warnings.
 
     Returns:
-        The settings, and the origin of each setting that isn't a default. The origin is the names of the environment
-        variables that define the setting, or `given` if an argument defines it.
+        The settings, and the origin of each setting that isn't a default. An origin is a list of environment variables,
+        or `["given"]` if the setting was passed as an argument.
     """
     environment = os.environ if environment is None else environment
     present = {name: text for name, text in environment.items() if text and not _is_from_kubernetes(name, text)}

@@ -100,7 +100,7 @@ class Trace:
 
 @define(eq=False)
 class Tracing:
-    """Creates spans."""
+    """Creates OpenTelemetry spans for requests and training runs."""
 
     _provider: TracerProvider
     _tracer: Tracer = field(init=False)

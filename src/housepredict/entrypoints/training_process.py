@@ -1,4 +1,4 @@
-"""The program of a training process: `python -m housepredict.entrypoints.training_process`. The service starts it.
+"""Run a training job in a process that the service starts: `python -m housepredict.entrypoints.training_process`.
 
 The process reads a TrainingOrder from standard input, because secrets in arguments or variables would be visible to
 other processes. It writes lines of JSON to standard output: `{"begun": ID}` when the training run has started, and
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def _reporter() -> Callable[[dict[str, Any]], None]:
-    """Redirect standard output to standard error. Returns a function that still writes documents to standard output."""
+    """Redirect standard output to standard error. Returns a function that writes JSON to the original one."""
     channel = os.dup(1)  # not inherited by child processes
     os.dup2(2, 1)
 

@@ -123,7 +123,7 @@ class TrainingProcesses:
     _closed: Event = field(factory=Event, init=False, repr=False)
 
     def start(self, request: TrainingRequest) -> TrainingJob:
-        """See TrainingJobs."""
+        """Start a training job (see TrainingJobs)."""
         # A new session (and therefore a new process group) shields the process from the service's signals, and makes it
         # possible to end the process together with its children.
         process = subprocess.Popen(  # noqa: S603  # runs this interpreter with our module
@@ -228,7 +228,7 @@ class TrainingThreads:
     _look: Callable[[], None]
 
     def start(self, request: TrainingRequest) -> TrainingJob:
-        """See TrainingJobs."""
+        """Start a training job (see TrainingJobs)."""
         begun: Future[UUID] = Future()
         ended: Future[None] = Future()
 

@@ -29,7 +29,10 @@ Decoder = Callable[[bytes | str], str]
 
 @frozen
 class ArrowRows:
-    """Rows of a Parquet file: a record batch, and decoders for its byte columns. The interface is that of TextRows."""
+    """Rows of a Parquet file: a record batch, and decoders for its byte columns.
+
+    This class has the same interface as TextRows.
+    """
 
     delimiter: ClassVar = ","
     batch: Any

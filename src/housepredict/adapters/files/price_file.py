@@ -29,7 +29,7 @@ PRICE_COLUMNS = (
 """The columns that are added to a table of houses."""
 
 NUMBERS = 1 + 2 * len(LEVELS)
-"""The number of numeric columns in PRICE_COLUMNS. They come first, and the remaining columns are text."""
+"""The number of numeric columns in PRICE_COLUMNS. The numeric columns come first, followed by the text columns."""
 
 _ESTIMATE_FIELDS = [
     attribute.name
@@ -127,7 +127,7 @@ class CsvPrices:
     _writer: Any = field(default=None, init=False)
 
     def write(self, rows: HouseRows, outcomes: Sequence[RowOutcome]) -> None:
-        """Write some rows; see PriceTable."""
+        """Write a batch of rows (see PriceTable)."""
         origin: TextRows | ArrowRows = rows.origin
         if self._writer is None:
             self._writer = csv.writer(self._stream, delimiter=origin.delimiter)
@@ -149,7 +149,7 @@ class ParquetPrices:
     _rows: int = field(default=0, init=False)
 
     def write(self, rows: HouseRows, outcomes: Sequence[RowOutcome]) -> None:
-        """Write some rows; see PriceTable."""
+        """Write a batch of rows (see PriceTable)."""
         import pyarrow as pa
 
         batch = rows.origin.batch

@@ -40,7 +40,7 @@ class SalesFile:
         return str(self.path.absolute())
 
     def read(self) -> SalesTable:
-        """Read the whole file.
+        """Read all sales in the file.
 
         Raises:
             UnusableSales: if the file can't be read or contains no sales.
@@ -117,7 +117,7 @@ class SyntheticSales:
         return False
 
     def read(self) -> SalesTable:
-        """Generate the sales. They are the same for each call."""
+        """Generate the sales. Every call returns the same sales."""
         import numpy as np  # imported late: reading files doesn't need it
 
         # the legacy generator, called in this order, reproduces the tutorial's numbers

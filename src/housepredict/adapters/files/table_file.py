@@ -33,7 +33,7 @@ from housepredict.domain.validation import Rule, Violation, did_you_mean, pointe
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _SAMPLE_ROWS = 50  # rows to read ahead to detect whether the header is one column short
 _PIECE_BYTES = 1024 * 1024
-_MAX_HEADER_CHARACTERS = 100  # in messages
+_MAX_HEADER_CHARACTERS = 100  # longer headers are truncated in messages
 _MAX_LINES = 3  # line numbers in messages
 
 
@@ -176,7 +176,7 @@ class TableFile:
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
         try:
-            # a pipe can't be read several times, but the file is
+            # the file is read several times, but a pipe can be read only once
             if not (self.path.is_file() or self.path.is_dir()) and self.path.exists():
                 raise self.error("is not a regular file: save it to one first")
             yield
@@ -214,7 +214,7 @@ class TableFile:
                 raise self.error("is empty")
             width = source.named
             sample = [(source.line, row) for row in islice(source, _SAMPLE_ROWS)]
-            # R writes row names in a first column that the header lacks
+            # R writes row names to a first column that isn't in the header
             if sample and all(len(row) == len(header) + 1 and row[-1].strip() for _, row in sample):
                 header.insert(0, "")
                 width += 1
@@ -260,7 +260,7 @@ class TableFile:
             raise self.error(f"is not a readable Parquet file ({error}): export it again, or as CSV") from error
 
     def error(self, problem: str) -> UnreadableFile:
-        """Return an `error_class` error whose message consists of the file's path and `problem`."""
+        """Return an `error_class` exception whose message is the path followed by `problem`."""
         return self.error_class(f"{self.path} {problem}")
 
     def _opener(self) -> Callable[..., IO[Any]]:
@@ -332,7 +332,7 @@ def check_columns(
 
 
 def names_of(header: Sequence[str]) -> list[str]:
-    """Return the tidied column names. If the third column is unnamed, it is called `column 3`."""
+    """Return the tidied column names. Unnamed columns get names such as `column 3`."""
     return [tidy(name) or f"column {position}" for position, name in enumerate(header, start=1)]
 
 

@@ -120,7 +120,7 @@ class SharedForms:
     _in_use: WeakValueDictionary[tuple[bytes, Algorithm], ServingForm] = field(factory=WeakValueDictionary)
 
     def __call__(self, content: bytes, algorithm: Algorithm) -> ServingForm:
-        """Return the serving form in a file's content, from the cache if it is in use, otherwise as `unpack` does."""
+        """Return the serving form that a file contains. A form that is already in use is returned from the cache."""
         key = (hashlib.sha256(content).digest(), algorithm)
         form = self._in_use.get(key)
         if form is None:

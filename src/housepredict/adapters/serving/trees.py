@@ -51,11 +51,12 @@ class Paths:
 
 @define(eq=False)
 class _Masks:
-    """Path masks in compressed form. Most cells have the same mask as the previous cell, so it is stored only once.
+    """Path masks in compressed form. A mask is stored only once if consecutive cells share it, which is common.
 
     Attributes:
         numbers: which of the masks for its feature and tree each cell uses, counted from 1; of shape (cells, trees).
-        firsts: the position in `different` before the first mask for each feature and tree, of shape (features, trees).
+        firsts: the position in `different` just before the first mask of each feature and tree. The shape is
+            (features, trees).
         different: all stored masks.
     """
 
@@ -88,7 +89,9 @@ class _Masks:
 
 @define(eq=False)
 class _SameLength:
-    """The paths that have splits on the features of the same number of players (the length).
+    """A group of paths that involve the same number of players (the length of the path).
+
+    A path involves a player if it has a split on one of the player's features.
 
     Attributes:
         leaves: the position of each path's leaf among the leaves of all trees, of shape (paths,).
@@ -157,9 +160,9 @@ class TreeContributions:
         return total.reshape(houses, players)
 
     def _agreeing(self, matrix: Matrix) -> NDArray[np.uint32]:
-        """Return masks of the leaves that remain possible, given each player's features alone.
+        """Return masks of the leaves that a house could reach if only one player's features were known.
 
-        Their shape is (houses, players, trees).
+        The masks have shape (houses, players, trees).
         """
         order = np.argsort(self._players, kind="stable")
         cells = self._trees.cells(matrix)

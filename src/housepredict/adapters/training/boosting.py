@@ -44,7 +44,7 @@ def boost(
         categorical: the positions of the columns that contain category codes.
         columns: the input columns, of shape (sales, columns).
         targets: the numbers to predict, of shape (sales,).
-        loss: scikit-learn's name of the loss to minimize.
+        loss: scikit-learn's name for the loss to minimize.
         leaves: the maximum number of leaves per tree.
         iterations: the number of trees.
         seed: the random seed.

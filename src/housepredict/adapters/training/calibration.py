@@ -19,7 +19,7 @@ from housepredict.adapters.training.candidates import TrainingTable
 from housepredict.domain.estimates import Calibration
 
 _MIN_ERROR = 1e-3
-"""Minimum relative error. Smaller errors are coincidences, so they count as this one."""
+"""Lower bound on relative errors. Smaller errors are coincidences, so they are increased to this value."""
 _ERROR_SCALES = (0.8, 1.1)
 """Lower and upper bound on the error scale. Values outside these bounds would contradict the learning curve."""
 _MIN_LEAF = 40
@@ -28,7 +28,7 @@ _MIN_FOR_SPREAD = 400
 _MIN_TO_SPLIT = 2 * _MIN_LEAF
 """Minimum number of sales for a split in a spread tree. With fewer sales, all houses would have the same spread."""
 _MIN_SCALED, _MAX_SCALED = 50, 2_000
-"""Range of the number of sales for which an error scale is estimated.
+"""An error scale is estimated only if the number of sales is in this range.
 
 With fewer sales, there are no intervals. With more sales, leaving out a fifth of them makes little difference.
 """

@@ -55,7 +55,10 @@ class Candidate:
         return self.share if loss == ABSOLUTE else 1 - self.share
 
     def variants(self) -> list[Candidate]:
-        """Return the candidates that a fit of this candidate can evaluate: itself, fewer trees, and other shares."""
+        """Return the candidates that can be evaluated by fitting this candidate once.
+
+        They are this candidate and its variants with fewer trees or a different share.
+        """
         if not self.iterations:
             return [self]
         counts = [self.iterations >> shift for shift in range(4)]
@@ -152,7 +155,7 @@ class TrainingTable:
 
     @property
     def categorical(self) -> list[int]:
-        """The positions of those input columns of trees that contain category codes."""
+        """The positions, within `for_trees`, of the columns that contain category codes."""
         return [column for column, count in enumerate(self.categories) if count]
 
 
@@ -233,7 +236,7 @@ def start(candidate: Candidate, table: TrainingTable) -> tuple[Pipeline | None, 
 
 
 def fit_trees(candidate: Candidate, table: TrainingTable, residuals: NDArray[np.float64], loss: str, seed: int) -> Any:
-    """Fit a candidate's trees that minimize `loss`. `residuals` has shape (sales,)."""
+    """Fit trees that minimize `loss`, with the settings of a candidate. `residuals` has shape (sales,)."""
     return boost(
         table.categorical,
         table.for_trees,

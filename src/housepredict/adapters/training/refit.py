@@ -56,7 +56,7 @@ _ANGLES = np.radians([22.5, 45.0, 67.5, 112.5, 135.0, 157.5])
 _YEAR_DAYS = 365.0
 _ORIGINS = (0.7, 0.8, 0.9)
 _MIN_RELATIVE_RANGE = 1e-3
-"""Minimum range of an amount, relative to its largest value, for it to get a logarithm column."""
+"""Minimum range of an amount, relative to its largest value, for the amount to get a logarithm column."""
 
 
 def encoded(schema: FeatureSchema, sales: Sequence[Sale]) -> tuple[Matrix, NDArray[np.float64], NDArray[np.int64]]:

@@ -100,7 +100,7 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         n_jobs: the number of processes that compare candidates, as in scikit-learn (None: one, -1: one per core).
 
     Attributes:
-        schema_: the inferred features, a FeatureSchema.
+        schema_: the inferred schema (a FeatureSchema).
         algorithm_: the chosen algorithm.
         calibration_: the calibration of the intervals, or None if there were too few sales.
         n_features_in_: the number of columns of X.

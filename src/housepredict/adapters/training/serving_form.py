@@ -198,7 +198,7 @@ def _in_order(nodes: Any, index: int = 0, first: int = 0) -> Generator[tuple[Any
     """Yield the nodes below a node from left to right, then the node itself. Each comes with the range of its leaves.
 
     The range consists of three indices: the first leaf below the node, the first leaf below its right child, and
-    1 + the last leaf below the node. The last of them is also the return value.
+    1 + the last leaf below the node. The third index is also the return value.
     """
     node = nodes[index]
     middle = last = first + 1
