@@ -46,7 +46,7 @@ class WorkerLinks:
     _greetings: int
 
     def announce(self, greeting: str) -> None:
-        """Report to the supervisor that the worker is ready."""
+        """Send a greeting to the supervisor to report that the worker is ready."""
         with suppress(BrokenPipeError):  # the supervisor doesn't read the greeting of a replacement worker
             os.write(self._greetings, greeting.encode())
         os.close(self._greetings)

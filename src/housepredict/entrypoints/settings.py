@@ -265,7 +265,7 @@ class Settings:
 
 
 SECRETS = tuple(setting.name for setting in fields(Settings) if not setting.repr)
-"""The names of settings that are never displayed. Each of them can be read from a file instead of a variable."""
+"""The names of settings whose values are never displayed. Each value can be read from a file instead of a variable."""
 
 _READERS: Mapping[str, Callable[[str], Any]] = {
     setting.name: setting.metadata["read"] for setting in fields(Settings) if setting.metadata

@@ -148,9 +148,9 @@ def _choose(words: Sequence[bytes]) -> str:
 
 
 def _confidences(words: Sequence[bytes], encodings: Sequence[str]) -> dict[str, float]:
-    """Return chardet's confidence by encoding.
+    """Return chardet's confidence in each encoding.
 
-    Encodings that decode clearly fewer plausible words than the best one are left out.
+    An encoding is left out if it decodes clearly fewer plausible words than the best encoding.
     """
     counts = {
         encoding: sum(_is_plausible(word.decode(encoding, "replace")) for word in words) for encoding in encodings
@@ -330,7 +330,7 @@ def rows_of(lines: Iterable[str]) -> Rows:
 
 
 def trim_row(row: list[str], width: int) -> list[str]:
-    """Return a row without the cells beyond `width` if all of these cells are blank, otherwise unchanged."""
+    """Drop the cells beyond `width` if all of them are blank. Otherwise, return the row unchanged."""
     return row[:width] if len(row) > width and not has_text(row[width:]) else row
 
 

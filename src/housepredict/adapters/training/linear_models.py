@@ -23,7 +23,7 @@ MAX_CATEGORIES = 255
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 _ROWS_PER_CHUNK = 20_000
 _MAX_FITTED = 30_000
-"""Maximum number of sales to fit a ridge regression to. More sales would make it slower but not better."""
+"""Maximum number of sales to fit a ridge regression to. More sales would make the fit slower but not better."""
 
 
 def least_squares(categories: Sequence[int], matrix: Matrix, prices: NDArray[np.float64]) -> Pipeline:

@@ -1,4 +1,4 @@
-"""Target encoding: replace categories with mean price levels if there are too many for one-hot columns."""
+"""Target encoding: use mean price levels for features that have too many categories for one-hot columns."""
 
 from __future__ import annotations
 
