@@ -249,7 +249,7 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             cells, kinds = _cells_of_array(matrix, names), dict.fromkeys(names, Kind.NUMBER)
         prices = np.asarray(targets, dtype=np.float64)
         if not (np.isfinite(prices) & (prices > 0)).all():
-            raise ValueError("y must contain finite prices above zero")
+            raise ValueError("y must contain only prices above zero, not NaN or infinity")
         return cells, kinds, prices.tolist()
 
     def _infer_schema(self, columns: Mapping[str, Column]) -> FeatureSchema:
