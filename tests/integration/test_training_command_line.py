@@ -163,7 +163,7 @@ def sales_in(folder: Path, encoding: str, towns: Sequence[str] = TOWNS, size: st
 
 def test_guessed_encoding_is_reported_and_can_be_overridden(run: Run, tmp_path: Path) -> None:
     file = str(sales_in(tmp_path, "gb18030"))
-    note = "read as GB18030 (guessed; set `encoding` to overrule)"
+    note = "read as GB18030 (guessed; set `encoding` to override)"
     trained = run("train", file, "--algorithm", "ridge", "--effort", "low")
     assert (trained.code, f"File: {note}" in trained.out) == (0, True), trained.err
     guessed = run("train", file, "--algorithm", "ridge", "--effort", "low", "--json").document

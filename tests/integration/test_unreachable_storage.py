@@ -99,7 +99,7 @@ def test_user_without_home_gets_required_setting(tmp_path: Path) -> None:
     for ended in (without_home("models"), without_home("config"), without_home("models", "--data-dir", "~/data")):
         assert ended.returncode == 2
         assert ended.stderr == (
-            "housepredict: HOUSEPREDICT_DATA_DIR must be set to an absolute path: this user has no home folder\n"
+            "housepredict: HOUSEPREDICT_DATA_DIR must be set to an absolute path: this user has no home directory\n"
         )
     configured = without_home("models", HOUSEPREDICT_DATA_DIR=str(tmp_path))
     assert (configured.returncode, configured.stderr) == (0, "")
@@ -119,5 +119,5 @@ sys.exit(main())
         cwd=tmp_path / "gone",
     )  # fmt: skip
     assert ended.returncode == 2
-    assert "the working folder no longer exists" in ended.stderr
+    assert "the working directory no longer exists" in ended.stderr
     assert os.sep not in ended.stderr

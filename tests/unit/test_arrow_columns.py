@@ -115,7 +115,7 @@ def test_bytes_column_has_one_encoding_in_all_batches(tmp_path: Path, kind: pa.D
     table = SalesFile(write_towns(tmp_path / "sales.parquet", [many, few], kind)).read()
     assert set(table.columns["town"]) == set(TOWNS[:4])
     assert table.columns["town"][-4:] == ["Уфа"] * 4
-    assert table.notes == ("town: read as Windows-1251 (guessed; set `encoding` to overrule)",)
+    assert table.notes == ("town: read as Windows-1251 (guessed; set `encoding` to override)",)
 
 
 @pytest.mark.parametrize("size", [1, 4, 1000])
@@ -126,7 +126,7 @@ def test_house_encoding_is_independent_of_batch_size(tmp_path: Path, size: int) 
     rows = list(houses.rows)
     assert [house for each in rows for house in each.houses] == [{"town": town} for town in towns]
     assert [town for each in rows for town, _ in each.origin.texts()] == towns
-    assert houses.notes == ["town: read as Windows-1251 (guessed; set `encoding` to overrule)"]
+    assert houses.notes == ["town: read as Windows-1251 (guessed; set `encoding` to override)"]
 
 
 def test_named_encoding_applies_to_bytes_in_parquet(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_encoding_is_detected_from_words(tmp_path: Path, encoding: str, places: 
     file.write_bytes(table_of(places[:count]).encode(encoding))
     table = SalesFile(file).read()
     assert set(table.columns["town"]) == set(places[:count])
-    assert [note.endswith(" (guessed; set `encoding` to overrule)") for note in table.notes] == [True]
+    assert [note.endswith(" (guessed; set `encoding` to override)") for note in table.notes] == [True]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_encoding_is_detected_from_words(tmp_path: Path, encoding: str, places: 
 def test_few_symbols_and_accents_default_to_windows_1252(cells: list[str]) -> None:
     encoding = detect([table_of(cells).encode("cp1252")])
     assert encoding is not None
-    assert (encoding.codec, encoding.note) == ("cp1252", "read as Windows-1252 (guessed; set `encoding` to overrule)")
+    assert (encoding.codec, encoding.note) == ("cp1252", "read as Windows-1252 (guessed; set `encoding` to override)")
 
 
 def test_encoding_detection_ignores_a_few_unusual_words() -> None:
@@ -109,7 +109,7 @@ def test_utf_16_and_32_without_bom_are_reported(tmp_path: Path, encoding: str) -
     file.write_bytes(table_of(["Málaga", "朝阳"]).encode(encoding))
     table = SalesFile(file).read()
     assert (list(table.columns), set(table.columns["town"])) == (["town", "sqft", "price"], {"Málaga", "朝阳"})
-    assert table.notes == (f"read as {encoding} (guessed; set `encoding` to overrule)",)
+    assert table.notes == (f"read as {encoding} (guessed; set `encoding` to override)",)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])

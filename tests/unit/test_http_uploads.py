@@ -274,7 +274,7 @@ class TestOptions:
             assert made.status_code == 200, made.text
             version = client.get(f"/models/{made.json()['model_version']}").json()
         guess, ragged = made.json()["notes"]
-        assert guess == "read as Windows-1252 (guessed; set `encoding` to overrule)"
+        assert guess == "read as Windows-1252 (guessed; set `encoding` to override)"
         assert ragged.endswith("line 62 has 2")
         rejected = {"number of fields differs from the header": 1, "price: missing or not a number": 1}
         assert made.json()["rejected_rows"] == version["rejected_rows"] == rejected

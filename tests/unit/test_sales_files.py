@@ -204,7 +204,7 @@ def test_what_cannot_be_read_is_refused_and_the_message_says_what_to_do(
 def test_a_file_that_is_not_there_or_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnusableSales, match=r"There is no file .*missing\.csv: check the path"):
         SalesFile(tmp_path / "missing.csv").read()
-    with pytest.raises(UnusableSales, match="is a folder: name a file in it"):
+    with pytest.raises(UnusableSales, match="is a directory: name a file in it"):
         SalesFile(tmp_path).read()
     (tmp_path / "file").touch()
     with pytest.raises(UnusableSales, match=r"cannot be read: .*Not a directory"):

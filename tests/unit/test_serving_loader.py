@@ -84,12 +84,12 @@ def test_damage_that_the_digest_does_not_tell_is_refused_or_harmless(form: Algor
     ids=["empty", "no archive", "a pickle", "cut off"],
 )
 def test_what_is_no_archive_of_arrays_is_refused(content: bytes) -> None:
-    with pytest.raises(RefusedModel, match=r"serving\.npz does not hold a valid boosting model"):
+    with pytest.raises(RefusedModel, match=r"serving\.npz does not contain a valid boosting model"):
         load_predictor(*_with(sample_version(a_log_form())[0], content))
 
 
 def test_a_pickle_inside_the_archive_is_never_opened() -> None:
-    with pytest.raises(RefusedModel, match="must hold numbers, not object"):
+    with pytest.raises(RefusedModel, match="must contain numbers, not object"):
         unpack(_npz(a_log_form(), **{"squared.leaves": np.array([_Bomb()], dtype=object)}), Algorithm.BOOSTING)
 
 
@@ -120,7 +120,7 @@ def test_arrays_of_a_newer_release_are_ignored_and_not_unpacked(form: ServingFor
 
 
 def test_the_form_of_another_algorithm_is_refused() -> None:
-    with pytest.raises(RefusedModel, match="does not hold a valid boosting model"):
+    with pytest.raises(RefusedModel, match="does not contain a valid boosting model"):
         unpack(pack(a_linear_form()), Algorithm.BOOSTING)
 
 
@@ -193,7 +193,7 @@ def test_levels_come_back_as_they_were() -> None:
 
 def test_a_schema_with_other_features_is_refused() -> None:
     schema = FeatureSchema((Feature("size", Kind.NUMBER),))
-    with pytest.raises(RefusedModel, match="has 3 features, but its schema 1"):
+    with pytest.raises(RefusedModel, match="has 3 features, but the schema has 1"):
         load_predictor(*sample_version(a_linear_form(), schema=schema))
 
 

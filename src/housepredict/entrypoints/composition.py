@@ -1,4 +1,4 @@
-"""The composition root: turns settings into use cases. Only this module chooses adapters."""
+"""The composition root, which builds the use cases from the settings. Only this module chooses adapters."""
 
 from __future__ import annotations
 
@@ -68,18 +68,18 @@ if TYPE_CHECKING:
 
 
 def output_ending(path: Path | None, *endings: str) -> str:
-    """Return which of `endings` the name of an output file has, in any case.
+    """Return which of `endings` the name of an output file ends with, ignoring case.
 
-    The first ending is the default for standard output (None), pipes and devices.
+    If no ending matches, the first one is returned for standard output (None), pipes and devices.
 
     Raises:
-        InvalidSettings: if the name of a regular file has none of them.
+        InvalidSettings: if the name of a regular file has none of these endings.
     """
     name = path.name.lower() if path else ""
     for ending in endings:
         if name.endswith(ending):
             return ending
-    # unlike the methods of Path, these never raise
+    # unlike the methods of Path, these functions never raise
     if path and (os.path.isfile(path) or not os.path.exists(path)):  # noqa: PTH110, PTH113
         *others, last = endings
         raise InvalidSettings([f"the name of the output file {path} must end with {', '.join(others)} or {last}"])
@@ -87,14 +87,17 @@ def output_ending(path: Path | None, *endings: str) -> str:
 
 
 POSTGRES_TIMEOUT_S = 1.0
-"""How long an estimate waits for PostgreSQL. Then the spool stores it, or a request with an idempotency key fails."""
+"""How many seconds an estimate waits for PostgreSQL.
+
+After that, the spool stores the estimate, but a request with an idempotency key fails.
+"""
 
 
 @define(slots=False)
 class Storage:
-    """The repositories and stores that the settings select. Each is imported and opened on first use.
+    """The repositories and stores that the settings select. Each one is imported and opened on first use.
 
-    To use another adapter, assign it to the attribute before that.
+    To use a different adapter, assign it to the attribute before the first use.
     """
 
     _settings: Settings
@@ -102,7 +105,7 @@ class Storage:
 
     @cached_property
     def models(self) -> ModelStore:
-        """The store of trusted model versions: with signing keys, of those that were signed with one."""
+        """The store of trusted model versions. With signing keys, only versions signed with one of them are trusted."""
         keys = self._settings.signing_key
         return SignedModels(self.model_store, keys) if keys else self.model_store
 
@@ -118,7 +121,7 @@ class Storage:
         return SharedModels(PostgresModels(self._model_database), local)
 
     def announcements(self) -> PostgresAnnouncements | None:
-        """Return the announcements of promotions; None if the pointer has to be polled."""
+        """Return a source of promotion announcements, or None if the promoted version must be polled."""
         if not self._model_database:
             return None
         from housepredict.adapters.postgres.persistent_connection import PostgresAnnouncements
@@ -127,7 +130,7 @@ class Storage:
 
     @cached_property
     def training_log(self) -> TrainingLog:
-        """The training log. It is stored with the model versions, whose lock shows that a training is running."""
+        """The training log. It is stored with the model versions, whose lock shows whether a training run is active."""
         if not self._model_database:
             from housepredict.adapters.folder.training_log import DirectoryTrainings
 
@@ -138,7 +141,13 @@ class Storage:
 
     @cached_property
     def predictions(self) -> PredictionRepository:
-        """The repository of predictions. Raises RepositoryUnavailable, UnusableDatabase or UnusablePlugin."""
+        """The repository of predictions.
+
+        Raises:
+            RepositoryUnavailable: if the repository can't be opened.
+            UnusableDatabase: if the database URL is invalid or names an unsupported kind of database.
+            UnusablePlugin: if the repository is a plug-in that can't be used.
+        """
         url = self._settings.database_url
         if url == IN_MEMORY:
             return InMemoryPredictions()
@@ -166,9 +175,10 @@ class Storage:
 
     @cached_property
     def sales(self) -> SaleRepository:
-        """The repository of recorded sales, in the data folder if predictions are in a plug-in's repository.
+        """The repository of recorded sales. If a plug-in stores predictions, sales are stored in the data directory.
 
-        Raises RepositoryUnavailable.
+        Raises:
+            RepositoryUnavailable: if the repository can't be opened.
         """
         if self._settings.database_url == IN_MEMORY:
             return InMemorySales()
@@ -185,9 +195,10 @@ class Storage:
 
     @cached_property
     def prediction_keys(self) -> PredictionKeys:
-        """The store of the predictions' idempotency keys, in the same place as the sales.
+        """The store of idempotency keys for predictions. It is in the same place as the recorded sales.
 
-        Raises RepositoryUnavailable.
+        Raises:
+            RepositoryUnavailable: if the store can't be opened.
         """
         if self._settings.database_url == IN_MEMORY:
             return InMemoryKeys()
@@ -203,7 +214,10 @@ class Storage:
 
     @property
     def _server(self) -> str:
-        """The URL of the PostgreSQL server without a pool, for locks, LISTEN and rare statements."""
+        """The URL for direct connections to PostgreSQL, which bypass a connection pooler.
+
+        They are used for locks, LISTEN and infrequent statements.
+        """
         return self._settings.database_direct_url or self._settings.database_url or ""
 
     @property
@@ -212,7 +226,7 @@ class Storage:
 
     @cached_property
     def _model_database(self) -> ModelDatabase | None:
-        """The database of model versions and the training log; None if they are in the data folder."""
+        """The database that stores model versions and the training log, or None if they are in the data directory."""
         if self._settings.postgres_url is None or self._settings.models == "folder":
             return None
         with require_extra("postgres", "Storing model versions in PostgreSQL"):
@@ -224,11 +238,11 @@ class Storage:
         """Apply migrations to PostgreSQL.
 
         Args:
-            seconds: how long to wait for PostgreSQL to respond.
-            post: whether to also apply the migrations that remove what only earlier releases use.
+            seconds: how many seconds to wait for PostgreSQL to respond.
+            post: whether to also apply the migrations that remove tables and columns used only by earlier releases.
 
         Returns:
-            Whether predictions are stored in PostgreSQL at all.
+            Whether predictions are stored in PostgreSQL. If not, there is nothing to migrate.
 
         Raises:
             RepositoryUnavailable: if PostgreSQL can't be reached.
@@ -249,7 +263,7 @@ class Storage:
 
 @contextmanager
 def require_extra(extra: str, purpose: str) -> Iterator[None]:
-    """Turn an ImportError into MissingExtra, for a purpose that needs an extra."""
+    """Convert an ImportError to MissingExtra. `purpose` is what the extra is needed for."""
     try:
         yield
     except ImportError as error:
@@ -260,8 +274,8 @@ def require_extra(extra: str, purpose: str) -> Iterator[None]:
 class Application:
     """The use cases, for the HTTP app, the command line and the Python API.
 
-    Each is created on first use, since it takes time, and maybe an extra: the first model imports NumPy, the first
-    prediction opens the database, and the first training imports scikit-learn.
+    Each use case is created on first use, because that takes time and may require an extra. For example, the first
+    prediction opens the database, and the first training run imports scikit-learn.
     """
 
     settings: Settings
@@ -271,12 +285,12 @@ class Application:
 
     @cached_property
     def predict(self) -> Predict:
-        """Estimates houses."""
+        """The use case for estimating houses."""
         return Predict(self.live_model, self.storage.predictions, self.clock, self.settings.max_batch, self._ids)
 
     @cached_property
     def explain(self) -> Explain:
-        """Estimates and explains houses."""
+        """The use case for estimating houses with explanations."""
         from housepredict.adapters.live_model import StoredExplainers
 
         demonstration = None
@@ -288,38 +302,42 @@ class Application:
 
     @cached_property
     def predict_once(self) -> PredictOnce:
-        """Estimates houses once per idempotency key."""
+        """The use case for estimating houses only once per idempotency key."""
         return PredictOnce(self.predict, self.storage.predictions, self.storage.prediction_keys)
 
     @cached_property
     def estimate_table(self) -> EstimateTable:
-        """Estimates the houses of a file."""
+        """The use case for estimating the houses in a file."""
         return EstimateTable(self.live_model, self.predict, self.settings.max_batch)
 
     @cached_property
     def records(self) -> Records:
-        """Reads and deletes stored predictions."""
+        """The use case for reading and deleting stored predictions."""
         return Records(self.storage.predictions, self.storage.sales, self.clock, self.storage.prediction_keys)
 
     @cached_property
     def record_sales(self) -> RecordSales:
-        """Records realized sales."""
+        """The use case for recording realized sales."""
         storage = self.storage
         return RecordSales(storage.sales, storage.predictions, self.clock, self.settings.max_batch, self._ids)
 
     @cached_property
     def review_accuracy(self) -> ReviewAccuracy:
-        """Measures the accuracy of estimates by realized sales."""
+        """The use case for measuring the accuracy of estimates against realized sales."""
         return ReviewAccuracy(self.storage.sales, self.storage.predictions)
 
     @cached_property
     def review_drift(self) -> ReviewDrift:
-        """Compares recent predictions with the training data of the version in service."""
+        """The use case for measuring how far recent predictions have drifted from the training data."""
         return ReviewDrift(self.live_model, self.models, self.storage.predictions)
 
     @cached_property
     def train(self) -> Train:
-        """Trains model versions. Raises MissingExtra without scikit-learn."""
+        """The use case for training model versions.
+
+        Raises:
+            MissingExtra: if scikit-learn isn't installed.
+        """
         with require_extra("train", "Training"):
             from housepredict.adapters.training.trainer import SklearnTrainer
         trainer, load = SklearnTrainer(), self.load_predictor
@@ -329,12 +347,12 @@ class Application:
 
     @cached_property
     def trainings(self) -> TrainingHistory:
-        """Lists and cancels trainings."""
+        """The use case for listing and cancelling training jobs."""
         return TrainingHistory(self.models, self.storage.training_log, self.clock)
 
     @cached_property
     def training_jobs(self) -> TrainingJobs:
-        """Starts training jobs for the service, in separate processes."""
+        """The launcher of training jobs for the service. It runs them in separate processes."""
         from housepredict.entrypoints.training_processes import TrainingProcesses
 
         jobs = TrainingProcesses(self.settings, self.trainings, self.live_model.look)
@@ -342,17 +360,17 @@ class Application:
 
     @cached_property
     def promote(self) -> Promote:
-        """Promotes a version, and rolls back."""
+        """The use case for promoting a model version and for rolling back."""
         return Promote(self.load_predictor, self.models)
 
     @property
     def models(self) -> ModelStore:
-        """The store of trusted model versions, for reading."""
+        """The store of trusted model versions (see `Storage.models`)."""
         return self.storage.models
 
     @cached_property
     def live_model(self) -> LiveModel:
-        """The version in service, and its predictor."""
+        """The model version in service, and its predictor."""
         return LiveModel(self.models, self.load_predictor, self._demonstration)
 
     @cached_property
@@ -365,12 +383,16 @@ class Application:
 
     @cached_property
     def clock(self) -> Clock:
-        """The system's clock."""
+        """The system clock."""
         return SystemClock()
 
     @cached_property
     def load_predictor(self) -> PredictorLoader:
-        """Loads predictors of model versions. Raises UnusablePlugin."""
+        """The function that loads predictors for model versions.
+
+        Raises:
+            UnusablePlugin: if the settings name a plug-in that can't be used.
+        """
         if self.settings.predictor is None:
             from housepredict.adapters.serving.loader import load_predictor
 
@@ -389,22 +411,30 @@ class Application:
         return load_explainer(version, artifact, unpack=self._forms)
 
     def follower(self, publish: Callable[[], None]) -> Follower:
-        """Return a thread that keeps `live_model` at the promoted version, and calls `publish` after each check."""
+        """Return a thread that checks for promotions, updates `live_model`, and calls `publish` after each check."""
         return Follower(self.live_model, publish, self.storage.announcements())
 
     def version(self, name: str) -> ModelVersion:
-        """Return a model version, or the demonstration. Raises UnknownModel, RefusedModel or ModelStoreUnavailable."""
+        """Return the model version with this name, which may be the demonstration model.
+
+        Raises:
+            UnknownModel: if there is no such version.
+            RefusedModel: if the version failed a check.
+            ModelStoreUnavailable: if the model store can't be read.
+        """
         if self._demonstration and self._demonstration.version.name == name:
             return self._demonstration.version
         return self.models.get(name)[0]
 
     def run_training(self, request: TrainingRequest, begun: StartListener) -> None:
-        """Train a model version for the service, which doesn't promote a version that can't be compared.
+        """Train a model version for the service.
 
-        `begun` is called with the id of the training once it holds the lock and is in the log.
+        The version is not promoted if it can't be compared with the promoted version.
+
+        `begun` is called with the id of the training run once the run has acquired the lock and has been logged.
 
         Raises:
-            HousepredictError: if the training fails.
+            HousepredictError: if the training run fails.
         """
         if request.again is not None:
             self.train.retrain(self.version(request.again), no_progress, begun=begun)
@@ -417,8 +447,8 @@ class Application:
     ) -> tuple[SalesSource, TrainingOptions]:
         """Return the source of training sales, and the options to train with.
 
-        Without a location, recorded sales are added to the file of the promoted version if it still exists, with its
-        options if `options` are the defaults.
+        If recorded sales are used without a location, they are added to the promoted version's sales file, provided
+        that the file still exists. That version's options are used, too, unless `options` differ from the defaults.
 
         Raises:
             NoModel: if there are only recorded sales, and no version is in service.
@@ -434,9 +464,10 @@ class Application:
         return self.sales_source(location, options, with_recorded), options
 
     def sales_source(self, location: str | None, options: TrainingOptions, with_recorded: bool) -> SalesSource:
-        """Return the sales at a path, or the synthetic sales without a path; see SalesSources.
+        """Return the sales in the file at `location`, or the synthetic sales if it is None (see SalesSources).
 
-        Recorded sales without a path get the schema of the version in service.
+        With `with_recorded`, recorded sales are added to the file. If `location` is None, the recorded sales are used
+        alone, with the schema of the version in service.
 
         Raises:
             NoModel: if there are only recorded sales, and no version is in service.
@@ -470,7 +501,7 @@ class Application:
 
 
 def sales_at(location: str | None, encoding: str | None = None) -> SalesSource:
-    """Return the sales at a path, or the synthetic sales without a path."""
+    """Return the sales in the file at `location`, or the synthetic sales if it is None."""
     if location is None:
         from housepredict.adapters.files.sales_file import SyntheticSales
 
@@ -481,17 +512,17 @@ def sales_at(location: str | None, encoding: str | None = None) -> SalesSource:
 
 
 def houses_at(path: Path, encoding: str | None = None) -> HouseTable:
-    """Return the houses in a file."""
+    """Return the table of houses in a file."""
     from housepredict.adapters.files.house_file import HouseFile
 
     return HouseFile(path, encoding)
 
 
 def open_price_output(path: Path | None) -> AbstractContextManager[PriceTable]:
-    """Open a file for prices, which is complete when the context exits; None for standard output.
+    """Open a file for writing prices, or standard output if `path` is None. The file is created on exit.
 
     Raises:
-        InvalidSettings: if the name of the file has an unknown ending.
+        InvalidSettings: if the file name has an unknown ending.
     """
     from housepredict.adapters.files.price_file import price_file
 
@@ -499,7 +530,7 @@ def open_price_output(path: Path | None) -> AbstractContextManager[PriceTable]:
 
 
 def open_text_output(path: Path | None) -> AbstractContextManager[IO[str]]:
-    """Open a file for text, which is complete when the context exits; None for standard output."""
+    """Open a file for writing text, or standard output if `path` is None. The file is created on exit."""
     from housepredict.adapters.files.atomic import text_file
 
     return text_file(path)

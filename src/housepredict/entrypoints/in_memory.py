@@ -1,4 +1,4 @@
-"""An application without files and network, for tests of housepredict and of programs that use it."""
+"""An application that uses neither files nor the network, for testing housepredict and programs that use it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from housepredict.entrypoints.training_processes import TrainingThreads
 
 
 def in_memory(model: Predictor | None = None, clock: Clock | None = None, **settings: Any) -> Application:
-    """Return an application that stores everything in memory, and trains in threads of this process.
+    """Return an application that stores everything in memory and trains models in threads of this process.
 
     Args:
-        model: the model to promote; None for no model in service.
-        clock: the clock; by default the system's.
-        **settings: further settings, by the names of the fields of Settings.
+        model: the model to promote, or None to have no model in service.
+        clock: the clock; by default, the system clock.
+        **settings: further settings, named like the fields of Settings.
     """
-    # nothing can be written to this data folder
+    # no file can be created in this data directory
     application = Application(Settings(data_dir=Path(os.devnull), database_url=IN_MEMORY, **settings))
     application.storage.model_store = InMemoryModels()
     application.storage.training_log = InMemoryTrainings()

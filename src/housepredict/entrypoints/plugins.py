@@ -1,4 +1,7 @@
-"""Plug-ins: adapters in other packages, found by their entry points, and imported only if the settings name them."""
+"""Find and import plug-ins: adapters in other packages that are registered as entry points.
+
+A plug-in is imported only if the settings name it.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from typing import Any
 from housepredict.domain.errors import UnusablePlugin
 
 REPOSITORIES = "housepredict.repositories"
-"""The group of entry points that are RepositoryOpeners. Their names are the schemes of their URLs."""
+"""The entry point group for RepositoryOpeners. The name of each entry point is the URL scheme that it handles."""
 
 PREDICTORS = "housepredict.predictors"
-"""The group of entry points that are PredictorLoaders."""
+"""The entry point group for PredictorLoaders."""
 
 
 def installed(group: str) -> Sequence[str]:
-    """Return the names of the installed plug-ins of a group."""
+    """Return the names of the installed plug-ins in an entry point group."""
     from importlib.metadata import entry_points  # imported late: it takes milliseconds, and few users have plug-ins
 
     return sorted(entry_points(group=group).names)
@@ -25,7 +28,7 @@ def load(group: str, name: str) -> Callable[..., Any]:
     """Import a plug-in.
 
     Raises:
-        UnusablePlugin: with the names of the plug-in and its package, if it can't be used.
+        UnusablePlugin: if the plug-in can't be used. The message names the plug-in and its package.
     """
     from importlib.metadata import entry_points
 
@@ -41,4 +44,4 @@ def load(group: str, name: str) -> Callable[..., Any]:
         raise UnusablePlugin(f"{plugin} cannot be imported: {error!r}") from error
     if not callable(loaded):
         raise UnusablePlugin(f"{plugin} is not callable")
-    return loaded  # type: ignore[no-any-return]  # the result is the port's
+    return loaded  # type: ignore[no-any-return]  # the port declares the type of the result

@@ -1,7 +1,7 @@
 """Pytest fixtures for programs that use housepredict, registered by an entry point.
 
-To use another model, clock or settings, define a fixture with the same name in a conftest.py or a test module. The
-plug-in imports housepredict only when a test requests a fixture.
+To use a different model, clock or settings, define a fixture with the same name in a conftest.py or a test module. The
+plug-in imports housepredict only when a test requests one of its fixtures.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from housepredict.entrypoints.python import Prices
     from housepredict.testing.doubles import FrozenClock
 
-# so that failed assertions in the contract suites are explained in detail
+# makes pytest explain failed assertions in the contract suites in detail
 pytest.register_assert_rewrite("housepredict.testing")
 
 
 @pytest.fixture
 def housepredict_model() -> Predictor:
-    """Return the model in service: 100 · size + 5,000 · bedrooms - 1,000 · age."""
+    """Return the model to put in service. It estimates 100 · size + 5,000 · bedrooms - 1,000 · age."""
     from housepredict.testing.doubles import FixedModel
 
     return FixedModel()
@@ -34,7 +34,7 @@ def housepredict_model() -> Predictor:
 
 @pytest.fixture
 def housepredict_clock() -> FrozenClock:
-    """Return a clock that stands still at noon UTC on June 1, 2025, until the test calls `move`."""
+    """Return a clock that is frozen at noon UTC on June 1, 2025. Only the test can advance it, by calling `move`."""
     from housepredict.testing.doubles import FrozenClock
 
     return FrozenClock()
@@ -42,7 +42,7 @@ def housepredict_clock() -> FrozenClock:
 
 @pytest.fixture
 def housepredict_settings() -> Mapping[str, Any]:
-    """Return settings by the names of the fields of `Settings`; empty, so that all have their defaults."""
+    """Return settings that differ from the defaults, by field name of `Settings`. Override this fixture to add some."""
     return {}
 
 
@@ -50,7 +50,7 @@ def housepredict_settings() -> Mapping[str, Any]:
 def housepredict_application(
     housepredict_model: Predictor, housepredict_clock: FrozenClock, housepredict_settings: Mapping[str, Any]
 ) -> Iterator[Application]:
-    """Yield an application in memory, with the model, clock and settings of these fixtures."""
+    """Yield an in-memory application that uses the model, clock and settings from the other fixtures."""
     from housepredict.entrypoints.in_memory import in_memory
 
     with in_memory(housepredict_model, housepredict_clock, **housepredict_settings) as application:
@@ -59,7 +59,7 @@ def housepredict_application(
 
 @pytest.fixture
 def housepredict_prices(housepredict_application: Application) -> Prices:
-    """Return the Python API, as `housepredict.open()` does."""
+    """Return the object that `housepredict.open()` would return, with the application from these fixtures."""
     from housepredict.entrypoints.python import Prices
 
     return Prices(housepredict_application)
@@ -67,7 +67,7 @@ def housepredict_prices(housepredict_application: Application) -> Prices:
 
 @pytest.fixture
 def housepredict_app(housepredict_application: Application) -> Starlette:
-    """Return the ASGI app, to mount in another app, which has to run its lifespan."""
+    """Return the ASGI app for mounting in another app. The outer app must run this app's lifespan."""
     from housepredict.entrypoints.http.app import asgi_app
 
     return asgi_app(application=housepredict_application)
@@ -75,7 +75,7 @@ def housepredict_app(housepredict_application: Application) -> Starlette:
 
 @pytest.fixture
 def housepredict_client(housepredict_app: Starlette) -> Iterator[TestClient]:
-    """Yield Starlette's test client for the app, with its lifespan running."""
+    """Yield a Starlette test client for the ASGI app, and run the app's lifespan."""
     from starlette.testclient import TestClient
 
     with TestClient(housepredict_app) as client:
@@ -84,7 +84,7 @@ def housepredict_client(housepredict_app: Starlette) -> Iterator[TestClient]:
 
 @pytest.fixture
 def housepredict_server(housepredict_application: Application) -> Iterator[str]:
-    """Yield the URL of an HTTP service that runs in a thread of this process."""
+    """Yield the URL of the HTTP service, which runs in a thread of this process."""
     from housepredict.entrypoints.http.server.background_server import serving
 
     with serving(housepredict_application) as url:

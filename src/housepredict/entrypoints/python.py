@@ -41,15 +41,15 @@ from housepredict.entrypoints.composition import (
 from housepredict.entrypoints.settings import read_settings
 
 COLUMNS = PRICE_COLUMNS[:-1]
-"""The columns of a data frame of predictions: PRICE_COLUMNS without `error`, since errors are raised."""
+"""The columns of a data frame with predictions: PRICE_COLUMNS without `error`, because errors are raised."""
 
 
 class DataFrame(Protocol):
-    """A data frame of pandas, Polars, PyArrow or another library that narwhals supports."""
+    """A data frame from pandas, Polars, PyArrow or another library that narwhals supports."""
 
     @property
     def columns(self) -> Any:
-        """The columns or their names."""
+        """The columns, or the column names."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -59,17 +59,17 @@ FrameT = TypeVar("FrameT", bound=DataFrame)
 
 
 def houses_of(frame: DataFrame, schema: FeatureSchema) -> Sequence[Mapping[str, object]]:
-    """Convert the rows of a data frame to houses, without missing optional values. Other columns are ignored.
+    """Convert each row of a data frame to a house. Missing optional values are left out.
 
     Args:
-        frame: the data frame.
-        schema: the schema, whose feature names are looked up among the columns.
+        frame: the data frame. Columns that aren't features are ignored.
+        schema: the schema that defines the features. Columns are matched to features by name.
 
     Raises:
-        InvalidHouses: with every violation, if columns of required features are missing, or several columns have the
-            name of one feature.
+        InvalidHouses: with every violation, if the column of a required feature is missing, or if several columns match
+            the same feature.
         TypeError: if `frame` isn't a data frame.
-        MissingExtra: without narwhals.
+        MissingExtra: if narwhals isn't installed.
     """
     wrapped = _wrap(frame)
     features = [(feature, column) for column in wrapped.columns if (feature := schema.named(column))]
@@ -96,7 +96,7 @@ def houses_of(frame: DataFrame, schema: FeatureSchema) -> Sequence[Mapping[str, 
 
 
 def frame_of(predictions: Sequence[Prediction], like: FrameT) -> FrameT:
-    """Convert predictions to a data frame of the same library as `like`, with the same index if it has one."""
+    """Convert predictions to a data frame from the same library as `like`. The index of `like`, if any, is kept."""
     import narwhals as nw
 
     wrapped = _wrap(like)
@@ -107,7 +107,7 @@ def frame_of(predictions: Sequence[Prediction], like: FrameT) -> FrameT:
     native: Any = predicted.to_native()
     if (index := nw.maybe_get_index(wrapped)) is not None:
         native.index = index
-    return native  # type: ignore[no-any-return]  # of the same library as `like`
+    return native  # type: ignore[no-any-return]  # a data frame from the same library as `like`
 
 
 def _wrap(frame: DataFrame) -> Any:
@@ -132,16 +132,16 @@ def open(  # noqa: A001  # used as housepredict.open, which doesn't hide the bui
 ) -> Prices:
     """Open the models and predictions that the command line and the service on this machine use, too.
 
-    Close the result when done, or use it as a context manager.
+    Close the returned object when you are done, or use it as a context manager.
 
     Args:
-        data_dir: the folder for models, predictions and sales; by default `.housepredict` in the working folder if that
-            exists, else the user's data folder.
-        database_url: a PostgreSQL URL to store models, predictions and sales there, or `memory:` to store predictions
-            and sales in memory only.
-        demo: whether the demonstration model serves while no model is promoted.
+        data_dir: the directory for models, predictions and sales. By default, this is `.housepredict` in the working
+            directory if it exists, otherwise the user's data directory.
+        database_url: a PostgreSQL URL to store models, predictions and sales in PostgreSQL, or `memory:` to store
+            predictions and sales in memory only.
+        demo: whether to serve the demonstration model while no model is promoted.
         max_batch: the maximum number of houses or sales per call.
-        environment: the variables to read other settings from; by default those of the process.
+        environment: the environment variables to read other settings from; by default, those of the process.
 
     Raises:
         InvalidSettings: with every problem, if any setting is invalid.
@@ -158,7 +158,7 @@ def open(  # noqa: A001  # used as housepredict.open, which doesn't hide the bui
 
 @define
 class Prices:
-    """Estimates house prices, and manages models, predictions and sales. Thread-safe. Created by `open`."""
+    """Estimates house prices, and manages models, predictions and sales. Thread-safe. Create it with `open`."""
 
     _application: Application
 
@@ -169,26 +169,27 @@ class Prices:
     @overload
     def predict(self, house: FrameT, *, explain: Literal[False] = False) -> FrameT: ...
     def predict(self, house: Mapping[str, object] | DataFrame, *, explain: bool = False) -> Prediction | DataFrame:
-        """Estimate a house or the houses in a data frame, and store the predictions.
+        """Estimate one house, or every house in a data frame, and store the predictions.
 
         Args:
-            house: a house, such as `{"size": 2500, "bedrooms": 3, "age": 10}`; or a data frame of pandas, Polars or
-                PyArrow with a house in each row, whose other columns are ignored. All of its houses are estimated, or
-                none.
-            explain: whether to explain the estimate by contributions of the features; for a mapping only.
+            house: a house, such as `{"size": 2500, "bedrooms": 3, "age": 10}`, or a data frame (pandas, Polars or
+                PyArrow) with one house per row. Columns that aren't features are ignored. If any row is invalid,
+                nothing is estimated.
+            explain: whether to explain the estimate by the contribution of each feature (not for data frames).
 
         Returns:
-            The prediction of the house, with an `explanation` if requested. For a data frame, a data frame of the same
-            library with the same index, and columns for price, bounds of the intervals, id and warnings.
+            The prediction for a single house, with an `explanation` if requested. For a data frame, the result is a
+            data frame from the same library, with the same index. Its columns are the price, the interval bounds, the
+            id and the warnings.
 
         Raises:
-            InvalidHouses: with every violation. Pointers into a data frame start with the row, as in `/3/size`.
+            InvalidHouses: with every violation. For a data frame, pointers start with the row, as in `/3/size`.
             NoModel: if no model is in service.
             RefusedModel: if the promoted model failed a check.
             NoExplanation: if the model can't explain its estimates.
             RepositoryUnavailable: if the prediction can't be stored.
-            TypeError: if `house` is something else, or `explain` is set for a data frame.
-            MissingExtra: for a data frame without narwhals.
+            TypeError: if `house` is neither a mapping nor a data frame, or if `explain` is set for a data frame.
+            MissingExtra: if `house` is a data frame and narwhals isn't installed.
         """
         if isinstance(house, Mapping):
             return self._use_case(explain).one(plain_values(house))
@@ -208,11 +209,11 @@ class Prices:
     def predict_many(
         self, houses: Sequence[Mapping[str, object]] | DataFrame, *, explain: bool = False
     ) -> Sequence[Prediction]:
-        """Estimate several houses, all or none, and store the predictions.
+        """Estimate several houses (all or nothing), and store the predictions.
 
         Args:
             houses: the houses, as mappings of feature names to values, or as rows of a data frame.
-            explain: whether to explain the estimates by contributions of the features.
+            explain: whether to explain each estimate by the contribution of each feature.
 
         Returns:
             The predictions, in the order of the houses.
@@ -238,25 +239,25 @@ class Prices:
     ) -> EstimatedTable:
         """Estimate every row of a CSV or Parquet file, and write the rows with their prices to another file.
 
-        Invalid rows are written with an `error` and without a price.
+        Invalid rows are written with an `error` message instead of a price.
 
         Args:
-            houses: the file with the houses.
-            prices: the file to write; its name ends with .csv, .csv.gz or .parquet.
-            encoding: Python's name of the encoding of a CSV file; None to detect it.
-            progress: called with the numbers of completed and of all rows.
+            houses: the file to read houses from.
+            prices: the file to write. Its name must end with .csv, .csv.gz or .parquet.
+            encoding: the encoding of a CSV file, by its Python name, or None to detect it.
+            progress: called with the number of completed rows and the total number of rows.
 
         Returns:
-            The numbers of estimated and of refused (invalid) rows, and the first refused rows.
+            The number of estimated rows, the number of rejected (invalid) rows, and the first rejected rows.
 
         Raises:
             InvalidHouses: if the column of a required feature is missing.
             UnreadableFile: if a file can't be read or written.
-            InvalidSettings: if the name of `prices` has another ending.
+            InvalidSettings: if the name of `prices` ends differently.
             NoModel: if no model is in service.
             RefusedModel: if the promoted model failed a check.
             RepositoryUnavailable: if predictions can't be stored.
-            MissingExtra: for Parquet without pyarrow.
+            MissingExtra: if a file is Parquet and pyarrow isn't installed.
         """
         with open_price_output(Path(prices)) as table:
             return self._application.estimate_table(houses_at(Path(houses), encoding), table, progress or no_progress)
@@ -273,27 +274,28 @@ class Prices:
         promote: PromotionPolicy | str = PromotionPolicy.IF_BETTER,
         progress: Progress | None = None,
     ) -> Training:
-        """Train a model version, store it, and promote it if it is better than the promoted version.
+        """Train a model version, store it, and by default promote it if it is better than the promoted version.
 
         Args:
-            sales: a CSV or Parquet file of sales; None for the synthetic sales, or see `with_recorded`.
-            options: the training options; by default everything is inferred.
-            with_recorded: whether to add the recorded sales. Then without `sales`, they are added to the file of the
-                promoted version (with its options, if `options` are the defaults), or used alone if it has none.
-            promote: `"if-better"`, `"always"` or `"never"`.
-            progress: called with the numbers of completed and of all fits.
+            sales: a CSV or Parquet file of sales. None selects the synthetic sales, unless `with_recorded` is set.
+            options: the training options; by default, everything is inferred.
+            with_recorded: whether to add the recorded sales. If `sales` is None, they are added to the promoted
+                version's sales file, and that version's options are used unless you pass `options`. If the promoted
+                version has no sales file, the recorded sales are used alone.
+            promote: when to promote the version: `"if-better"`, `"always"` or `"never"`.
+            progress: called with the number of completed fits and the total number of fits.
 
         Returns:
-            The version, the sales as they were read, and the `verdict`: whether the version was promoted, and why.
+            The version, the sales as they were read, and the `verdict` (whether the version was promoted, and why).
 
         Raises:
             UnusableSales: if no model can be trained on the sales.
-            InvalidOptions: if `options` or `promote` are invalid; with every violation.
-            TrainingInProgress: if another training is running.
-            TrainingCancelled: if the training was cancelled.
+            InvalidOptions: with every violation, if `options` or `promote` is invalid.
+            TrainingInProgress: if another training run is active.
+            TrainingCancelled: if this training run was cancelled.
             RefusedModel: if the version failed a check.
             ModelStoreUnavailable: if the version can't be stored.
-            MissingExtra: without scikit-learn.
+            MissingExtra: if scikit-learn isn't installed.
         """
         policy = option(choice(PromotionPolicy), promote)
         require_valid({"promote": policy})
@@ -305,7 +307,7 @@ class Prices:
         return training
 
     def promote(self, name: str) -> ModelVersion:
-        """Promote a stored version, after loading and testing it.
+        """Load and test a stored version, then promote it.
 
         Raises:
             UnknownModel: if there is no such version.
@@ -317,7 +319,7 @@ class Prices:
         return version
 
     def rollback(self) -> ModelVersion:
-        """Roll back to the previously promoted version; each call goes back by one more.
+        """Roll back to the previously promoted version. Each further call goes back one more version.
 
         Raises:
             UnknownModel: if there is no previous version.
@@ -330,25 +332,47 @@ class Prices:
 
     @property
     def model(self) -> ModelVersion:
-        """The version in service. Raises NoModel or RefusedModel."""
+        """The model version in service.
+
+        Raises:
+            NoModel: if no model is in service.
+            RefusedModel: if the promoted model failed a check.
+        """
         return self._application.live_model.current().version
 
     @property
     def schema(self) -> FeatureSchema:
-        """The features of the version in service. Raises NoModel or RefusedModel."""
+        """The feature schema of the model version in service.
+
+        Raises:
+            NoModel: if no model is in service.
+            RefusedModel: if the promoted model failed a check.
+        """
         return self.model.schema
 
     @property
     def evaluation(self) -> Evaluation:
-        """The accuracy of the version in service on held-out sales. Raises NoModel or RefusedModel."""
+        """How accurate the model version in service is on held-out sales.
+
+        Raises:
+            NoModel: if no model is in service.
+            RefusedModel: if the promoted model failed a check.
+        """
         return self.model.evaluation
 
     def models(self) -> Sequence[ModelVersion]:
-        """Return all stored versions, oldest first. Raises ModelStoreUnavailable."""
+        """Return all stored model versions, oldest first.
+
+        Raises:
+            ModelStoreUnavailable: if the model store can't be read.
+        """
         return self._application.models.versions()
 
     def trainings(self, limit: int = 10) -> Sequence[TrainingStatus]:
-        """Return up to `limit` trainings, newest first, of this and of other processes."""
+        """Return the status of the most recent training jobs (at most `limit`), newest first.
+
+        Training jobs in other processes are included.
+        """
         return self._application.trainings.recent(limit)
 
     def predictions(self, limit: int = 10, before: UUID | None = None) -> Sequence[Prediction]:
@@ -356,7 +380,7 @@ class Prices:
 
         Args:
             limit: the maximum number of predictions.
-            before: return only predictions older than the one with this id.
+            before: the id of a prediction. Only older predictions are returned.
 
         Raises:
             RepositoryUnavailable: if predictions can't be read.
@@ -364,7 +388,7 @@ class Prices:
         return self._application.records.recent(limit, before)
 
     def prediction(self, id: UUID | str | int) -> Prediction:  # noqa: A002  # the name in JSON and SQL
-        """Return the prediction with an id, or with a number from the tutorial's table.
+        """Return a prediction by its id, or by its number in the tutorial's table.
 
         Raises:
             UnknownPrediction: if there is no such prediction.
@@ -373,16 +397,18 @@ class Prices:
         return self._application.records.one(id)
 
     def erase(self, *ids: UUID | str | int) -> Removed:
-        """Erase predictions and the sales recorded for them. Erased ids are never stored again, even unknown ones.
+        """Erase predictions and the sales recorded for them.
+
+        Predictions with these ids are never stored again, even if the ids are unknown now.
 
         Args:
-            *ids: ids of predictions, or numbers from the tutorial's table.
+            *ids: ids of predictions, or their numbers in the tutorial's table.
 
         Returns:
-            The numbers of erased predictions and sales.
+            The number of erased predictions and the number of erased sales.
 
         Raises:
-            UnknownPrediction: if an id is invalid, or a number is unknown.
+            UnknownPrediction: if an id is invalid, or if a number is unknown.
             RepositoryUnavailable: if predictions can't be erased.
         """
         return self._application.records.erase(ids)
@@ -391,7 +417,7 @@ class Prices:
         """Delete predictions older than `keep` and the sales recorded for them.
 
         Returns:
-            The numbers of deleted predictions and sales.
+            The number of deleted predictions and the number of deleted sales.
 
         Raises:
             RepositoryUnavailable: if predictions can't be deleted.
@@ -399,14 +425,14 @@ class Prices:
         return self._application.records.prune(keep)
 
     def export(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Prediction]:
-        """Iterate over stored predictions, oldest first. They are read as the iteration proceeds.
+        """Iterate over stored predictions, oldest first. Predictions are read in pages as the iteration proceeds.
 
         Args:
-            since: skip predictions before this time, which has a time zone.
-            until: stop at this time, which has a time zone.
+            since: a time with a time zone. Earlier predictions are skipped.
+            until: a time with a time zone. Predictions made at or after this time are skipped.
 
         Raises:
-            RepositoryUnavailable: if predictions can't be read, also during the iteration.
+            RepositoryUnavailable: if predictions can't be read. This may also happen during the iteration.
         """
         return self._application.records.between(since, until)
 
@@ -415,7 +441,7 @@ class Prices:
 
         Raises:
             NoModel: if no model is in service.
-            NoSnapshot: if the version has no training snapshot, since an older release trained it.
+            NoSnapshot: if the version has no training snapshot, because an older release trained it.
             RefusedModel: if the version failed a check.
             RepositoryUnavailable: if predictions can't be read.
         """
@@ -424,20 +450,20 @@ class Prices:
     def record_sale(
         self, prediction: UUID | str, price: float, sold_on: date | str, *, key: str | None = None
     ) -> RealizedSale:
-        """Record the price that an estimated house sold for. Another call corrects it.
+        """Record the price that an estimated house sold for. Recording a sale again corrects it.
 
         Args:
             prediction: the id of the prediction.
             price: the sale price.
-            sold_on: the date of sale; text is in ISO format.
-            key: an idempotency key: a repeated call with the same key records nothing.
+            sold_on: the date of sale, as a date or as text in ISO format.
+            key: an idempotency key. Retrying with the same key has no effect.
 
         Returns:
-            The sale, with its `prediction` if it is known, and the `ratio` of estimate to price.
+            The recorded sale, including the `prediction` (if it is known) and the `ratio` of estimate to price.
 
         Raises:
             InvalidSales: with every violation.
-            RepeatedKey: if the key was used for another sale.
+            RepeatedKey: if the key was already used for a different sale.
             ErasedSales: if the prediction was erased or pruned.
             RepositoryUnavailable: if the sale can't be stored.
         """
@@ -446,25 +472,25 @@ class Prices:
         )
 
     def record_sales(self, sales: Sequence[Mapping[str, object]], *, key: str | None = None) -> Sequence[RealizedSale]:
-        """Record several sales, all or none; see `record_sale`.
+        """Record several sales (all or nothing). See `record_sale`.
 
         Args:
             sales: mappings such as `{"prediction": id, "price": 450_000, "date": "2015-05-27"}`.
-            key: an idempotency key: a repeated call with the same key records nothing.
+            key: an idempotency key. Retrying with the same key has no effect.
 
         Returns:
-            The sales, see `record_sale`.
+            The recorded sales, as returned by `record_sale`.
 
         Raises:
             InvalidSales: with every violation. Pointers start with the position of the sale, as in `/3/price`.
-            RepeatedKey: if the key was used for other sales.
+            RepeatedKey: if the key was already used for different sales.
             ErasedSales: if all of the predictions were erased or pruned.
             RepositoryUnavailable: if the sales can't be stored.
         """
         return self._application.record_sales([plain_values(sale) for sale in sales], key)
 
     def accuracy(self, since: date | None = None, until: date | None = None) -> AccuracyReview:
-        """Measure the accuracy of estimates by realized sales, overall and by model version.
+        """Measure the accuracy of estimates against realized sales, overall and per model version.
 
         Args:
             since: ignore sales before this date.

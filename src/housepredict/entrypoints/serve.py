@@ -1,4 +1,4 @@
-"""Run the service in one or several processes: workers, listening socket, and start message."""
+"""Run the service in one or more worker processes."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from housepredict.entrypoints.training_processes import is_readable
 _log = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_STABLE_S = 60.0  # the death of a worker that lived longer ends a series of deaths in quick succession
+_STABLE_S = 60.0  # deaths of workers that lived longer than this don't count as deaths in quick succession
 _MAX_PAUSE_S = 15.0
 
 
 @frozen
 class WorkerLinks:
-    """The connections of a worker to its supervisor."""
+    """A worker's connections to its supervisor."""
 
     lifeline: int
     """The read end of a pipe that is closed when the supervisor ends."""
     slot: int
-    """The number of the worker, from 0. A replacement takes over the number."""
+    """The number of the worker, counted from 0. A replacement worker takes over this number."""
     _greetings: int
 
     def announce(self, greeting: str) -> None:
-        """Report that the worker is ready."""
-        with suppress(BrokenPipeError):  # the supervisor doesn't read the greeting of a replacement
+        """Send a greeting to the supervisor to report that the worker is ready."""
+        with suppress(BrokenPipeError):  # the supervisor doesn't read the greeting of a replacement worker
             os.write(self._greetings, greeting.encode())
         os.close(self._greetings)
 
@@ -60,10 +60,10 @@ class _Worker:
 
 @define(eq=False)
 class Supervisor:
-    """Keeps `count` worker processes running, which inherit the listening socket, and replaces those that die.
+    """Keeps `count` worker processes running, and replaces those that die. Workers inherit the listening socket.
 
-    `work` runs in each worker and returns its exit code. There, `run` raises SystemExit with this code, or the
-    exception of `work`.
+    Each worker process calls `work`, which returns the exit code. In a worker process, `run` therefore doesn't return:
+    it raises SystemExit with the exit code, or any exception that `work` raises.
     """
 
     _count: int
@@ -72,13 +72,13 @@ class Supervisor:
     _lifeline: int = field(init=False)
     _lifeline_end: int = field(init=False)  # only open in the supervisor
     _workers: dict[int, _Worker] = field(factory=dict, init=False)  # by process id
-    _deaths: int = field(default=0, init=False)  # in quick succession
+    _deaths: int = field(default=0, init=False)  # number of deaths in quick succession
     _stopping: bool = field(default=False, init=False)
 
     def run(self, greet: Callable[[str], None]) -> int:
-        """Run workers until SIGTERM or SIGINT. Return 0, or the exit code of the first worker if it failed to start.
+        """Run workers until SIGTERM or SIGINT. Returns 0, or the first worker's exit code if it failed to start.
 
-        `greet` is called with the greeting of the first worker when all workers are ready.
+        When all workers are ready, `greet` is called with the first worker's greeting.
         """
         self._lifeline, self._lifeline_end = os.pipe()
         for number in _SIGNALS:
@@ -88,7 +88,7 @@ class Supervisor:
         if not greeting:
             return self._start_failed()
         for ready in [self._start() for _ in range(self._count - 1)]:
-            _read_all(ready)  # empty if the worker died, which is replaced below
+            _read_all(ready)  # empty if the worker died; it is replaced below
         if not self._stopping:
             greet(greeting)
         while self._workers:
@@ -96,7 +96,7 @@ class Supervisor:
         return 0
 
     def _start(self, pause: float = 0.0) -> int:
-        """Fork a worker, which starts after a pause in seconds. Return the descriptor to read its greeting from."""
+        """Fork a worker that starts working after `pause` seconds. Returns the descriptor to read its greeting from."""
         ready, greetings = os.pipe()
         slot = min(set(range(self._count)) - {worker.slot for worker in self._workers.values()})
         # block signals until the supervisor has registered the worker, and the worker has reset the signal handlers
@@ -107,7 +107,7 @@ class Supervisor:
             os.close(ready)
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
-            # SIGINT stays blocked: a terminal sends it to the whole group, and the supervisor passes it on as SIGTERM
+            # SIGINT stays blocked: a terminal sends it to all processes, but the supervisor passes it on as SIGTERM
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
             orphaned = is_readable(self._lifeline, pause)
             raise SystemExit(0 if orphaned else self._work(WorkerLinks(self._lifeline, slot, greetings)))
@@ -118,17 +118,17 @@ class Supervisor:
         return ready
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
-        """Send SIGTERM to the workers at the first signal, and SIGKILL at a second SIGINT."""
+        """Send SIGTERM to the workers on the first signal, and SIGKILL on a second signal if it is SIGINT."""
         forced = self._stopping and number == signal.SIGINT
         if forced or not self._stopping:
             self._stopping = True
             self._listener.close()
             for process in self._workers:
-                with suppress(ProcessLookupError):  # it has just ended
+                with suppress(ProcessLookupError):  # the process has just ended
                     os.kill(process, signal.SIGKILL if forced else signal.SIGTERM)
 
     def _start_failed(self) -> int:
-        """Return the exit code of the first worker, which ended before it was ready."""
+        """Wait for the first worker, which failed to start, and return its exit code."""
         code = 0
         while self._workers:
             process, status = os.wait()
@@ -142,7 +142,7 @@ class Supervisor:
 
     def _replace(self, process: int, status: int) -> None:
         worker = self._workers.pop(process, None)
-        if worker is None or self._stopping:  # None: an orphan process, if the supervisor is process 1
+        if worker is None or self._stopping:  # None if this is an orphan process that was reparented to process 1
             return
         self._deaths = 0 if time.monotonic() - worker.started_at >= _STABLE_S else self._deaths + 1
         pause = pause_after(self._deaths)
@@ -157,7 +157,7 @@ def _read_all(descriptor: int) -> str:
 
 
 def pause_after(deaths: int) -> float:
-    """Return the seconds to wait before replacing a worker after a number of deaths in quick succession."""
+    """Return how many seconds to wait before replacing a worker, given the number of deaths in quick succession."""
     return min(0.1 * 2.0 ** min(deaths - 2, 30), _MAX_PAUSE_S) if deaths > 1 else 0.0
 
 
@@ -168,23 +168,23 @@ except ImportError as error:
 
 
 _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3
-"""Parameters of mallopt, from glibc's malloc.h: the number of heaps, and the size above which memory is mapped."""
+"""Parameters of mallopt, from glibc's malloc.h: the maximum number of heaps, and the threshold for using mmap."""
 
 _MMAP_THRESHOLD_BYTES = 4 * 1024 * 1024
 
 
 def serve(settings: Settings, application: type[Application] = Application) -> int:
-    """Serve until SIGINT or SIGTERM, then finish accepted requests. Return the exit code, 0.
+    """Serve until SIGINT or SIGTERM, then finish accepted requests. Returns the exit code, which is 0 on success.
 
     Raises:
         RepositoryUnavailable: if the storage can't be opened.
         MissingExtra: if an optional dependency is missing.
-        HousepredictError: if the address can't be listened on.
+        HousepredictError: if the service can't listen on the address.
     """
     set_up_logging(settings)
-    # set before NumPy loads, which would start a thread per core: estimates are too small to be split
+    # set this before NumPy loads, which would start a thread per core; estimates are too small to be split
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # the event loop and the thread that estimates switch for every batch; by default each switch may wait up to 5 ms
+    # each batch switches between the event loop and the estimating thread; by default, that may take 5 ms each time
     sys.setswitchinterval(0.0005)
     _share_a_heap()
     tally = SharedCounters.of(settings.workers)
@@ -199,13 +199,14 @@ def serve(settings: Settings, application: type[Application] = Application) -> i
 
 
 def _share_a_heap() -> None:
-    """Make all threads allocate from one heap, since they take turns anyway and a heap per thread takes megabytes.
+    """Make all threads allocate memory from one heap. They take turns anyway, and a heap per thread costs megabytes.
 
-    The arrays of models are mapped instead, so that freeing them returns their memory to the system. By default, glibc
-    raises the threshold for mapping after the first such array, and later arrays could stay in the heap.
+    Large arrays, such as those of models, are allocated with mmap instead, so that freeing them returns their memory to
+    the system. The threshold for mmap is fixed, because by default glibc raises it after the first such array, and
+    later arrays might be allocated from the heap.
     """
     allocator = ctypes.CDLL(None)
-    if not hasattr(allocator, "mallopt"):  # it is specific to glibc
+    if not hasattr(allocator, "mallopt"):  # only glibc has this function
         return
     if "MALLOC_ARENA_MAX" not in os.environ:
         allocator.mallopt(_M_ARENA_MAX, 1)
@@ -222,12 +223,12 @@ def _work(
     lifeline: int | None = None,
 ) -> int:
     with configured(settings.tracing) as provider, application(settings) as opened:
-        _ = opened.storage.predictions  # opened here to report errors in one line, without uvicorn's traceback
+        _ = opened.storage.predictions  # open it here to report errors in one line, without uvicorn's traceback
         app = asgi_app(application=opened, embedded=False, meter=meter, tracer_provider=provider)
 
         def ready() -> None:
-            # Existing objects are permanent, and requests create almost no cycles, so scanning all objects again and
-            # again would waste tens of milliseconds each time.
+            # Existing objects are permanent, and requests create almost no reference cycles. Scanning all objects for
+            # cycles again and again would waste tens of milliseconds each time.
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 20, 100)
@@ -243,7 +244,11 @@ def _greet(greeting: str) -> None:
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    """Listen on an address. Raises HousepredictError if that fails."""
+    """Return a socket that listens on an address.
+
+    Raises:
+        HousepredictError: if listening fails.
+    """
     try:
         # if a name has several addresses, prefer IPv4, which every client tries for `localhost`
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -256,9 +261,9 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 def _url(listener: socket.socket) -> str:
-    """Return the URL of the service on this machine."""
+    """Return a URL that reaches the service from this machine."""
     host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared with, not listened on
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # only compared with
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -1,4 +1,4 @@
-"""The settings: a frozen value, read once from the environment and from the caller's arguments."""
+"""The settings, which are read once from environment variables and the caller's arguments, and never change."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ MIN_TOKEN = 16
 REMOVED: Mapping[str, str] = {
     "rate_limit": "limit requests in the ingress or reverse proxy in front of the service",
 }
-"""Settings that this release removed, and what to do instead. The next release reports them as unknown."""
+"""Settings removed in this release, with advice on what to do instead. The next release reports them as unknown."""
 
-# The tutorial's variables and their defaults; housepredict adds the last one.
+# The tutorial's variables and their defaults. The last one is an addition by housepredict.
 LAB = {
     "DB_HOST": "localhost",
     "DB_PORT": "5432",
@@ -40,7 +40,7 @@ LAB = {
     "DB_PASSWORD": "",
     "DB_PASSWORD_FILE": "",
 }
-# The OpenTelemetry variables that turn traces on or off. Its SDK reads all others.
+# The OpenTelemetry variables that turn traces on or off. OpenTelemetry's SDK reads all others.
 OTEL = (
     "OTEL_SDK_DISABLED",
     "OTEL_TRACES_EXPORTER",
@@ -65,7 +65,7 @@ def _boolean(text: str) -> bool:
 
 
 def _whole_number(low: int, high: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers from `low` to `high`."""
+    """Return a parser for whole numbers from `low` to `high`."""
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdecimal() and low <= int(text) <= high):
@@ -76,7 +76,7 @@ def _whole_number(low: int, high: int) -> Callable[[str], int]:
 
 
 def _seconds(low: float, high: float) -> Callable[[str], float]:
-    """Return a reader of seconds from `low` to `high`."""
+    """Return a parser for numbers of seconds from `low` to `high`."""
 
     def read(text: str) -> float:
         if not (re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) and low <= float(text) <= high):
@@ -94,7 +94,7 @@ def _days(text: str) -> int:
 
 
 def _one_of(*words: str) -> Callable[[str], str]:
-    """Return a reader of one of some words, in any case."""
+    """Return a case-insensitive parser that accepts only `words`."""
 
     def read(text: str) -> str:
         if text.lower() not in words:
@@ -154,11 +154,11 @@ def _cors_origins(text: str) -> tuple[str, ...]:
 
 
 def _file_of(read: Callable[[str], T]) -> Callable[[str], T]:
-    """Return a reader of a secret that is stored in a file."""
+    """Return a parser for the path of a secret file. It parses the content of the file with `read`."""
 
     def read_file(path: str) -> T:
         try:
-            # A decoding error would show the secret; with "replace", `read` rejects a file that is not UTF-8.
+            # A decoding error would show the secret. With "replace", `read` rejects a file that is not UTF-8.
             return read(Path(path.strip()).read_text(encoding="utf-8-sig", errors="replace").strip())
         except OSError as error:
             raise ValueError(f"cannot be read: {error.strerror}") from error
@@ -167,24 +167,24 @@ def _file_of(read: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def scheme_of(url: str) -> str:
-    """Return the scheme of a URL, "" if it has none."""
-    # without urlsplit, whose errors about other parts show the password
+    """Return the scheme of a URL, or "" if the URL has no scheme."""
+    # urlsplit is not used, because its errors about other parts of the URL show the password
     return url.partition(":")[0].lower() if ":" in url else ""
 
 
 def shown_database(url: str) -> str:
-    """Return the `host:port/name` of a database URL without its password; "" if they can't be separated safely."""
+    """Return the `host:port/name` part of a database URL, or "" if it can't be separated safely from the password."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return ""
     credentials, _, host = parts.netloc.rpartition("@")
-    # An unescaped @ or / in the password would make a part of it look like the host or the name.
+    # An unescaped @ or / in the password would make part of the password look like the host or the name.
     return f"{host}{parts.path}" if url.count("@") == bool(credentials) else ""
 
 
 def _read_by(read: Callable[[str], Any]) -> Mapping[str, Callable[[str], Any]]:
-    """Return the metadata of a setting with a variable, whose reader raises ValueError("must be …")."""
+    """Return the field metadata for a setting that `read` parses. `read` must raise ValueError("must be …")."""
     return {"read": read}
 
 
@@ -193,40 +193,40 @@ class Settings:
     """The settings of the service, the command line and the Python API.
 
     Attributes:
-        data_dir: the folder for model versions, predictions and sales; with PostgreSQL, for copies of the versions in
-            use and for pending predictions.
-        database_url: where predictions are stored: a PostgreSQL URL, the URL of a plug-in, `memory:` for memory only,
-            or None for SQLite in `data_dir`.
-        database_direct_url: a URL of the same PostgreSQL server without a pool such as PgBouncer, if `database_url` is
-            the pool's.
-        database_schema: the PostgreSQL schema of the tables; None for the first schema of the search path that has
-            them.
-        models: where model versions are stored: in the `database`, if it is PostgreSQL, or in the `folder` `data_dir`.
-        predictor: the plug-in that loads model versions; None for the built-in loader.
-        demo: whether the demonstration model serves while no model is promoted.
+        data_dir: the directory for model versions, predictions and sales. With PostgreSQL, it contains only copies of
+            the model versions in use, and pending predictions.
+        database_url: where predictions are stored: a PostgreSQL URL, a plug-in's URL, `memory:` (in memory only), or
+            None (SQLite in `data_dir`).
+        database_direct_url: if `database_url` points to a connection pooler such as PgBouncer, a URL that connects
+            directly to the same PostgreSQL server.
+        database_schema: the PostgreSQL schema that contains the tables, or None to use the first schema on the search
+            path that contains them.
+        models: where model versions are stored: `database` (if it is PostgreSQL) or `folder` (in `data_dir`).
+        predictor: the plug-in that loads model versions, or None for the built-in loader.
+        demo: whether to serve the demonstration model while no model is promoted.
         host: the address to listen on.
-        port: the port to listen on, 0 for any free one.
+        port: the port to listen on (0: any free port).
         token: the bearer token for write routes. Without one, only loopback clients may write.
-        signing_key: the keys for model versions. The first one signs, and a version that none of them signed is
-            rejected. Without keys, nothing is signed and signatures are ignored.
-        spool_rows: the maximum number of pending predictions in `data_dir` while PostgreSQL is unavailable.
+        signing_key: the keys for signing model versions. The first key signs new versions. A version is rejected unless
+            it was signed with one of the keys. Without keys, nothing is signed and signatures are ignored.
+        spool_rows: the maximum number of predictions stored in `data_dir` while PostgreSQL is unavailable.
         max_batch: the maximum number of houses or sales per request.
         max_body: the maximum size of a request body, in bytes.
         max_upload: the maximum size of a request body with training sales, in bytes.
-        max_waiting: the maximum number of houses that wait to be estimated. Further requests are answered with 503.
-        workers: the number of serving processes. The limits on requests and connections apply to each of them.
+        max_waiting: the maximum number of houses waiting to be estimated. Further requests get a 503 response.
+        workers: the number of serving processes. Limits on requests and connections apply to each process.
         max_connections: the maximum number of open connections.
-        client_timeout: how long a client may take to send headers, to send a body, and to read a response, in seconds
-            each.
-        idle_timeout: how long a connection may stay open without a request, in seconds.
-        cors_origins: the origins whose web pages may read responses; `*` for all.
-        drain: how long a stopping service still serves while it reports that it is not ready, in seconds.
-        log_level: the lowest level that is logged: `debug`, `info`, `warning` or `error`.
-        keep: after how many days predictions are pruned; None for never.
-        log_format: `json`, `text`, or `auto` for text in a terminal and JSON elsewhere.
-        access_log: which requests are logged: `all`, `errors`, `none`, or `sampled` for errors, slow requests and one
-            request per second.
-        tracing: whether to send traces to the collector that OpenTelemetry's variables name.
+        client_timeout: how many seconds a client may take for each of these steps: sending the headers, sending the
+            body, and reading the response.
+        idle_timeout: how many seconds a connection may stay open between requests.
+        cors_origins: the origins whose web pages may read responses (`*`: all origins).
+        drain: how many seconds the service keeps serving, while reporting that it is not ready, before it stops.
+        log_level: the minimum level to log: `debug`, `info`, `warning` or `error`.
+        keep: the number of days after which predictions are pruned, or None to never prune them.
+        log_format: `json`, `text`, or `auto` (text in a terminal, JSON otherwise).
+        access_log: which requests to log: `all`, `errors`, `none`, or `sampled` (errors, slow requests and one request
+            per second).
+        tracing: whether to send traces to the collector that OpenTelemetry's environment variables specify.
     """
 
     data_dir: Path = field(metadata=_read_by(Path))
@@ -259,13 +259,13 @@ class Settings:
 
     @property
     def postgres_url(self) -> str | None:
-        """The `database_url` if it is a PostgreSQL URL, else None."""
+        """The `database_url` if it is a PostgreSQL URL, otherwise None."""
         url = self.database_url
         return url if url is not None and scheme_of(url) in POSTGRES else None
 
 
 SECRETS = tuple(setting.name for setting in fields(Settings) if not setting.repr)
-"""Settings that are never shown. Each may be stored in a file instead."""
+"""The names of settings whose values are never displayed. Each value can be read from a file instead of a variable."""
 
 _READERS: Mapping[str, Callable[[str], Any]] = {
     setting.name: setting.metadata["read"] for setting in fields(Settings) if setting.metadata
@@ -274,18 +274,18 @@ _FILE_READERS = {f"{secret}_file": _file_of(_READERS[secret]) for secret in SECR
 
 
 def variables() -> list[str]:
-    """Return the names of all variables that are read."""
+    """Return the names of all environment variables that housepredict reads."""
     return [PREFIX + name.upper() for name in (*_READERS, *_FILE_READERS)] + [*LAB, *OTEL]
 
 
 def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """Read the settings from environment variables and arguments.
 
-    Empty variables are ignored. Removed settings are ignored, and reported as warnings in the log.
+    Empty variables are ignored. Removed settings are ignored, too, and a warning is logged for each.
 
     Args:
-        environment: the variables; by default those of this process.
-        **overrides: settings by name. They override the variables, unless they are None.
+        environment: the environment variables; by default, those of this process.
+        **overrides: values of settings, by name. A value overrides the variable unless it is None.
 
     Raises:
         InvalidSettings: with every problem, if any setting is invalid.
@@ -300,10 +300,11 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
 def settings_and_origins(
     environment: Mapping[str, str] | None = None, **overrides: Any
 ) -> tuple[Settings, Mapping[str, Sequence[str]]]:
-    """Read the settings like `read_settings`, without warnings.
+    """Read the settings as `read_settings` does, but without logging warnings.
 
     Returns:
-        The settings, and the origin of each setting that isn't a default: the names of variables, or `given`.
+        The settings, and the origin of each setting that isn't a default. An origin is a list of environment variables,
+        or `["given"]` if the setting was passed as an argument.
     """
     environment = os.environ if environment is None else environment
     present = {name: text for name, text in environment.items() if text and not _is_from_kubernetes(name, text)}
@@ -332,7 +333,7 @@ def settings_and_origins(
 def _read_variables(
     present: Mapping[str, str], overrides: Mapping[str, Any], problems: list[str]
 ) -> tuple[dict[str, Any], dict[str, Sequence[str]]]:
-    """Return the values and origins of the settings that variables set, and append to `problems`."""
+    """Return the values and origins of settings that variables define. Problems are appended to `problems`."""
     values: dict[str, Any] = {}
     origins: dict[str, Sequence[str]] = {}
     for variable, text in sorted(present.items()):
@@ -340,7 +341,7 @@ def _read_variables(
         if not variable.startswith(PREFIX) or name in REMOVED:
             continue
         if (read := _READERS.get(name, _FILE_READERS.get(name))) is None:
-            # compared without the prefix, which would make all names similar
+            # compare names without the prefix, because it would make all of them similar
             hint = did_you_mean(name, [*_READERS, *_FILE_READERS], lambda close: PREFIX + close.upper())
             problems.append(f"{variable} is not a setting{hint}")
             continue
@@ -356,12 +357,12 @@ def _read_variables(
 
 
 def _is_from_kubernetes(name: str, value: str) -> bool:
-    """Return whether Kubernetes set a variable to describe a Service."""
+    """Return whether this is a variable that Kubernetes sets to describe a Service."""
     return bool(_KUBERNETES.search(name) or (name.endswith("_PORT") and _KUBERNETES_PORT.match(value)))
 
 
 def _wants_traces(present: Mapping[str, str]) -> bool:
-    """Return whether OpenTelemetry's variables request traces over OTLP, the only supported protocol."""
+    """Return whether OpenTelemetry's variables request traces over OTLP, which is the only supported protocol."""
     if present.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
     exporters = present.get("OTEL_TRACES_EXPORTER")
@@ -377,7 +378,7 @@ def _is_ipv6(address: str) -> bool:
 
 
 def _read_lab_database(present: Mapping[str, str], problems: list[str]) -> str:
-    """Return the URL of the database in the tutorial's variables, and append to `problems`."""
+    """Return the database URL that the tutorial's variables define. Problems are appended to `problems`."""
     lab = {name: present.get(name, "").strip() or default for name, default in LAB.items()}
     try:
         _whole_number(1, 65535)(lab["DB_PORT"])
@@ -402,14 +403,18 @@ def _read_lab_database(present: Mapping[str, str], problems: list[str]) -> str:
 
 
 def _find_data_folder(folder: Path | None) -> Path:
-    """Return the data folder. Raises InvalidSettings if it depends on a home or working folder that doesn't exist."""
+    """Return the absolute path of the data directory.
+
+    Raises:
+        InvalidSettings: if the path depends on a home directory or working directory that doesn't exist.
+    """
     try:
         if folder is None:
             folder = PROJECT_FOLDER if PROJECT_FOLDER.is_dir() else user_data_path("housepredict")
         return folder.expanduser().absolute()
     except (RuntimeError, OSError) as error:
         is_home = isinstance(error, RuntimeError)
-        reason = "this user has no home folder" if is_home else "the working folder no longer exists"
+        reason = "this user has no home directory" if is_home else "the working directory no longer exists"
         raise InvalidSettings([f"{PREFIX}DATA_DIR must be set to an absolute path: {reason}"]) from error
 
 
@@ -417,4 +422,4 @@ def _find_contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     if values.get("workers", 1) > 1 and values.get("database_url") == IN_MEMORY:
         yield f"{PREFIX}WORKERS must be 1 with {IN_MEMORY}: workers do not share memory"
     if "database_direct_url" in values and values.get("database_url") in (None, IN_MEMORY):
-        yield f"{PREFIX}DATABASE_DIRECT_URL requires {PREFIX}DATABASE_URL: set it to the URL of the pool"
+        yield f"{PREFIX}DATABASE_DIRECT_URL requires {PREFIX}DATABASE_URL to be set to the URL of the connection pooler"

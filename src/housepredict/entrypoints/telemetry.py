@@ -1,6 +1,6 @@
-"""Logs and traces. This is the only module that imports OpenTelemetry.
+"""Configure logs, and create traces. This is the only module that imports OpenTelemetry.
 
-The spans of a request's steps are created after it has ended, from measured times, to keep them off the hot path.
+To keep the request path fast, spans for the steps of a request are created from measured times after the request ends.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 Fields = Mapping[str, Any]
 
-# the default is shared, and never modified
+# the default is shared but never modified
 request_fields: ContextVar[Fields] = ContextVar("request_fields", default={})  # noqa: B039
-"""The `request_id` of the current request, and its `trace_id` if it has one."""
+"""Log fields for the current request: its `request_id`, and its `trace_id` if it is traced."""
 
 
 def set_up_logging(settings: Settings, stream: TextIO = sys.stderr) -> None:
-    """Configure logging for the process: to a stream, with the level and format in the settings."""
+    """Configure this process to log to a stream, with the level and format from the settings."""
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and stream.isatty())
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
@@ -41,16 +41,16 @@ def set_up_logging(settings: Settings, stream: TextIO = sys.stderr) -> None:
 
 
 def fields_of(record: logging.LogRecord) -> Fields:
-    """Return the additional fields of a record: those of the request, and those passed as `extra={"fields": …}`."""
+    """Return a record's additional fields: those of the request, and those passed as `extra={"fields": …}`."""
     fields: Fields = getattr(record, "fields", {})
     return {**request_fields.get(), **fields}
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as a JSON document on one line. `exception` holds the traceback."""
+    """Formats a record as a one-line JSON document. If the record has a traceback, it is in `exception`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
+        """Return the record as a line of JSON."""
         document = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -64,43 +64,43 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a record as text, with the additional fields after the message."""
+    """Formats a record as text. Additional fields follow the message."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
-        """Return the first line."""
+        """Return the first line, which contains the message and the additional fields."""
         fields = [f"{name}={value}" for name, value in fields_of(record).items()]
         return " ".join([super().formatMessage(record), *fields])
 
 
 SERVICE = "housepredict"
-"""The default of OTEL_SERVICE_NAME."""
+"""The service name in traces unless OTEL_SERVICE_NAME is set."""
 
 Step = tuple[str, float, float]
-"""A step of a request: its name, its start and its end, both from time.perf_counter()."""
+"""A step in handling a request: its name, start time and end time. Times are from time.perf_counter()."""
 
 
 @frozen(eq=False)
 class Trace:
-    """The open span of a request or a training."""
+    """The open span of a request or a training run."""
 
     span: Span
     traceparent: str
-    """The span's W3C `traceparent`, to pass to other services and processes."""
+    """The W3C `traceparent` that identifies the span, to pass to other services and processes."""
     name: str
     shift: int
-    """Nanoseconds from time.perf_counter() to Unix time. A single value for all steps preserves their order."""
+    """Nanoseconds to add to time.perf_counter() to get Unix time. One value for all steps preserves their order."""
 
     def at(self, moment: float) -> int:
-        """Convert a time of time.perf_counter(), in seconds, to Unix time in nanoseconds."""
+        """Convert a time from time.perf_counter(), in seconds, to Unix time in nanoseconds."""
         return self.shift + int(moment * 1e9)
 
 
 @define(eq=False)
 class Tracing:
-    """Creates the spans of an app."""
+    """Creates OpenTelemetry spans for requests and training runs."""
 
     _provider: TracerProvider
     _tracer: Tracer = field(init=False)
@@ -109,9 +109,13 @@ class Tracing:
         self._tracer = self._provider.get_tracer("housepredict", __version__)
 
     def begin(self, name: str, traceparent: str | None, started: float, *, serves: bool = True) -> Trace:
-        """Begin the span of a request (its `name` is the HTTP method) or another span, below `traceparent` if any.
+        """Begin a span.
 
-        `started` is from time.perf_counter().
+        Args:
+            name: the name of the span. For a request, this is the HTTP method.
+            traceparent: the W3C `traceparent` of the parent span, or None if there is no parent.
+            started: the start time from time.perf_counter().
+            serves: whether the span is for a request.
         """
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -127,7 +131,7 @@ class Tracing:
         return Trace(span, traceparent, name, shift)
 
     def end(self, trace: Trace, route: str | None, status: int, now: float, *steps: Step) -> None:
-        """End the span of a request with these steps. `route` is None if no route matched."""
+        """End the span of a request, and create a child span for each step. `route` is None if no route matched."""
         from opentelemetry.trace import StatusCode, set_span_in_context
 
         span = trace.span
@@ -145,12 +149,13 @@ class Tracing:
 
 @contextmanager
 def configured(wanted: bool) -> Iterator[SdkTracerProvider | None]:
-    """Export traces, as OpenTelemetry's variables configure it, until the context exits. Yields None if not `wanted`.
+    """Export traces until the context exits. OpenTelemetry's environment variables configure the export.
 
-    The exporter runs a thread, so a process has to fork before it enters this context.
+    Yields the tracer provider, or None if traces aren't `wanted`. The exporter starts a thread, so a process that forks
+    must do so before entering this context.
 
     Raises:
-        MissingExtra: without OpenTelemetry's SDK.
+        MissingExtra: if OpenTelemetry's SDK isn't installed.
     """
     if not wanted:
         yield None
@@ -175,7 +180,7 @@ def configured(wanted: bool) -> Iterator[SdkTracerProvider | None]:
 
 @contextmanager
 def traced(provider: TracerProvider | None, name: str, traceparent: str | None) -> Iterator[None]:
-    """Record a span for the body of the context, if there is a provider."""
+    """Record a span that covers the body of the context. Without a provider, nothing is recorded."""
     if provider is None:
         yield
         return

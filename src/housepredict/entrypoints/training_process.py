@@ -1,7 +1,8 @@
-"""A training process, `python -m housepredict.entrypoints.training_process`, which the service starts.
+"""Run a training job in a process that the service starts: `python -m housepredict.entrypoints.training_process`.
 
-It reads a TrainingOrder from standard input, which leaves no trace of the secrets in it. It writes lines of JSON to
-standard output: `{"begun": ID}` when the training has started, and `{"error": CLASS, "message": …}` if it fails.
+The process reads a TrainingOrder from standard input, because secrets in arguments or variables would be visible to
+other processes. It writes lines of JSON to standard output: `{"begun": ID}` when the training run has started, and
+`{"error": CLASS, "message": …}` if the run fails.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Read the order and train. Return the exit code."""
+    """Read a TrainingOrder from standard input and run it. Returns the exit code."""
     report = _reporter()
     _leave_cores_to_service()
     order = TrainingOrder.from_json(sys.stdin.buffer.read())
@@ -50,7 +51,7 @@ def main() -> int:
 
 
 def _reporter() -> Callable[[dict[str, Any]], None]:
-    """Return a function that writes a document to standard output, and redirect all other output to the log."""
+    """Redirect standard output to standard error. Returns a function that writes JSON to the original one."""
     channel = os.dup(1)  # not inherited by child processes
     os.dup2(2, 1)
 
@@ -64,11 +65,11 @@ def _reporter() -> Callable[[dict[str, Any]], None]:
 
 
 def _leave_cores_to_service() -> None:
-    """Leave half of the cores to the service, and give it priority on all of them."""
+    """Use only half of the cores, and give the service priority on all of them."""
     os.nice(_NICENESS)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # This limits joblib's processes and scikit-learn's threads. OMP_NUM_THREADS would apply within each process, which
-    # has one thread without it.
+    # This limits joblib's processes and scikit-learn's threads. OMP_NUM_THREADS must not be set: it would apply within
+    # each of joblib's processes, which otherwise have one thread.
     os.environ["LOKY_MAX_CPU_COUNT"] = str(max(cores // 2, 1))
     os.environ.pop("OMP_NUM_THREADS", None)
     for library in ("OPENBLAS", "MKL"):

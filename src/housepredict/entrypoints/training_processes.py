@@ -1,6 +1,6 @@
-"""Training jobs of a service, which run in separate processes or in threads.
+"""Start and watch the service's training jobs, which run in separate processes or in threads.
 
-A training may use all memory and be killed for it. In a separate process, that doesn't affect the service.
+The system may kill a training run that uses too much memory. If the run is a separate process, the service survives.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _log = logging.getLogger(__name__)
 
 _MODULE = "housepredict.entrypoints.training_process"
 _POLL_S = 1.0
-_MAX_START_S = 120.0  # for a process to load its libraries and start to train
+_MAX_START_S = 120.0  # allowed for a process to load its libraries and start training
 _NOT_BEGUN = "The training process ended before the training started: see the log."
 _NOT_STARTED = f"The training did not start within {_MAX_START_S:g} seconds: see the log."
 _STOPPED = "The service stopped before the training started."
-_GRACE_S = 5.0  # for a process to end after SIGTERM
+_GRACE_S = 5.0  # allowed for a process to end after SIGTERM
 _ERRORS = {
     name: kind
     for name, kind in vars(errors).items()
@@ -54,15 +54,16 @@ _converter.register_unstructure_hook(Path, str)
 
 @frozen
 class TrainingRequest:
-    """A request for a training.
+    """A request to start a training job.
 
     Attributes:
-        again: the version to retrain, on its sales and with its options; None for a training on other sales.
-        location: the file of sales; None for the synthetic ones, or see `with_recorded`.
+        again: the name of a version to retrain on the same sales and with the same options. If it isn't None, the other
+            attributes are ignored.
+        location: the sales file. None selects the synthetic sales, unless `with_recorded` is set.
         options: the training options.
-        policy: whether to promote the version.
-        with_recorded: whether to add the recorded sales. Without `location`, they are added to the file of the promoted
-            version, or used alone if it has none.
+        policy: when to promote the version.
+        with_recorded: whether to add the recorded sales. If `location` is None, they are added to the promoted
+            version's sales file. If that version has no sales file, the recorded sales are used alone.
     """
 
     again: str | None = None
@@ -74,25 +75,25 @@ class TrainingRequest:
 
 @frozen
 class TrainingOrder:
-    """The standard input of a training process. `log_fields` holds the log fields of the HTTP request."""
+    """The data sent to a training process on standard input. `log_fields` are the log fields of the HTTP request."""
 
     settings: Settings
     request: TrainingRequest
     log_fields: Mapping[str, str]
 
     def to_json(self) -> bytes:
-        """Return the order as JSON."""
+        """Serialize to JSON."""
         return _converter.dumps(self).encode()
 
     @classmethod
     def from_json(cls, document: bytes) -> Self:
-        """Return the order that a JSON document holds."""
+        """Deserialize from JSON."""
         return _converter.loads(document, cls)
 
 
 @frozen(eq=False)
 class TrainingJob:
-    """A running training. `ended` is done when it ends, with the error if it produced no version."""
+    """A running training job. When the job ends, the future `ended` completes, with an error if the job failed."""
 
     id: UUID
     ended: Future[None]
@@ -102,19 +103,19 @@ class TrainingJobs(Protocol):
     """Starts training jobs."""
 
     def start(self, request: TrainingRequest) -> TrainingJob:
-        """Start a training, and return when it holds the lock and is in the log.
+        """Start a training job. Returns as soon as the job has acquired the lock and has been logged.
 
-        When the job has `ended`, a version that it promoted is in service.
+        If the job promotes a version, that version is in service by the time `ended` completes.
 
         Raises:
-            TrainingInProgress: if another training holds the lock.
-            HousepredictError: if the training could not start.
+            TrainingInProgress: if another training run holds the lock.
+            HousepredictError: if the training job could not start.
         """
 
 
 @define
 class TrainingProcesses:
-    """TrainingJobs in separate processes, each watched by a thread."""
+    """TrainingJobs that run in separate processes. A thread watches each process."""
 
     _settings: Settings
     _trainings: TrainingHistory
@@ -122,10 +123,10 @@ class TrainingProcesses:
     _closed: Event = field(factory=Event, init=False, repr=False)
 
     def start(self, request: TrainingRequest) -> TrainingJob:
-        """See TrainingJobs."""
-        # A new session, and so a new process group, shields the process from the service's signals, and lets it be
-        # ended together with its children.
-        process = subprocess.Popen(  # noqa: S603  # this interpreter, and our module
+        """Start a training job (see TrainingJobs)."""
+        # A new session (and therefore a new process group) shields the process from the service's signals, and makes it
+        # possible to end the process together with its children.
+        process = subprocess.Popen(  # noqa: S603  # runs this interpreter with our module
             [sys.executable, "-m", _MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
         assert process.stdin  # noqa: S101  # for the type checker
@@ -143,14 +144,15 @@ class TrainingProcesses:
         return job
 
     def close(self) -> None:
-        """Stop waiting for trainings to start. Running trainings continue."""
+        """Stop waiting for training jobs to start. Training jobs that are already running continue."""
         self._closed.set()
 
     def _wait_for_start(self, process: subprocess.Popen[bytes], output: IO[bytes]) -> UUID:
-        """Wait for the first line of a process, and return the id of its training.
+        """Wait for the first line that a process writes, and return the id of its training run.
 
         Raises:
-            HousepredictError: if the process reports an error, ends or reports nothing, or `close` is called.
+            HousepredictError: if the process reports an error, ends without a report or takes too long, or if `close`
+                is called.
         """
         deadline = time.monotonic() + _MAX_START_S
         while not is_readable(output.fileno(), _POLL_S):
@@ -158,7 +160,7 @@ class TrainingProcesses:
                 raise errors.TrainingBroken(_STOPPED)
             if time.monotonic() >= deadline:
                 raise errors.TrainingBroken(_NOT_STARTED)
-        report = _read(output.readline())  # a process writes each line at once
+        report = _read(output.readline())  # a process writes each line in a single call
         if "begun" in report:
             return UUID(report["begun"])
         with suppress(subprocess.TimeoutExpired):
@@ -166,11 +168,11 @@ class TrainingProcesses:
         raise _error(report, _NOT_BEGUN)
 
     def _watch(self, process: subprocess.Popen[bytes], job: TrainingJob) -> None:
-        """Complete the job when its training ends, even after unexpected errors, since a client may wait for it."""
+        """Complete `job.ended` when the process ends, even after unexpected errors: a client may be waiting for it."""
         error: errors.HousepredictError | None
         try:
             error = self._wait_for_end(process, job)
-        except Exception:  # noqa: BLE001  # logs and stores may be plug-ins
+        except Exception:  # noqa: BLE001  # logs and stores may be plug-ins, which can raise anything
             _log.exception("watching training %s failed unexpectedly", job.id)
             error = errors.TrainingBroken("The outcome of the training is unknown: see the log.")
         if error:
@@ -179,7 +181,7 @@ class TrainingProcesses:
             job.ended.set_result(None)
 
     def _wait_for_end(self, process: subprocess.Popen[bytes], job: TrainingJob) -> errors.HousepredictError | None:
-        """Wait for a process, end it if the job is cancelled, and record its end. Return the error if it failed."""
+        """Wait for a process to end, or end it if the job is cancelled. Logs the outcome, and returns any error."""
         while True:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_POLL_S)
@@ -193,7 +195,7 @@ class TrainingProcesses:
         reason = _describe_exit(process.returncode)
         try:
             record = self._trainings.over(job.id, reason)
-        except errors.HousepredictError as error:  # the next reader of the log records the end
+        except errors.HousepredictError as error:  # the next process that reads the log records the end
             _log.error("the end of training %s could not be logged: %s", job.id, error)
             return _error(report, reason) if process.returncode else error
         match record.state:
@@ -204,29 +206,29 @@ class TrainingProcesses:
                 _log.warning("training %s failed: %s", job.id, reason)
                 return _error(report, reason)
             case TrainingState.SUCCEEDED | TrainingState.RUNNING:
-                self._look()  # so that the version is in service for the next request
+                self._look()  # puts the new version in service for the next request
                 return None
             case _:
                 assert_never(record.state)
 
     def _is_cancelling(self, job: TrainingJob) -> bool:
-        """Return whether the job should be cancelled; False while the log can't be read."""
+        """Return whether the job should be cancelled. While the log can't be read, this is False."""
         try:
             return self._trainings.is_cancelling(job.id)
-        except Exception as error:  # noqa: BLE001  # the training continues meanwhile
+        except Exception as error:  # noqa: BLE001  # the training run continues in this case
             _log.warning("cannot check whether training %s should be cancelled: %s", job.id, error)
             return False
 
 
 @define
 class TrainingThreads:
-    """TrainingJobs in threads of this process, for stores in memory."""
+    """TrainingJobs that run in threads of this process, for use with in-memory stores."""
 
     _run: Callable[[TrainingRequest, StartListener], None]
     _look: Callable[[], None]
 
     def start(self, request: TrainingRequest) -> TrainingJob:
-        """See TrainingJobs."""
+        """Start a training job (see TrainingJobs)."""
         begun: Future[UUID] = Future()
         ended: Future[None] = Future()
 
@@ -251,24 +253,24 @@ def _describe_exit(code: int) -> str:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its children, which would otherwise wait for work for minutes."""
+    """End a process and its child processes, which would otherwise stay idle for minutes before they end."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + _GRACE_S
         try:
             os.killpg(process.pid, number)
             while time.monotonic() < deadline:
                 if process.poll() is not None:
-                    with suppress(ChildProcessError):  # orphans become children of process 1, which may be this one
+                    with suppress(ChildProcessError):  # orphans become children of process 1, which may be this process
                         os.waitpid(-process.pid, os.WNOHANG)
                 os.killpg(process.pid, 0)
                 time.sleep(0.02)
-        except (ProcessLookupError, PermissionError):  # only zombies are left
+        except (ProcessLookupError, PermissionError):  # only zombie processes are left
             break
     process.wait()
 
 
 def _read(line: bytes) -> Mapping[str, Any]:
-    """Return the report in a line; an empty one if the process was killed while writing it."""
+    """Parse a line as a report. Returns an empty report if the process was killed while writing the line."""
     with suppress(ValueError):
         report = json.loads(line)
         if isinstance(report, dict):
@@ -277,7 +279,7 @@ def _read(line: bytes) -> Mapping[str, Any]:
 
 
 def _error(report: Mapping[str, Any], default: str) -> errors.HousepredictError:
-    """Return the error in a report; one with the default message if there is none."""
+    """Return the error in a report, or an error with the message `default` if the report contains none."""
     kind = _ERRORS.get(report.get("error", ""))
     if kind is errors.TrainingInProgress:
         return errors.TrainingInProgress(training=UUID(report["training"]) if report["training"] else None)
@@ -287,7 +289,7 @@ def _error(report: Mapping[str, Any], default: str) -> errors.HousepredictError:
 
 
 def is_readable(descriptor: int, seconds: float) -> bool:
-    """Wait up to a number of seconds. Return whether a descriptor has data or has reached its end."""
+    """Wait up to `seconds` for a descriptor to have data or reach its end. Returns whether it did."""
     readiness = select.poll()  # unlike select.select, it supports descriptors above 1,023
     readiness.register(descriptor, select.POLLIN)
     return bool(readiness.poll(1000 * seconds))

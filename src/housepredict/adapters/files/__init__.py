@@ -1,1 +1,1 @@
-"""Files of sales and houses."""
+"""Read sales and houses from files, and write predictions to files."""

@@ -1,4 +1,4 @@
-"""Read Arrow columns as Python values, including invalid text and dates that Python can't represent."""
+"""Convert Arrow columns to Python values, even if they contain invalid text or dates that Python can't represent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from housepredict.domain.validation import tidy
 
 _DAY_UNITS = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-# one day less at either end: a time zone can move a time by a day
+# one day short of Python's range at either end, because a time zone can shift a time by a day
 _FIRST_DAY, _LAST_DAY = (day.toordinal() - _EPOCH_DAY for day in (date(1, 1, 2), date(9999, 12, 30)))
 _INT64 = 2**63 - 1
 _BYTES = ("binary", "large_binary", "fixed_size_binary")  # prefixes of type names
@@ -24,12 +24,15 @@ _TEXTS = ("string", "large_string", "string_view")
 
 
 Decoder = Callable[[bytes | str], str]
-"""Decodes a value of a column. Text that was wrongly declared UTF-8 is decoded from its bytes."""
+"""Decodes a value in a column. If text is wrongly declared as UTF-8, its raw bytes are decoded."""
 
 
 @frozen
 class ArrowRows:
-    """Rows of a Parquet file: a record batch and the decoders of its byte columns. Same interface as TextRows."""
+    """Rows of a Parquet file: a record batch, and decoders for its byte columns.
+
+    This class has the same interface as TextRows.
+    """
 
     delimiter: ClassVar = ","
     batch: Any
@@ -46,16 +49,16 @@ class ArrowRows:
 
     @property
     def fits(self) -> Sequence[bool]:
-        """Whether each row has a cell for each column: always True."""
+        """For each row, whether its number of cells matches the header, which is always True."""
         return [True] * len(self)
 
     def cells(self, positions: Iterable[int]) -> list[list[Cell]]:
-        """Return the cells of the columns at some positions, column by column."""
+        """Return the cells of the columns at `positions`, one list per column."""
         columns = ((self.header[position], self.batch.column(position)) for position in positions)
         return [arrow_cells(column, self._decoders.get(name)) for name, column in columns]
 
     def texts(self) -> Iterator[Sequence[str]]:
-        """Return the rows as text."""
+        """Return an iterator over the rows, with all cells converted to text."""
 
         def text(cell: object) -> str:
             return "" if cell is None else cell.isoformat() if isinstance(cell, date) else str(cell)
@@ -65,7 +68,7 @@ class ArrowRows:
         return (list(map(text, row)) for row in zip(*values, strict=True))
 
     def surplus(self) -> Iterator[Sequence[str]]:
-        """Return an empty sequence for each row: no row has more cells than the header."""
+        """Return an empty sequence for each row, because no row has more cells than the header."""
         return repeat((), len(self))
 
 
@@ -75,8 +78,8 @@ class ParquetTable:
 
     Attributes:
         names: the column names, tidied.
-        decoders: how to decode the byte columns, by column name.
-        notes: what was guessed or repaired to read the file.
+        decoders: the decoders for byte columns, by column name.
+        notes: notes on what was guessed or repaired to read the file.
     """
 
     chunk: ClassVar = 10_000  # rows per batch
@@ -87,19 +90,19 @@ class ParquetTable:
     _file: Any
 
     def batches(self, size: int) -> Iterator[ArrowRows]:
-        """Yield all rows, `size` at a time."""
+        """Yield all rows in batches of `size`."""
         return (ArrowRows(batch, self.decoders) for batch in self._file.iter_batches(size))
 
 
 def arrow_cells(column: Any, decode: Decoder | None = None) -> list[Cell]:
-    """Return the cells of a column as in a sales table: tidy text, dates without their time, None for NaN."""
+    """Return a column's cells as in a sales table: text is tidied, datetimes become dates, and NaN becomes None."""
     return [_to_cell(value) for value in arrow_values(column, decode)]
 
 
 def arrow_values(column: Any, decode: Decoder | None = None) -> list[Any]:
-    """Return the values of a pyarrow array: bytes are decoded to text, and dates outside the years 1 to 9999 are None.
+    """Convert a pyarrow array to Python values. Bytes become text, and dates outside the years 1 to 9999 become None.
 
-    Without a decoder from `detect_decoders`, the encoding is detected from this array.
+    `decode` comes from `detect_decoders`. If it is None, the encoding is detected from this array.
     """
     values = _undecoded(column)
     if decode is None and any(isinstance(value, bytes) for value in values):
@@ -108,10 +111,10 @@ def arrow_values(column: Any, decode: Decoder | None = None) -> list[Any]:
 
 
 def detect_decoders(file: Any, encoding: TextEncoding | None) -> tuple[Mapping[str, Decoder], Sequence[str]]:
-    """Return a decoder for each column of bytes or invalid text, and notes on guesses and invalid bytes.
+    """Return a decoder for each column that contains bytes or invalid text, and notes on guesses and invalid bytes.
 
-    The encoding of a column, unless the caller knows it, is detected from all of its batches. `file` is a
-    pyarrow.parquet.ParquetFile.
+    `file` is a pyarrow.parquet.ParquetFile. If `encoding` is None, the encoding of each column is detected from all of
+    the column's batches.
     """
     decoders: dict[str, Decoder] = {}
     notes = []
@@ -178,7 +181,7 @@ def _without_impossible_dates(column: Any) -> Any:
 
 
 def _distinct_lines(values: Sequence[Any]) -> bytes:
-    """Return the distinct values as lines of bytes."""
+    """Join the distinct values into a byte string with one value per line."""
     return b"".join(value + b"\n" for value in sorted({_to_bytes(value) for value in values if value is not None}))
 
 
@@ -187,7 +190,7 @@ def _to_bytes(value: bytes | str) -> bytes:
 
 
 def _decoder(encoding: TextEncoding | None) -> Decoder:
-    """Return a decoder for an encoding; with None, one that shows bytes as Python literals."""
+    """Return a decoder for `encoding`. If `encoding` is None, the decoder shows bytes as Python literals."""
     if encoding is None:
         return str
     codec, errors = encoding.codec, encoding.errors

@@ -1,4 +1,4 @@
-"""Files that are replaced atomically, and file locks that the system releases when their process ends."""
+"""Replace files atomically, and lock files. The operating system releases a lock when its process ends."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from housepredict.domain.errors import UnreadableFile
 
 @contextmanager
 def text_file(path: Path | None) -> Iterator[IO[str]]:
-    """Open a UTF-8 text file, gzipped if its name ends with .gz, or standard output (None). CR LF is written as LF.
+    """Open a UTF-8 text file for writing, or standard output if `path` is None. CR LF is written as LF.
 
-    The file replaces an older one when the context exits without error.
+    The file is gzipped if its name ends with .gz. An existing file is replaced when the context exits without error.
 
     Raises:
         UnreadableFile: if the file can't be written.
@@ -45,7 +45,10 @@ def text_file(path: Path | None) -> Iterator[IO[str]]:
 
 @frozen
 class _Lines:
-    """Replaces CR LF with LF after csv.writer, which quotes cells with CR only if its own rows end with CR LF."""
+    """Writes CR LF as LF.
+
+    It post-processes the output of csv.writer, which quotes cells that contain CR only if its own rows end with CR LF.
+    """
 
     _text: IO[str]
 
@@ -54,13 +57,13 @@ class _Lines:
 
 
 def _packed(stream: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
-    # no name and no time in the header: equal text makes equal files
+    # without a name and a time in the header, equal text produces equal files
     return cast("AbstractContextManager[IO[bytes]]", gzip.GzipFile("", "wb", fileobj=stream, mtime=0))
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for writing; it replaces an older file and takes over its mode when the context exits without error.
+    """Open a file for writing. An existing file is replaced, with its mode kept, when the context exits without error.
 
     Raises:
         UnreadableFile: if the file can't be written.
@@ -74,7 +77,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         temporary = target.with_name(f".{target.name}.{token_hex(4)}")
         mode = S_IMODE(target.stat().st_mode) if target.exists() else None
         try:
-            # the new file is never readable by anyone who may not read the old one
+            # at no time may the new file be readable by users who can't read the old one
             with open(temporary, "xb", opener=partial(os.open, mode=0o666 if mode is None else mode)) as stream:
                 if mode is not None:
                     temporary.chmod(mode)
@@ -91,7 +94,11 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def held(file: Path) -> Iterator[bool]:
-    """Try to lock a file without waiting. Yields False if another process holds the lock; raises OSError."""
+    """Try to lock a file without waiting. Yields whether the lock was acquired.
+
+    Raises:
+        OSError: if the file can't be opened.
+    """
     with _opened(file) as descriptor:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -103,7 +110,11 @@ def held(file: Path) -> Iterator[bool]:
 
 @contextmanager
 def wait_for_lock(file: Path) -> Iterator[None]:
-    """Lock a file, waiting while another process holds the lock. Raises OSError."""
+    """Lock a file, waiting until no other process holds the lock.
+
+    Raises:
+        OSError: if the file can't be opened.
+    """
     with _opened(file) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Detect the encoding of text, and parse delimited rows leniently: a syntax error affects at most its own row."""
+"""Detect text encodings, and parse delimited text leniently: a syntax error affects at most the row it is in."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ UTF_8 = "utf-8"
 
 _BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark is a prefix of this one
+    codecs.BOM_UTF32_LE: "utf-32",  # must precede UTF-16, whose mark is a prefix of this one
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_UNMARKED = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")  # chardet's names
+_UNMARKED = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")  # chardet's names for text without a mark
 _USUAL = "Windows-1252"
-# The encodings that spreadsheets, databases and DOS programs export. The first of several equal scores wins.
+# Encodings that spreadsheets, databases and DOS programs export. If scores are equal, the first one wins.
 _CANDIDATES = (
     _USUAL, "Windows-1250", "Windows-1251", "Windows-1253", "Windows-1254", "Windows-1255", "Windows-1256",
     "Windows-1257", "ISO-8859-15", "ISO-8859-2", "ISO-8859-5", "ISO-8859-7", "Mac-Roman", "Mac-Latin2", "Mac-Cyrillic",
@@ -36,21 +36,21 @@ _CANDIDATES = (
 _WORD = pattern(rb"[^\x00-\x3f]*[\x80-\xff][^\x00-\x3f]*")
 _MAX_WORDS = 500
 _MAX_WORD_BYTES = 100
-_BINARY_SHARE = 0.02  # share of control characters above which bytes are not text
+_BINARY_SHARE = 0.02  # content with a larger share of control characters is binary
 _CONTROL = bytes([*range(1, 9), *range(14, 26), *range(27, 32), 127])
 _ESCAPED = pattern("[\udc80-\udcff]")
-_VALID_PER_BAD = 3  # a file with at least this many valid sequences per bad byte is damaged UTF-8
+_VALID_PER_BAD = 3  # minimum number of valid sequences per bad byte for a file to be (damaged) UTF-8
 _SYMBOLS = "\u2018\u201c\u201d„—…•€£°¹²³½¼¾ºª«»®©™§№¿¡±\xd7"
 _SYMBOL_INSIDE = pattern(rf"[^\W\d_][{_SYMBOLS}][^\W\d_]")
 _JOINERS = "\u2019\u2013·・\xa0"
 _LETTERS = pattern(r"[^\W\d_]+")
-_PLAUSIBLE_SHARE = 0.95  # of the best encoding's number of plausible words
-_MIN_BYTES = 2  # non-ASCII bytes: a single one is a letter in too many encodings
-_MARGIN = 1.3  # a smaller margin misreads more Catalan, a larger one more Croatian
+_PLAUSIBLE_SHARE = 0.95  # minimum number of plausible words, relative to the best encoding
+_MIN_BYTES = 2  # non-ASCII bytes required to guess, because a single byte is a letter in too many encodings
+_MARGIN = 1.3  # lead required over the usual encoding: a smaller one misreads more Catalan, a larger one more Croatian
 
 
 REPLACED = "\udcff"
-"""Marks invalid bytes in decoded text: a lone surrogate, which valid text never contains."""
+"""Replaces invalid bytes in decoded text. It is a lone surrogate, which never occurs in valid text."""
 
 _MARK_INVALID = "housepredict.mark_invalid"
 codecs.register_error(_MARK_INVALID, lambda error: (REPLACED, error.end))  # type: ignore[attr-defined]
@@ -58,9 +58,9 @@ codecs.register_error(_MARK_INVALID, lambda error: (REPLACED, error.end))  # typ
 
 @frozen
 class TextEncoding:
-    """How to decode a file, and a note on what was guessed or is damaged.
+    """How to decode a file, with a note if the encoding was guessed or the file is damaged.
 
-    By default `errors` replaces invalid bytes with REPLACED.
+    By default, invalid bytes are replaced with REPLACED.
     """
 
     codec: str
@@ -68,7 +68,7 @@ class TextEncoding:
     errors: str = _MARK_INVALID
 
     def describe_invalid(self, count: int, unit: str) -> str:
-        """Return a note on `count` lines (or another `unit`) with invalid bytes."""
+        """Return a note that `count` lines (or other units) contain invalid bytes."""
         have = f"1 {unit} has" if count == 1 else f"{count:,} {unit}s have"
         return f"{have} bytes that are not valid {self.codec.removesuffix('-sig')} (shown as \ufffd)"
 
@@ -88,10 +88,10 @@ def named(encoding: str) -> TextEncoding:
 
 
 def detect(pieces: Iterable[bytes]) -> TextEncoding | None:
-    """Detect the encoding of text in pieces of bytes; None if they are not text.
+    """Detect the encoding of text that is passed in pieces. Returns None if the content is not text.
 
-    A byte order mark decides; then UTF-8, if nearly all bytes are valid; then the encoding whose words look most like
-    a language.
+    If the text starts with a byte order mark, the mark determines the encoding. Otherwise, the encoding is UTF-8 if
+    nearly all bytes are valid UTF-8. If not, the encoding whose words look most like a natural language is used.
     """
     decoder = codecs.getincrementaldecoder(UTF_8)("surrogateescape")  # valid text may contain U+FFFD, not surrogates
     bad = valid = size = controls = nulls = 0
@@ -127,14 +127,15 @@ def detect(pieces: Iterable[bytes]) -> TextEncoding | None:
 
 
 def _guessed(encoding: str) -> TextEncoding:
-    note = f"read as {encoding} (guessed; set `encoding` to overrule)"
+    note = f"read as {encoding} (guessed; set `encoding` to override)"
     return TextEncoding(codecs.lookup(encoding).name, note)
 
 
 def _choose(words: Sequence[bytes]) -> str:
-    """Choose the usual encoding unless another is clearly better for the words that the two decode differently.
+    """Choose the usual encoding unless another one is clearly better for the words that the two decode differently.
 
-    Words that both decode alike prove nothing, and chardet expects more accented letters in Hungarian than in Spanish.
+    Words that both encodings decode alike are ignored. They provide no evidence, but would bias chardet, which expects
+    more accented letters in Hungarian than in Spanish.
     """
     confidences = _confidences(words, _CANDIDATES)
     best = max(confidences, key=confidences.__getitem__)
@@ -147,7 +148,10 @@ def _choose(words: Sequence[bytes]) -> str:
 
 
 def _confidences(words: Sequence[bytes], encodings: Sequence[str]) -> dict[str, float]:
-    """Return chardet's confidence by encoding, of those that decode about as many plausible words as the best one."""
+    """Return chardet's confidence in each encoding.
+
+    An encoding is left out if it decodes clearly fewer plausible words than the best encoding.
+    """
     counts = {
         encoding: sum(_is_plausible(word.decode(encoding, "replace")) for word in words) for encoding in encodings
     }
@@ -171,7 +175,7 @@ def _ask_chardet(content: bytes, encodings: Sequence[str]) -> dict[str | None, f
 
 
 def _is_plausible(text: str) -> bool:
-    """Return whether a word has one script, usual capitalization, and no symbol between letters."""
+    """Return whether a word uses a single script and normal capitalization, without symbols between letters."""
     scripts = set(map(_script, text)) - {None}
     return (
         len(scripts) <= 1
@@ -183,7 +187,7 @@ def _is_plausible(text: str) -> bool:
 
 @cache
 def _script(character: str) -> str | None:
-    """Return the script of a letter, None for a character that is plausible in any script, and "" for all others."""
+    """Return the script of a letter, None if the character is plausible in any script, or "" for other characters."""
     if character in _SYMBOLS or character in _JOINERS or (character.isascii() and not character.isalpha()):
         return None
     script = name(character, "").split(" ")[0] if category(character)[0] in "LM" else ""
@@ -192,13 +196,13 @@ def _script(character: str) -> str | None:
 
 _DELIMITERS, _RARE_DELIMITERS = ",;\t|", "~^"
 BLANKS = " "
-"""The delimiter of columns that blanks align."""
+"""The delimiter of tables whose columns are aligned with blanks."""
 
-_NAMED = re.compile(r'"?sep=([^\w\s"]|\t)"?\s*', re.IGNORECASE)  # Excel's optional first line with the delimiter
+_NAMED = re.compile(r'"?sep=([^\w\s"]|\t)"?\s*', re.IGNORECASE)  # Excel's optional first line that sets the delimiter
 _SAMPLE_LINES = 50
 _LIKELY_SHARE = 0.5
 _CONSISTENT_SHARE = 0.95
-_MIN_DELIMITERS = 4  # fewer delimiters may be commas in a remark that happen to match a row
+_MIN_DELIMITERS = 4  # with fewer, the commas in a remark could pass for the delimiters of a row
 _UNIT = "\x1f"  # replaces the blanks between aligned cells
 _WORDS = re.compile(r'("(?:[^"]|"")*")|[ \t]+')
 
@@ -208,15 +212,16 @@ csv.field_size_limit(sys.maxsize)
 
 @define
 class Rows:
-    """An iterator over the rows of a text. Rows without text are skipped.
+    """An iterator over the rows of delimited text. Blank rows are skipped.
 
     Attributes:
         delimiter: the character between cells, or BLANKS.
-        line: the number of the line on which the latest row begins, from 1.
-        named: the number of columns up to the last one with a name in the header.
-        repaired: numbers of lines with unbalanced quotes, in which a quote ends a cell only if a delimiter follows.
-        nul_lines: numbers of lines with NUL characters, which are removed.
-        invalid: the number of lines with REPLACED, which is shown as U+FFFD.
+        line: the line number, counted from 1, at which the latest row begins.
+        named: the number of header columns up to and including the last named one.
+        repaired: the line numbers of rows with unbalanced quotes. In such rows, a quote ends a cell only if it is
+            followed by a delimiter or the end of the line.
+        nul_lines: the numbers of lines that contain NUL characters. The characters are removed.
+        invalid: the number of lines that contain REPLACED, which is shown as U+FFFD.
     """
 
     delimiter: str
@@ -247,9 +252,9 @@ class Rows:
                 return row
 
     def header(self, *, keep_empty: bool = False) -> list[str]:
-        """Return the first row, or an empty list. Its width is used to detect damaged rows.
+        """Return the first row, or an empty list if there are no rows. The row's width is used to detect damaged rows.
 
-        With `keep_empty`, later rows of several empty cells are not skipped.
+        With `keep_empty`, later rows that consist of several empty cells are not skipped.
         """
         header = next(self, [])
         self.named = max((position for position, name in enumerate(header, start=1) if name.strip()), default=0)
@@ -270,7 +275,7 @@ class Rows:
         return row
 
     def _contains_rows(self, row: list[str]) -> bool:
-        """Return whether an unclosed quote made a multi-line row swallow other rows."""
+        """Return whether a multi-line row has swallowed other rows because of an unclosed quote."""
         if len(row) not in self._widths:
             return True
         # lines with a quote may end one multi-line cell and begin another
@@ -279,7 +284,7 @@ class Rows:
         return delimiters >= _MIN_DELIMITERS and all(len(cells) in self._widths for cells in inner_rows)
 
     def _repair_row(self) -> list[str]:
-        """Parse the first line of the row leniently, and put the other lines back for the next rows."""
+        """Parse the first line of the row leniently, and push the other lines back to be parsed as the next rows."""
         first, *rest = self._row_lines
         self._pending.extendleft(reversed(rest))
         self._reader = self._strict()
@@ -316,7 +321,7 @@ class Rows:
 
 
 def rows_of(lines: Iterable[str]) -> Rows:
-    """Return the rows in lines of text, with the delimiter that the first lines declare or suggest."""
+    """Parse lines of text as rows. The delimiter is declared in the first line or detected from the first lines."""
     lines = iter(lines)
     sample = list(islice(lines, _SAMPLE_LINES))
     named = _NAMED.fullmatch(sample[0]) if sample else None
@@ -325,12 +330,12 @@ def rows_of(lines: Iterable[str]) -> Rows:
 
 
 def trim_row(row: list[str], width: int) -> list[str]:
-    """Drop the cells of a row beyond `width` columns if all of them are blank."""
+    """Drop the cells beyond `width` if all of them are blank. Otherwise, return the row unchanged."""
     return row[:width] if len(row) > width and not has_text(row[width:]) else row
 
 
 def _delimiter(sample: Sequence[str]) -> str:
-    """Choose the delimiter that splits most lines into as many cells as the header; BLANKS if only blanks do."""
+    """Return the delimiter that splits most lines into as many cells as the header, or BLANKS if only blanks do."""
 
     def score(delimiter: str, lines: Iterable[str] = sample) -> tuple[float, int]:
         try:
@@ -340,7 +345,7 @@ def _delimiter(sample: Sequence[str]) -> str:
         except csv.Error:
             return 0.0, 0
         width = widths[0] if widths else 0
-        # a row may have one more cell: the row's name, or an empty one
+        # a row may have one extra cell: the row's name, or an empty cell
         matching = sum(row_width in (width, width + 1) for row_width in widths)
         return (matching / len(widths) if width > 1 else 0.0), width
 
@@ -358,7 +363,7 @@ def _aligned(line: str) -> str:
 
 
 def _parse_leniently(line: str, delimiter: str) -> list[str]:
-    """Return the cells of a line with unbalanced quotes, in time proportional to its length."""
+    """Parse a line with unbalanced quotes into cells, in linear time."""
     split = re.escape(delimiter)
     opening, closing = re.compile(' *"'), re.compile(rf'"( *)({split}|$)')
     plain = re.compile(rf" *([^{split}]*)({split}|$)")
@@ -378,5 +383,5 @@ def _parse_leniently(line: str, delimiter: str) -> list[str]:
 
 
 def has_text(row: Iterable[str]) -> bool:
-    """Return whether any cell of a row is not blank."""
+    """Return whether a row has at least one cell that isn't blank."""
     return any(map(str.strip, row))

@@ -1,6 +1,6 @@
 """Read houses to estimate from request bodies and files.
 
-All rows of a column decide how its cells are written, so files are read twice.
+The notation of a column (such as its date format) is inferred from all of its cells, so files are read twice.
 """
 
 from __future__ import annotations
@@ -24,27 +24,30 @@ from housepredict.domain.schema_inference.columns import LAST_YEAR, count_presen
 from housepredict.domain.usecases.predict import require_batch_size
 from housepredict.domain.validation import Rule, Violation, pointer_to, tidy
 
-_MAX_DISTINCT = 50_000  # distinct cells of a column that decide how it is written
+_MAX_DISTINCT = 50_000  # distinct cells per column to infer the notation from
 
 _Features = Mapping[str, Feature]
 
 
 @frozen
 class HouseFile:
-    """A HouseTable in a CSV or Parquet file (see TableFile). The `origin` of its rows is TextRows or ArrowRows."""
+    """A HouseTable that reads a CSV or Parquet file (see TableFile).
+
+    The `origin` of each HouseRows is a TextRows (for CSV) or an ArrowRows (for Parquet).
+    """
 
     path: Path = field(converter=Path)
     encoding: str | None = None
 
     def read(self, schema: FeatureSchema, size: int) -> Houses:
-        """Read all rows, `size` at a time (see HouseTable).
+        """Read all houses in batches of `size` (see HouseTable).
 
         Raises:
-            UnreadableFile: if the file can't be read or has no houses.
-            MissingExtra: for Parquet without pyarrow.
+            UnreadableFile: if the file can't be read or contains no houses.
+            MissingExtra: if the file is Parquet and pyarrow isn't installed.
         """
         file = TableFile(self.path, encoding=self.encoding)
-        # files have tidied names, which schemas of older releases may not have
+        # names in files are tidied, but names in schemas from older releases may not be
         features = {tidy(feature.name): feature for feature in schema.features}
         with file.open() as table:
             columns = _FeatureColumns(table.names, features)
@@ -62,10 +65,10 @@ class HouseFile:
 
 
 def read_houses_csv(content: bytes, schema: FeatureSchema, max_batch: int) -> Sequence[object]:
-    """Read the houses in a CSV request body (see `csv_table`). Unlike in a file, every column has to be a feature.
+    """Read the houses in a CSV request body (see `csv_table`). Unlike in a file, every column must be a feature.
 
     Raises:
-        InvalidHouses: with every violation; if there are more than `max_batch` rows, only with that one.
+        InvalidHouses: with every violation, or with just one if there are more than `max_batch` rows.
     """
     table = csv_table(content, InvalidHouses)
     require_batch_size(len(table.rows), max_batch)
@@ -90,7 +93,7 @@ def read_houses_csv(content: bytes, schema: FeatureSchema, max_batch: int) -> Se
 
 
 class _FeatureColumns:
-    """The feature columns of a table, with counts of their distinct cells to infer how they are written."""
+    """The feature columns of a table. Counts their distinct cells to infer the notation of each column."""
 
     def __init__(self, names: Sequence[str], features: _Features) -> None:
         self._features = features
@@ -99,14 +102,17 @@ class _FeatureColumns:
         self.length = 0
 
     def add(self, rows: TextRows | ArrowRows) -> None:
-        """Count the cells of some rows."""
+        """Count the cells in a batch of rows."""
         self.length += len(rows)
         for counts, cells in zip(self._counts.values(), rows.cells(self._positions.values()), strict=True):
             if len(counts) < _MAX_DISTINCT:
                 counts.update(cells)
 
     def houses(self, rows: TextRows | ArrowRows) -> list[Mapping[str, object] | None]:
-        """Return the house in each row, None for a row of another length. Call it after all rows were added."""
+        """Return the house in each row, or None if the row's length differs from the header.
+
+        Call this method only after adding all rows.
+        """
         columns = zip(self._readers.items(), rows.cells(self._positions.values()), strict=True)
         values = {name: list(map(read, cells)) for (name, read), cells in columns}
         position = count()
@@ -125,7 +131,7 @@ def _house(values: Mapping[str, Sequence[object]], row: int) -> Mapping[str, obj
 
 
 def _last_year(feature: Feature) -> int:
-    """Return the last year of the century that two-digit years fall into, which is centered on the training sales."""
+    """Return the last year of the 100-year range for two-digit years. The range is centered on the training sales."""
     if feature.kind is not Kind.DATE or feature.observed is None:
         return LAST_YEAR
     first, last = (date.fromisoformat(str(day)).year for day in feature.observed)

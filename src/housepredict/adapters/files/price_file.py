@@ -1,4 +1,4 @@
-"""Write predictions to CSV and Parquet: alone, or as additional columns of the table of houses."""
+"""Write predictions as CSV or Parquet, either on their own or as additional columns of the input table."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ PRICE_COLUMNS = (
     "warnings",
     "error",
 )
-"""The columns added to a table of houses."""
+"""The columns that are added to a table of houses."""
 
 NUMBERS = 1 + 2 * len(LEVELS)
-"""How many of PRICE_COLUMNS, counted from the first, hold numbers. The others hold text."""
+"""The number of numeric columns in PRICE_COLUMNS. The numeric columns come first, followed by the text columns."""
 
 _ESTIMATE_FIELDS = [
     attribute.name
@@ -44,13 +44,13 @@ PREDICTION_COLUMNS = (
     *(name for name in _ESTIMATE_FIELDS if name not in _FIRST),
     "warnings",
 )
-"""The first columns of predictions in CSV. The columns of the features follow."""
+"""The first columns of a CSV file of predictions. They are followed by one column per feature."""
 
 _GROUP_ROWS = 50_000  # rows per row group of a Parquet file
 
 
 def cells_of(outcome: RowOutcome) -> Sequence[str | float | None]:
-    """Return the cells of PRICE_COLUMNS for a prediction or an error."""
+    """Return the cells of PRICE_COLUMNS for one row, which has a prediction or an error."""
     if isinstance(outcome, InvalidHouses):
         error = "; ".join(violation.describe() for violation in outcome.violations)
         return (*[None] * (len(PRICE_COLUMNS) - 1), error)
@@ -62,12 +62,12 @@ def cells_of(outcome: RowOutcome) -> Sequence[str | float | None]:
 
 
 def write_csv(read: Callable[[], Iterable[Prediction]], stream: IO[str]) -> int:
-    """Write predictions as CSV, with columns for all of their features. Returns the number of predictions.
+    """Write predictions as CSV, with a column for every feature that occurs. Returns the number of predictions.
 
-    `read` is called twice, first to collect the features.
+    `read` is called twice: first to collect the features, then to write the predictions.
 
     Raises:
-        UnreadableFile: if a prediction with another feature was stored between the two calls.
+        UnreadableFile: if a prediction with an additional feature is stored between the two calls.
     """
     features = sorted({name for prediction in read() for name in prediction.estimate.house.values})
     writer = csv.writer(stream)
@@ -90,7 +90,7 @@ def write_csv(read: Callable[[], Iterable[Prediction]], stream: IO[str]) -> int:
 
 
 def predictions_to_csv(predictions: Sequence[Prediction]) -> bytes:
-    """Return predictions as CSV in UTF-8, see `write_csv`."""
+    """Return predictions as CSV, encoded in UTF-8 (see `write_csv`)."""
     stream = io.StringIO()
     write_csv(lambda: predictions, stream)
     return stream.getvalue().encode("utf-8", "replace")
@@ -102,13 +102,13 @@ def _cell_text(value: object) -> object:
 
 @contextmanager
 def price_file(path: Path | None, parquet: bool) -> Iterator[CsvPrices | ParquetPrices]:
-    """Open a PriceTable that writes Parquet or CSV, gzipped if the name ends with .gz; None is CSV on standard output.
+    """Open a PriceTable that writes Parquet or CSV to `path`, or CSV to standard output if `path` is None.
 
-    The file replaces an older one when the context exits without error.
+    CSV is gzipped if the file name ends with .gz. An existing file is replaced when the context exits without error.
 
     Raises:
         UnreadableFile: if the file can't be written.
-        MissingExtra: for Parquet without pyarrow.
+        MissingExtra: if `parquet` is True and pyarrow isn't installed.
     """
     if path is None or not parquet:
         with text_file(path) as text:
@@ -120,14 +120,14 @@ def price_file(path: Path | None, parquet: bool) -> Iterator[CsvPrices | Parquet
 
 @define
 class CsvPrices:
-    """Writes rows with their prices as CSV, with the delimiter of the input."""
+    """Writes the input rows and their prices as CSV, with the delimiter of the input."""
 
     columns = PRICE_COLUMNS
     _stream: IO[str]
     _writer: Any = field(default=None, init=False)
 
     def write(self, rows: HouseRows, outcomes: Sequence[RowOutcome]) -> None:
-        """Write some rows; see PriceTable."""
+        """Write a batch of rows (see PriceTable)."""
         origin: TextRows | ArrowRows = rows.origin
         if self._writer is None:
             self._writer = csv.writer(self._stream, delimiter=origin.delimiter)
@@ -140,7 +140,7 @@ class CsvPrices:
 
 @define
 class ParquetPrices:
-    """Writes rows with their prices as Parquet. The columns of the input keep their types."""
+    """Writes the input rows and their prices as Parquet. The input columns keep their types."""
 
     columns = PRICE_COLUMNS
     _stream: IO[bytes]
@@ -149,7 +149,7 @@ class ParquetPrices:
     _rows: int = field(default=0, init=False)
 
     def write(self, rows: HouseRows, outcomes: Sequence[RowOutcome]) -> None:
-        """Write some rows; see PriceTable."""
+        """Write a batch of rows (see PriceTable)."""
         import pyarrow as pa
 
         batch = rows.origin.batch
@@ -157,7 +157,7 @@ class ParquetPrices:
         types = [pa.float64()] * NUMBERS + [pa.string()] * (len(PRICE_COLUMNS) - NUMBERS)
         arrays = [pa.array(cells, type_) for cells, type_ in zip(price_columns, types, strict=True)]
         fields = [*batch.schema, *(pa.field(name, type_) for name, type_ in zip(PRICE_COLUMNS, types, strict=True))]
-        # pandas stores its index in the metadata
+        # keep the metadata, because pandas stores its index there
         schema = pa.schema(fields, batch.schema.metadata)
         self._pending.append(pa.RecordBatch.from_arrays([*batch.columns, *arrays], schema=schema))
         self._rows += len(outcomes)
@@ -176,7 +176,7 @@ class ParquetPrices:
             self._pending, self._rows = [], 0
 
     def close(self) -> None:
-        """Write the pending rows and the footer of the file."""
+        """Write the pending rows and the file footer."""
         self.flush()
         if self._writer:
             self._writer.close()
@@ -197,7 +197,7 @@ def _parquet_prices(stream: IO[bytes]) -> Iterator[ParquetPrices]:
 
 
 def _price_cells(rows: HouseRows, outcomes: Sequence[RowOutcome]) -> Iterator[Sequence[str | float | None]]:
-    """Yield the cells of PRICE_COLUMNS for each row. Errors end with the row's surplus cells, as JSON."""
+    """Yield the cells of PRICE_COLUMNS for each row. If a row has surplus cells, its error ends with them as JSON."""
     for outcome, surplus in zip(outcomes, rows.origin.surplus(), strict=True):
         *others, error = cells_of(outcome)
         yield (*others, f"{error}: {json.dumps(surplus, ensure_ascii=False)}" if surplus else error)

@@ -1,4 +1,4 @@
-"""Read training sales from CSV and Parquet files, draw synthetic sales, and read realized sales from CSV."""
+"""Read training sales from CSV and Parquet files, generate synthetic sales, and read realized sales from CSV."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from housepredict.domain.usecases.record_sales import FIELDS
 from housepredict.domain.validation import tidy
 
 WRONG_FIELD_COUNT = "number of fields differs from the header"
-"""The reason for rejecting a row of a CSV file."""
+"""The reason given for rejecting a row of a CSV file."""
 
 _MAX_INTERNED = 10_000  # distinct cells per column
 
 
 @frozen
 class SalesFile:
-    """A CSV or Parquet file of sales, see TableFile.
+    """A CSV or Parquet file of training sales (see TableFile).
 
-    Cells of CSV are text. Cells of Parquet keep their types, except that dates have no time. Empty cells and NaN are
-    None.
+    CSV cells are read as text. Parquet cells keep their types, except that datetimes become dates. Empty cells and NaN
+    become None.
     """
 
     path: Path = field(converter=Path)
@@ -40,11 +40,11 @@ class SalesFile:
         return str(self.path.absolute())
 
     def read(self) -> SalesTable:
-        """Read the whole file.
+        """Read all sales in the file.
 
         Raises:
-            UnusableSales: if the file can't be read or has no sales.
-            MissingExtra: for Parquet without pyarrow.
+            UnusableSales: if the file can't be read or contains no sales.
+            MissingExtra: if the file is Parquet and pyarrow isn't installed.
         """
         file = TableFile(self.path, UnusableSales, self.encoding)
         digest = file.digest()
@@ -53,7 +53,7 @@ class SalesFile:
             known: list[dict[Cell, Cell]] = [{} for _ in columns]
             for rows in source.batches(source.chunk):
                 for column, cells, seen in zip(columns.values(), rows.cells(range(len(columns))), known, strict=True):
-                    # equal cells share one object to save memory in files of millions of rows
+                    # equal cells share one object, which saves memory if the file has millions of rows
                     if len(seen) > _MAX_INTERNED:
                         seen.clear()
                     seen[""] = None
@@ -70,13 +70,13 @@ _ALIASES = {"id": "prediction", "prediction_id": "prediction"}
 
 
 def read_sales_csv(content: bytes) -> Sequence[object]:
-    """Read realized sales from a CSV request body (see `csv_table`), for RecordSales to check.
+    """Read realized sales from a CSV request body (see `csv_table`). RecordSales validates them later.
 
     The columns are `prediction` (or `prediction_id` or `id`), `price` and `date`, in any order and case. Cells that
-    can't be read stay text.
+    can't be parsed remain text.
 
     Raises:
-        InvalidSales: with every violation, if the content isn't CSV or its columns are others.
+        InvalidSales: with every violation, if the content isn't CSV or has missing, unknown or duplicate columns.
     """
     table = csv_table(content, InvalidSales)
     names = [_ALIASES.get(name.lower(), name.lower()) for name in table.header]
@@ -104,23 +104,23 @@ _SEED = 42
 
 @frozen
 class SyntheticSales:
-    """1,000 synthetic sales with the columns size, bedrooms, age and price, a fixed schema and a fixed split."""
+    """1,000 synthetic sales with size, bedrooms, age and price. The schema and the split are fixed."""
 
     @property
     def location(self) -> None:
-        """None: synthetic sales have no file."""
+        """Always None, because synthetic sales have no file."""
         return
 
     @property
     def with_recorded(self) -> bool:
-        """False: recorded sales are not added."""
+        """Always False, because recorded sales are not added."""
         return False
 
     def read(self) -> SalesTable:
-        """Draw the sales, the same at each call."""
+        """Generate the sales. Every call returns the same sales."""
         import numpy as np  # imported late: reading files doesn't need it
 
-        # the legacy generator and the order of the draws reproduce the tutorial's numbers
+        # the legacy generator, called in this order, reproduces the tutorial's numbers
         draw = np.random.RandomState(_SEED)
         size = draw.normal(2000, 500, ROWS)
         bedrooms = draw.randint(1, 6, ROWS)
@@ -128,7 +128,7 @@ class SyntheticSales:
         price = np.maximum(size * 100 + bedrooms * 5000 - age * 1000 + draw.normal(0, 10000, ROWS), 50000)
         columns = {"size": size, "bedrooms": bedrooms, "age": age, "price": price}
         held_out = np.zeros(ROWS, dtype=bool)
-        # the split of scikit-learn's train_test_split(test_size=0.2, random_state=42)
+        # the same split as scikit-learn's train_test_split(test_size=0.2, random_state=42)
         held_out[np.random.RandomState(_SEED).permutation(ROWS)[:HELD_OUT_ROWS]] = True
         seen = {name: column[~held_out] for name, column in columns.items()}
         observed = {name: (column.min().item(), column.max().item()) for name, column in seen.items()}

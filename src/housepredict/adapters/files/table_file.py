@@ -1,4 +1,4 @@
-"""Read tables of any content from CSV and Parquet files, and from CSV in requests."""
+"""Read tables with arbitrary columns from CSV and Parquet files and from CSV request bodies."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from housepredict.domain.sales import Cell
 from housepredict.domain.validation import Rule, Violation, did_you_mean, pointer_to, tidy
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
-_SAMPLE_ROWS = 50  # rows that show whether the header lacks a column
+_SAMPLE_ROWS = 50  # rows to read ahead to detect whether the header is one column short
 _PIECE_BYTES = 1024 * 1024
-_MAX_HEADER_CHARACTERS = 100  # in messages
+_MAX_HEADER_CHARACTERS = 100  # longer headers are truncated in messages
 _MAX_LINES = 3  # line numbers in messages
 
 
 @frozen
 class TextRows:
-    """Rows of a text table as written: a row may have more or fewer cells than the header."""
+    """Rows of a text table, exactly as written. A row may have more or fewer cells than the header."""
 
     header: Sequence[str]
     delimiter: str
@@ -50,26 +50,29 @@ class TextRows:
 
     @property
     def fits(self) -> Sequence[bool]:
-        """Whether each row has a cell for each column."""
+        """For each row, whether its number of cells matches the header."""
         return [len(row) == len(self.header) for row in self.rows]
 
     def cells(self, positions: Iterable[int]) -> list[list[Cell]]:
-        """Return the cells of the columns at some positions as tidy text, without the rows of another length."""
+        """Return the cells of the columns at `positions` as tidied text, one list per column.
+
+        Rows whose length differs from the header are left out.
+        """
         columns = list(zip(*compress(self.rows, self.fits), strict=True)) or [()] * len(self.header)
         return [list(map(tidy, columns[position])) for position in positions]
 
     def texts(self) -> Iterator[Sequence[str]]:
-        """Yield the rows, cut or padded to the length of the header."""
+        """Yield the rows, each truncated or padded to the length of the header."""
         width = len(self.header)
         return (row if len(row) == width else [*row[:width], *[""] * (width - len(row))] for row in self.rows)
 
     def surplus(self) -> Iterator[Sequence[str]]:
-        """Yield the cells of each row beyond the header."""
+        """Yield the cells that each row has beyond the last header column."""
         return (row[len(self.header) :] for row in self.rows)
 
     @property
     def batch(self) -> Any:
-        """An Arrow record batch with text in all columns."""
+        """The rows as an Arrow record batch in which every column is text."""
         import pyarrow as pa
 
         columns = zip(*self.texts(), strict=True)
@@ -79,16 +82,16 @@ class TextRows:
 
 @define
 class TextTable:
-    """An open text table.
+    """An open CSV or other delimited text table.
 
     Attributes:
         header: the column names as written in the file.
         names: the column names, tidied.
-        encoding: the encoding of the text.
-        ragged: how many rows that were read have more or fewer fields than the header.
+        encoding: the text encoding.
+        ragged: the number of rows read so far that have more or fewer fields than the header.
     """
 
-    chunk: ClassVar = 500  # rows per batch: few enough not to trigger the garbage collector
+    chunk: ClassVar = 500  # rows per batch: few enough to avoid triggering the garbage collector
     header: Sequence[str]
     names: Sequence[str]
     encoding: TextEncoding
@@ -99,13 +102,13 @@ class TextTable:
     _ragged_lines: list[str] = field(factory=list)
 
     def batches(self, size: int) -> Iterator[TextRows]:
-        """Yield all rows with any text, `size` at a time."""
+        """Yield all non-blank rows in batches of `size`."""
         delimiter = "," if self._source.delimiter == BLANKS else self._source.delimiter
         while rows := [self._checked(line, row) for line, row in islice(self._rows, size)]:
             yield TextRows(self.header, delimiter, rows)
 
     def _checked(self, line: int, row: list[str]) -> list[str]:
-        """Drop the cells of a row beyond the header, if they are blank, and count it if it is ragged."""
+        """Strip a row's blank cells beyond the header, and count the row if it still doesn't match the header."""
         if len(row) > len(self.header):
             row = trim_row([*row[: self._dropped.start], *row[self._dropped.stop :]], len(self.header))
         if len(row) != len(self.header):
@@ -116,7 +119,7 @@ class TextTable:
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was guessed or repaired to read the table; complete after all rows were read."""
+        """Notes on what was guessed or repaired. They are complete only after all rows have been read."""
         source = self._source
         invalid = self.encoding.describe_invalid(source.invalid, "line") if source.invalid else None
         notes = ["; ".join(filter(None, [self.encoding.note, invalid]))]
@@ -133,14 +136,14 @@ class TextTable:
 
 @frozen
 class TableFile:
-    """A file with a table: CSV or Parquet, recognized by its content, not by its name.
+    """A CSV or Parquet file. The format is detected from the content, not from the file name.
 
-    CSV may be gzipped, and have any common delimiter and encoding.
+    A CSV file may be gzipped and may use any common delimiter and encoding.
 
     Attributes:
         path: the path of the file.
-        error_class: the class of the errors that `open` raises.
-        encoding: the encoding of the text; None to detect it.
+        error_class: the exception class to raise if the file can't be read.
+        encoding: the text encoding, or None to detect it.
     """
 
     path: Path = field(converter=Path)
@@ -152,20 +155,20 @@ class TableFile:
         """Open the table.
 
         Args:
-            like: the table of an earlier call, to decode it in the same way without detecting the encoding again.
+            like: a table returned by an earlier call. Its encoding is used again instead of being detected.
 
         Raises:
-            UnreadableFile: an error of `error_class`, if the file can't be read; also while the rows are read.
-            MissingExtra: for Parquet without pyarrow.
+            UnreadableFile: (as `error_class`) if the file can't be read. This may happen later, while rows are read.
+            MissingExtra: if the file is Parquet and pyarrow isn't installed.
         """
         with self._translate_errors(), (self._parquet if self._starts_with(_PARQUET) else self._text)(like) as table:
             yield table
 
     def digest(self) -> str:
-        """Return the SHA-256 of the file in hexadecimal.
+        """Return the SHA-256 digest of the file in hexadecimal.
 
         Raises:
-            UnreadableFile: an error of `error_class`, if the file can't be read.
+            UnreadableFile: (as `error_class`) if the file can't be read.
         """
         with self._translate_errors(), self.path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -173,14 +176,14 @@ class TableFile:
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
         try:
-            # the file is read several times, which a pipe doesn't allow
+            # the file is read several times, but a pipe can be read only once
             if not (self.path.is_file() or self.path.is_dir()) and self.path.exists():
                 raise self.error("is not a regular file: save it to one first")
             yield
         except FileNotFoundError as error:
             raise self.error_class(f"There is no file {self.path}: check the path") from error
         except IsADirectoryError as error:
-            raise self.error("is a folder: name a file in it") from error
+            raise self.error("is a directory: name a file in it") from error
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise self.error(f"is a damaged or incomplete gzip file ({error}): copy it again") from error
         except OSError as error:
@@ -193,7 +196,7 @@ class TableFile:
             raise self.error(f"cannot be read: unknown encoding {self.encoding!r}") from error
 
     def _text_encoding(self) -> TextEncoding:
-        """Return the requested encoding, or detect it."""
+        """Return the requested encoding, or detect it if none was requested."""
         if encoding := self._requested_encoding():
             return encoding
         with self._opener()(self.path, "rb") as stream:
@@ -204,14 +207,14 @@ class TableFile:
 
     @contextmanager
     def _text(self, like: object) -> Iterator[TextTable]:
-        """Open a CSV file. Its last columns are dropped if they have neither a name nor any text."""
+        """Open a CSV file. Trailing columns that have neither a name nor any text are dropped."""
         encoding = like.encoding if isinstance(like, TextTable) else self._text_encoding()
         with self._rows(encoding) as source:
             if not (header := source.header()):
                 raise self.error("is empty")
             width = source.named
             sample = [(source.line, row) for row in islice(source, _SAMPLE_ROWS)]
-            # R writes row names in a first column that the header lacks
+            # R writes row names to a first column that isn't in the header
             if sample and all(len(row) == len(header) + 1 and row[-1].strip() for _, row in sample):
                 header.insert(0, "")
                 width += 1
@@ -228,13 +231,15 @@ class TableFile:
 
     @contextmanager
     def _rows(self, encoding: TextEncoding) -> Iterator[Rows]:
-        """Open all rows with any text, the header first."""
+        """Open the file as an iterator over its non-blank rows, starting with the header."""
         stream = self._opener()(self.path, "rt", encoding=encoding.codec, errors=encoding.errors, newline="")
         with stream:
             try:
                 yield rows_of(stream)
             except UnicodeError as error:
-                raise self.error(f"is not valid {encoding.codec} ({error}): set `encoding` to its encoding") from error
+                raise self.error(
+                    f"is not valid {encoding.codec} ({error}): set `encoding` to the file's encoding"
+                ) from error
 
     @contextmanager
     def _parquet(self, like: object) -> Iterator[ParquetTable]:
@@ -255,7 +260,7 @@ class TableFile:
             raise self.error(f"is not a readable Parquet file ({error}): export it again, or as CSV") from error
 
     def error(self, problem: str) -> UnreadableFile:
-        """Return the error of `error_class` for a problem of this file."""
+        """Return an `error_class` exception whose message is the path followed by `problem`."""
         return self.error_class(f"{self.path} {problem}")
 
     def _opener(self) -> Callable[..., IO[Any]]:
@@ -266,7 +271,7 @@ class TableFile:
             return stream.read(len(magic)) == magic
 
     def _names(self, header: Sequence[str]) -> list[str]:
-        """Return the column names. A single column may lack one: many programs write row numbers that way."""
+        """Return the tidied column names. One column may be unnamed: many programs write row numbers that way."""
         names, problems = names_of(header), []
         unnamed = [str(position) for position, name in enumerate(header, start=1) if not tidy(name)]
         if len(unnamed) > 1:
@@ -280,17 +285,17 @@ class TableFile:
 
 
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-"""The first bytes of Excel workbooks: of .xlsx (as of any ZIP archive) and of .xls."""
+"""The leading bytes of Excel workbooks: .xlsx (which is a ZIP archive) and .xls."""
 
 
 def csv_table(content: bytes, error: type[BrokenRules]) -> TextRows:
-    """Return the rows of a CSV request body, with tidied column names as the header.
+    """Parse a CSV request body into rows, with tidied column names as the header.
 
-    Empty lines, and rows without text above the header and at the end, are skipped. Other rows of empty cells count,
+    Empty lines are skipped. Rows of blank cells are skipped above the header and at the end. Elsewhere they are kept,
     so that the results line up with the rows.
 
     Raises:
-        BrokenRules: an error of the class `error`, if the content isn't CSV in UTF-8.
+        BrokenRules: (as `error`) if the content isn't CSV in UTF-8.
     """
     if content.startswith(_WORKBOOKS):
         reason = "Excel workbooks and ZIP archives are not supported: export the sheet as CSV in UTF-8"
@@ -313,7 +318,10 @@ def csv_table(content: bytes, error: type[BrokenRules]) -> TextRows:
 def check_columns(
     names: Sequence[str], known: Collection[str], required: Iterable[str], unknown: str
 ) -> list[Violation]:
-    """Return the violations in the columns of a table in a request. `unknown` is the message for unknown columns."""
+    """Return a violation for each unknown, duplicate or missing column.
+
+    `unknown` is the message for unknown columns.
+    """
     counts = Counter(names)
     problems = [
         *((name, Rule.UNKNOWN, unknown + did_you_mean(name, known)) for name in counts if name not in known),
@@ -324,18 +332,18 @@ def check_columns(
 
 
 def names_of(header: Sequence[str]) -> list[str]:
-    """Return the tidied column names; `column 3` for the third one if it has no name."""
+    """Return the tidied column names. Unnamed columns get names such as `column 3`."""
     return [tidy(name) or f"column {position}" for position, name in enumerate(header, start=1)]
 
 
 def quoted(header: Sequence[str]) -> str:
-    """Return a header in quotes for a message, shortened if it is long."""
+    """Return a header as quoted text for use in a message, truncated if it is long."""
     text, size = ",".join(header), _MAX_HEADER_CHARACTERS
     return f'"{text if len(text) <= size else text[: size - 1] + "…"}"'
 
 
 def _counted(lines: Sequence[int], noun: str) -> str:
-    """Return a count and the first line numbers: `2 rows (lines 3, 7)`."""
+    """Return the number of lines and the first line numbers, such as `2 rows (lines 3, 7)`."""
     numbers = ", ".join(map(str, lines[:_MAX_LINES])) + (", …" if len(lines) > _MAX_LINES else "")
     plural = "s" if len(lines) > 1 else ""
     return f"{len(lines):,} {noun}{plural} (line{plural} {numbers})"

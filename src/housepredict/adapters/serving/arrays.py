@@ -14,22 +14,22 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 MAX_UNPACKED = 2**29
-"""The maximum size of an archive's unpacked arrays, in bytes. A model of 20,000 sales takes less than 20 MiB."""
+"""Maximum total size of the unpacked arrays in an archive, in bytes. A model of 20,000 sales needs less than 20 MiB."""
 
 MAX_ARRAYS = 100
-"""The maximum number of arrays in an archive. The largest serving form has about twenty."""
+"""Maximum number of arrays in an archive. The largest serving form consists of about twenty arrays."""
 
 _ENTRY = b"PK\1\2"  # the signature of an entry in a ZIP directory
 
 
 def arrays_in(content: bytes, wanted: Container[str]) -> dict[str, NDArray[Any]]:
-    """Read the wanted arrays of an .npz file, by name. They are read-only.
+    """Read the `wanted` arrays from the content of an .npz file. Returns read-only arrays by name.
 
     Raises:
-        ValueError: before anything is unpacked, if the file has too many arrays or they are too large.
-        Exception: any error of zipfile, zlib or NumPy, if the file is damaged.
+        ValueError: if the file contains too many arrays or they are too large. Nothing has been unpacked in this case.
+        Exception: any error from zipfile, zlib or NumPy, if the file is damaged.
     """
-    # checked before zipfile reads the directory, which alone could exhaust the memory
+    # check this first, because even reading the archive's directory could exhaust the memory
     if content.count(_ENTRY) > MAX_ARRAYS:
         raise ValueError(f"more than {MAX_ARRAYS} arrays")
     with ZipFile(BytesIO(content)) as archive:
@@ -41,7 +41,7 @@ def arrays_in(content: bytes, wanted: Container[str]) -> dict[str, NDArray[Any]]
 
 
 def _read_array(archive: ZipFile, member: ZipInfo) -> NDArray[Any]:
-    # with other methods, zipfile unpacks more than the declared size
+    # with other compression methods, zipfile may unpack more than the declared size
     if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
         raise ValueError(f"{member.filename} is compressed by method {member.compress_type}, not stored or deflated")
     with archive.open(member) as file:
@@ -49,7 +49,7 @@ def _read_array(archive: ZipFile, member: ZipInfo) -> NDArray[Any]:
             raise ValueError(f"{member.filename} is not in version 1.0 of NumPy's format")
         shape, _, dtype = npy.read_array_header_1_0(file)
         if dtype.kind not in "fiu":
-            raise ValueError(f"{member.filename} must hold numbers, not {dtype}")
+            raise ValueError(f"{member.filename} must contain numbers, not {dtype}")
         # NumPy allocates an array as large as its header claims
         if math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
             raise ValueError(f"the size of {member.filename} doesn't match {dtype} of shape {shape}")
@@ -62,9 +62,9 @@ def _read_array(archive: ZipFile, member: ZipInfo) -> NDArray[Any]:
 def array_of(
     dtype: type[np.generic], dimensions: int, *, finite: bool = True
 ) -> Callable[[object, Attribute[NDArray[Any]], NDArray[Any]], None]:
-    """Return an attrs validator that raises ValueError unless an array has this type and number of dimensions.
+    """Return an attrs validator that raises ValueError unless an array has this dtype and number of dimensions.
 
-    With `finite`, NaN and infinity are invalid, too.
+    If `finite` is True, NaN and infinity are invalid, too.
     """
 
     def check(_model: object, attribute: Attribute[NDArray[Any]], array: NDArray[Any]) -> None:

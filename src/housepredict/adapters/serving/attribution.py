@@ -1,6 +1,6 @@
-"""Compute the contributions of features to estimates (Shapley values) from a serving form.
+"""Explain estimates by computing how much each feature contributes to them (Shapley values).
 
-A player, as in game theory, is a feature, or several features that contribute jointly; see `DerivedFeatures.players`.
+A player, as in game theory, is a feature or a group of features that contribute jointly; see `DerivedFeatures.players`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from housepredict.domain.errors import RefusedModel
 
 @define(eq=False)
 class Attribution:
-    """A summary of the training houses from which contributions are computed.
+    """A summary of the training houses, from which contributions are computed.
 
     Attributes:
-        means: the mean of each term of the linear model, of shape (columns,).
-        squared: the paths through the trees for squared errors, if the model has any.
-        absolute: the paths through the trees for absolute errors, if the model has any.
+        means: the mean of each term in the linear model, of shape (columns,).
+        squared: the paths through the trees that minimize squared errors, or None if there are no such trees.
+        absolute: the paths through the trees that minimize absolute errors, or None if there are no such trees.
     """
 
     means: NDArray[np.float64] = field(validator=array_of(np.float64, 1))
@@ -35,14 +35,15 @@ class Attribution:
 
 @define(eq=False)
 class Contributions:
-    """Computes the contribution of each player to the output of a serving form.
+    """Computes how much each player contributes to the output of a serving form.
 
-    A term of the linear model contributes its difference from its mean, trees contribute Shapley values.
+    Each term in the linear model contributes its difference from the term's mean. Trees contribute Shapley values.
 
     Attributes:
-        form: the serving form. Contributions to a Linear are amounts of money, to LogPrices natural logarithms.
-        base: the output when no feature is known. Output = base + sum of the contributions.
-        players: the player of each feature, of shape (features,).
+        form: the serving form. For Linear, contributions are amounts of money. For LogPrices, they are differences of
+            natural logarithms.
+        base: the output when no feature is known. The output for a house is base + the sum of its contributions.
+        players: the player that each feature belongs to, of shape (features,).
     """
 
     form: Linear | LogPrices
@@ -55,13 +56,16 @@ class Contributions:
     def of(
         cls, form: Linear | LogPrices, means: NDArray[np.float64], paths: Callable[[str], Paths | None]
     ) -> Contributions:
-        """Prepare the contributions to a form from the parts of its Attribution.
+        """Create the Contributions for a serving form from the parts of its Attribution.
 
-        `paths` reads those of an attribute, `squared` or `absolute`. They may take as much memory as the model, so they
-        are read one by one and dropped after use.
+        Args:
+            form: the serving form.
+            means: the `means` of the Attribution.
+            paths: a function that accepts `squared` or `absolute` and returns this attribute of the Attribution. Paths
+                may need as much memory as the model, so they are read one at a time and dropped after use.
 
         Raises:
-            ValueError: if the attribution belongs to another form.
+            ValueError: if the Attribution belongs to another form.
         """
         line = form if isinstance(form, Linear) else form.linear
         if means.size != line.features:
@@ -69,7 +73,7 @@ class Contributions:
         base = float(line.intercept + means.sum())
         if isinstance(form, Linear):
             if paths("squared") or paths("absolute"):
-                raise ValueError("a linear model has no trees, and so no paths")
+                raise ValueError("a linear model must not have paths through trees")
             return cls(form, means, base, np.arange(form.features))
         columns, contributions = form.columns, []
         of_features, of_trees = columns.players[columns.for_features], columns.players[columns.for_trees]
@@ -97,10 +101,10 @@ class Contributions:
         return amounts
 
     def check_sum(self, matrix: Matrix) -> None:
-        """Check that base and contributions add up to the output of the form for encoded houses.
+        """Check, for encoded houses, that the base and the contributions add up to the output of the form.
 
         Raises:
-            RefusedModel: if they don't.
+            RefusedModel: if they don't add up.
         """
         form, amounts = self.form, self(matrix)
         expected = form.prices(matrix) if isinstance(form, Linear) else form.log_prices(form.columns(matrix))

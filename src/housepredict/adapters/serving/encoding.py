@@ -1,4 +1,4 @@
-"""Encode houses as numbers, in the same way for training and for serving."""
+"""Encode houses as numbers. Training and serving use the same encoding."""
 
 from __future__ import annotations
 
@@ -17,28 +17,30 @@ from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Va
 
 @define(eq=False)
 class DerivedFeatures:
-    """The columns of a model, derived from its features.
+    """The input columns of a model, which are derived from its features.
 
-    In this order: logarithms of amounts, the features themselves, target encodings, and rotated axes. Features are
-    referred to by their positions in the schema.
+    The columns are, in this order: logarithms of amounts, the features themselves, target encodings, and rotated axes.
+    Features are identified by their positions in the schema.
 
     Attributes:
         lowest: the smallest training value of each feature, of shape (features,). Smaller values are clipped to it,
-            since a linear model would extrapolate without limit.
-        highest: the largest training value, likewise.
-        logged: features with an additional column ln(1 + amount), of shape (logarithms,).
-        turned: the two features of each rotated axis, of shape (axes, 2). Trees split along axes only, but the border
-            between two neighborhoods rarely follows a meridian.
-        weights: the weights of these features, of shape (axes, 2).
-        grouped: features with too many categories for one-hot columns, of shape (groups,); None without any.
-        levels: the target encoding of each code, and last that of an unknown code, of shape (groups, codes + 1); None
-            without any.
+            because a linear model would extrapolate without limit.
+        highest: the largest training value of each feature, of shape (features,). Larger values are clipped to it.
+        logged: the features that get an additional column ln(1 + amount), of shape (logarithms,).
+        turned: the two features that each rotated axis combines, of shape (axes, 2). Rotated axes are useful because
+            trees split only along axes, but the border between two neighborhoods rarely follows a meridian.
+        weights: the weights of the two features in each rotated axis, of shape (axes, 2).
+        grouped: the features with too many categories for one-hot columns, of shape (groups,), or None if there are no
+            such features.
+        levels: the target encoding of each code of the grouped features, of shape (groups, codes + 1), or None. The
+            last value is for unknown codes.
         features: the number of features.
-        sources: the feature that each column is derived from, of shape (columns,); of a rotated axis, the first one.
-        for_features: selects the columns that are the features themselves.
-        for_levels: selects the target encodings.
-        for_lines: selects the columns for linear models: all but rotated axes, which are linear combinations.
-        for_trees: selects the columns for trees: all but logarithms, which allow no other splits.
+        sources: the source feature of each column, of shape (columns,). A rotated axis combines two features; the
+            first one is given.
+        for_features: the slice of columns that are the features themselves.
+        for_levels: the slice of columns that are target encodings.
+        for_lines: the slice of columns for linear models: all except rotated axes, which are linear combinations.
+        for_trees: the slice of columns for trees: all except logarithms, which don't allow additional splits.
 
     Raises:
         ValueError: if the shapes of the arrays don't match.
@@ -78,9 +80,10 @@ class DerivedFeatures:
 
     @property
     def players(self) -> NDArray[np.int64]:
-        """The player of each column, of shape (columns,), numbered in the order of the features.
+        """The player that each column belongs to, of shape (columns,). Players are numbered in the order of features.
 
-        A player is a feature, or all features that share rotated axes, since their contributions can't be separated.
+        A player is a single feature, or all features that share rotated axes, because their contributions can't be
+        separated.
         """
         players = np.arange(self.features)
         for first, second in self.turned:
@@ -88,7 +91,7 @@ class DerivedFeatures:
         return np.unique(players, return_inverse=True)[1][self.sources]
 
     def __call__(self, matrix: Matrix) -> Matrix:
-        """Return the columns of encoded houses, of shape (houses, columns)."""
+        """Return the derived columns for encoded houses, of shape (houses, columns)."""
         columns: Matrix = np.empty((len(matrix), self.sources.size), order="F")
         clipped = columns[:, self.for_features]
         np.clip(matrix, self.lowest, self.highest, out=clipped)
@@ -112,11 +115,11 @@ _Convert = Callable[[Value | None], Value | None]
 
 @define
 class Encoder:
-    """Encodes valid houses as rows of numbers, with the features in the order of the schema.
+    """Encodes valid houses as rows of numbers, with one column per feature in schema order.
 
-    Numbers are unchanged. Booleans become 0 or 1, dates their proleptic Gregorian ordinal in days, and categories their
-    position in `Feature.categories`. Missing values and unknown categories become NaN. A missing sale date is replaced
-    with the schema's valuation date.
+    Numbers are unchanged. Booleans become 0 or 1, dates become their proleptic Gregorian ordinal in days, and
+    categories become their position in `Feature.categories`. Missing values and unknown categories become NaN. There is
+    one exception: a missing sale date is replaced with the schema's valuation date.
     """
 
     _schema: FeatureSchema

@@ -1,4 +1,4 @@
-"""Serving forms: a linear model of prices, and a model of log prices with a linear part and trees."""
+"""Serving forms: a linear model of the price, and a model of the log price that adds trees to a linear model."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from housepredict.domain.estimates import Unit
 class Linear:
     """A linear model: the price is the intercept plus a term for each feature.
 
-    The term of a number is coefficient · (number - center), and that of a category one of `offsets`.
+    The term for a number is coefficient · (number - center). The term for a category is looked up in `offsets`.
 
     Attributes:
-        intercept: a scalar.
-        means: replacements for missing numbers, of shape (features,).
-        coefficients: of shape (features,).
-        sizes: how many of `offsets` belong to each feature, of shape (features,): 0 for a number, and for a category
-            the number of its codes plus one.
-        offsets: the terms of categories: for each feature, the terms of its codes in order, and last the term of a
-            missing or unknown category.
-        centers: of shape (features,). Centering preserves the digits of large numbers with a small range. Forms of
-            older releases have none.
+        intercept: the intercept, as a scalar.
+        means: the values that replace missing numbers, of shape (features,).
+        coefficients: the coefficients of numbers, of shape (features,).
+        sizes: how many of `offsets` belong to each feature, of shape (features,). For a number, this is 0. For a
+            category, it is the number of codes plus one.
+        offsets: the terms for categories, one feature after the other. For each feature, the terms are in the order of
+            the codes, followed by the term for a missing or unknown category.
+        centers: the centers of numbers, of shape (features,), or None in forms from older releases. Centering preserves
+            the digits of large numbers with a small range.
         features: the number of features.
 
     Raises:
@@ -63,7 +63,7 @@ class Linear:
         self._starts = sizes.cumsum() - sizes
 
     def terms(self, matrix: Matrix) -> Matrix:
-        """Return the term of each feature for encoded houses, of shape (houses, features)."""
+        """Return each feature's term for encoded houses, of shape (houses, features)."""
         terms: Matrix = np.where(np.isnan(matrix), self.means, matrix)
         if self.centers is not None:
             terms -= self.centers
@@ -76,14 +76,15 @@ class Linear:
 
     def prices(self, matrix: Matrix) -> NDArray[np.float64]:
         """Return the prices of encoded houses, of shape (houses,)."""
-        # cumsum always adds from left to right, so the price of a house doesn't depend on the size of its batch
+        # cumsum always adds from left to right, so a house's price doesn't depend on the batch size
         total: Matrix = self.terms(matrix).cumsum(axis=1)[:, -1]
         return total + self.intercept
 
     def valuation(self, matrix: Matrix) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return prices and their spreads, both of shape (houses,).
 
-        The absolute error of a linear model hardly depends on the price, so the spread, a relative error, is 1 / price.
+        The spread is a relative error. Because the absolute error of a linear model hardly depends on the price, the
+        spread is 1 / price.
         """
         prices = self.prices(matrix)
         return prices, 1 / np.maximum(prices, 1.0)
@@ -91,15 +92,16 @@ class Linear:
 
 @define(eq=False)
 class LogPrices:
-    """A model of the natural logarithm of prices: a linear model plus the weighted sum of two sets of trees.
+    """A model of the natural logarithm of the price: a linear model plus the weighted sum of two sets of trees.
 
     Attributes:
-        columns: derives the columns from the features.
+        columns: derives the input columns from the features.
         linear: the linear model of the log price.
         share: the weight of `absolute`, a scalar from 0 to 1.
-        squared: trees fitted to squared errors of the log price, which estimate means. Their weight is 1 - share.
-        absolute: trees fitted to absolute errors of the log price, which estimate medians.
-        spread: trees for the logarithm of the expected error. Their last column is the log price.
+        squared: trees that minimize squared errors, and so estimate the mean of the log price. Their weight is
+            1 - share.
+        absolute: trees that minimize absolute errors, and so estimate the median of the log price.
+        spread: trees that predict the logarithm of the expected error. Their last input column is the log price.
         features: the number of features.
         weights: the weights of `squared` and `absolute`.
 
@@ -127,7 +129,7 @@ class LogPrices:
                 raise ValueError("the trees must have an axis for each of their columns")
 
     def log_prices(self, columns: Matrix) -> NDArray[np.float64]:
-        """Return the natural logarithms of the prices, of shape (houses,), from the derived columns."""
+        """Return the natural logarithm of each house's price, of shape (houses,), computed from the derived columns."""
         total = self.linear.prices(columns[:, self.columns.for_lines])
         for_trees = columns[:, self.columns.for_trees]
         for trees, weight in zip((self.squared, self.absolute), self.weights, strict=True):
@@ -143,7 +145,7 @@ class LogPrices:
             return np.exp(log_prices), self.spreads(columns, log_prices)
 
     def spreads(self, columns: Matrix, log_prices: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the expected errors, of shape (houses,), from the derived columns; 1 without spread trees."""
+        """Return the expected error for each house, of shape (houses,), or ones if there are no spread trees."""
         if self.spread is None:
             return np.ones(len(columns))
         return np.exp(self.spread.log_prices(np.column_stack([columns[:, self.columns.for_trees], log_prices])))

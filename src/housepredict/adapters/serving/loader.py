@@ -1,4 +1,4 @@
-"""Load predictors and explainers from the files of a model version."""
+"""Load predictors and explainers from a model version's files."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from housepredict.domain.training_options import Algorithm
 ServingForm = Linear | LogPrices
 
 Unpack = Callable[[bytes, Algorithm], ServingForm]
-"""Reads a serving form from the content of a file, see `unpack`."""
+"""Reads a serving form from the content of a file (see `unpack`)."""
 
 SERVING_FILE: Final = "serving.npz"
-"""The name of the file with the serving form."""
+"""Name of the file that contains the serving form."""
 
 EXPLANATION_FILE: Final = "explanation.npz"
-"""The name of the file with the Attribution, which is read for the first explanation."""
+"""Name of the file that contains the Attribution. It is read only when the first explanation is requested."""
 
 ESTIMATOR_FILE: Final = "estimator.joblib"
-"""The name of the file with the scikit-learn estimators: for inspection only, never read to serve."""
+"""Name of the file that contains the scikit-learn estimators. It is for inspection only and never read for serving."""
 
 _FORMAT = 2
 _PARTS: Final[dict[str, type]] = {
@@ -52,14 +52,14 @@ _PARTS: Final[dict[str, type]] = {
 
 
 def pack(form: ServingForm | Attribution) -> bytes:
-    """Return the content of a file with the arrays of a form and the format's number. Equal forms give equal bytes."""
+    """Serialize the arrays of a form, along with the format version. Equal forms produce equal bytes."""
     buffer = BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, format=np.int64(_FORMAT), **_collect_arrays(form))
     return buffer.getvalue()
 
 
 def _collect_arrays(form: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the arrays of a form by name. Arrays of its parts are named `part.array`."""
+    """Return the arrays of a form by name. Arrays in nested parts are named `part.array`."""
     arrays: dict[str, Any] = {}
     for attribute in attrs.fields(type(form)):
         value = getattr(form, attribute.name)
@@ -83,7 +83,10 @@ def _form_class(algorithm: Algorithm) -> type[ServingForm]:
 
 
 def _array_names(kind: type) -> Iterator[str]:
-    """Yield the names of the arrays of a form. Others, such as those of newer releases, are not unpacked."""
+    """Yield the names of the arrays in a form of class `kind`.
+
+    Other arrays in the file, such as those added by newer releases, are not unpacked.
+    """
     for attribute in attrs.fields(kind):
         if attribute.init and attribute.name in _PARTS:
             yield from (f"{attribute.name}.{name}" for name in _array_names(_PARTS[attribute.name]))
@@ -92,10 +95,10 @@ def _array_names(kind: type) -> Iterator[str]:
 
 
 def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:
-    """Read the serving form from the content of a file.
+    """Deserialize a serving form from the content of a file.
 
     Raises:
-        RefusedModel: if the content isn't a serving form of this algorithm, or is too large (see `arrays_in`).
+        RefusedModel: if the content isn't a serving form for `algorithm`, or is too large (see `arrays_in`).
     """
     with _translate_errors(SERVING_FILE, f"{algorithm} model"):
         kind = _form_class(algorithm)
@@ -112,12 +115,12 @@ def unpack(content: bytes, algorithm: Algorithm) -> ServingForm:
 
 @define
 class SharedForms:
-    """Caches serving forms while they are in use, so that predictor and explainer of a version share one."""
+    """Caches serving forms while they are in use, so that a version's predictor and explainer share one form."""
 
     _in_use: WeakValueDictionary[tuple[bytes, Algorithm], ServingForm] = field(factory=WeakValueDictionary)
 
     def __call__(self, content: bytes, algorithm: Algorithm) -> ServingForm:
-        """Read the serving form from the content of a file, see `unpack`."""
+        """Return the serving form that a file contains. A form that is already in use is returned from the cache."""
         key = (hashlib.sha256(content).digest(), algorithm)
         form = self._in_use.get(key)
         if form is None:
@@ -126,14 +129,14 @@ class SharedForms:
 
 
 def read_contributions(content: bytes, form: ServingForm) -> Contributions:
-    """Read the contributions to a form from the content of an Attribution's file.
+    """Create the Contributions for a serving form from the content of an explanation file.
 
     Raises:
-        RefusedModel: if the content isn't an Attribution.
-        ValueError: if it belongs to another form.
+        RefusedModel: if the content isn't a valid Attribution.
+        ValueError: if the Attribution belongs to another form.
     """
 
-    # the parts are unpacked one by one, since together they may take more memory than serving
+    # unpack the parts one by one, because together they may need more memory than serving does
     def paths(name: str) -> Paths | None:
         with _translate_errors(EXPLANATION_FILE, "explanation"):
             arrays = arrays_in(content, {f"{name}.{array}" for array in _array_names(Paths)})
@@ -151,7 +154,7 @@ def _translate_errors(file: str, expected: str) -> Iterator[None]:
     except RefusedModel:
         raise
     except Exception as error:  # a damaged file makes zipfile, zlib and NumPy raise many kinds of errors
-        raise RefusedModel(f"{file} does not hold a valid {expected}: {error}") from error
+        raise RefusedModel(f"{file} does not contain a valid {expected}: {error}") from error
 
 
 def _read_arrays(file: str, content: bytes, names: Iterable[str]) -> dict[str, NDArray[Any]]:
@@ -161,14 +164,14 @@ def _read_arrays(file: str, content: bytes, names: Iterable[str]) -> dict[str, N
 
 
 def valuation(form: ServingForm, matrix: Matrix) -> Valuation:
-    """Return the prices and spreads of encoded houses."""
+    """Return the prices and spreads that a serving form estimates for encoded houses."""
     prices, spreads = form.valuation(matrix)
     return Valuation(prices.tolist(), spreads.tolist())
 
 
 @define
 class ServingPredictor:
-    """A Predictor that uses the serving form of a model version."""
+    """A Predictor that uses a model version's serving form."""
 
     version: ModelVersion
     _form: ServingForm
@@ -179,11 +182,11 @@ class ServingPredictor:
 
 
 def load_predictor(version: ModelVersion, artifact: Artifact, unpack: Unpack = unpack) -> ServingPredictor:
-    """Load the predictor of a version.
+    """Load the predictor for a model version.
 
     Raises:
-        RefusedModel: if the files don't match the manifest, the serving form is invalid or doesn't match the schema, or
-            the self-test fails.
+        RefusedModel: if the files don't match the manifest, if the serving form is invalid or doesn't match the schema,
+            or if the self-test fails.
     """
     verify(version, artifact)
     if SERVING_FILE not in artifact:
@@ -192,7 +195,8 @@ def load_predictor(version: ModelVersion, artifact: Artifact, unpack: Unpack = u
     features = len(version.schema.features)
     if form.features != features:
         raise RefusedModel(
-            f"The serving form of model version {version.name} has {form.features} features, but its schema {features}"
+            f"The serving form of model version {version.name} has {form.features} features, but the schema has "
+            f"{features}"
         )
     predictor = ServingPredictor(version, form, Encoder(version.schema))
     require_self_test(predictor)
@@ -201,7 +205,7 @@ def load_predictor(version: ModelVersion, artifact: Artifact, unpack: Unpack = u
 
 @define
 class ServingExplainer:
-    """An Explainer that uses the serving form and the explanation file of a model version."""
+    """An Explainer that uses a model version's serving form and explanation file."""
 
     version: ModelVersion
     _contributions: Contributions
@@ -219,12 +223,12 @@ class ServingExplainer:
 
 
 def load_explainer(version: ModelVersion, artifact: Artifact, unpack: Unpack = unpack) -> ServingExplainer:
-    """Load the explainer of a version.
+    """Load the explainer for a model version.
 
     Raises:
         NoExplanation: if the version has no explanation file.
-        RefusedModel: if the files don't match the manifest or each other, or the contributions to the prices of the
-            self-test don't add up.
+        RefusedModel: if the files don't match the manifest or each other, or if the contributions for the houses in the
+            self-test don't add up to their prices.
     """
     verify(version, artifact)
     if EXPLANATION_FILE not in artifact:

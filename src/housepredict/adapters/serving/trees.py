@@ -1,13 +1,13 @@
 """The serving form of boosted trees: bit masks, which are evaluated without walking the trees.
 
-The thresholds of all trees divide each feature's axis into cells, plus one cell for missing values. The cell of a house
-decides all splits on that feature, so each tree has one mask per cell, with a bit for each leaf from left to right: the
-bit is cleared if a house in that cell turns right at a split and the leaf lies to its left. A house ends in the first
-leaf whose bit is set in the masks of all features (Lucchese et al., QuickScorer, SIGIR 2015, with the masks of each
-feature combined in advance).
+The thresholds in all trees divide the axis of each feature into cells. Each feature has one more cell for missing
+values. The cell that a house is in determines the outcome of all splits on that feature, so each tree needs only one
+mask per cell. A mask has one bit per leaf, from left to right. A bit is cleared if houses in the cell turn right at a
+split that has the leaf on its left side. A house ends in the first leaf whose bit is set in the masks of all features.
+(See Lucchese et al., QuickScorer, SIGIR 2015. Here, the masks of each feature are combined in advance.)
 
-Evaluation consists of lookups and bitwise ANDs: about 30 µs for one house and 500 trees, where walking the trees takes
-more than a millisecond. Damaged arrays can't cause an endless loop.
+Evaluation consists of table lookups and bitwise ANDs. For one house and 500 trees, it takes about 30 µs, while walking
+the trees would take more than a millisecond. Damaged arrays can't cause an endless loop.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _PATHS_PER_CHUNK = 1 << 17
 
 @define(eq=False)
 class Paths:
-    """The paths from the roots to the leaves of trees, from which contributions are computed.
+    """The paths from root to leaf in each tree, from which contributions are computed.
 
     Attributes:
-        masks: for each cell and tree, a bit for each leaf that is set if the cell agrees with all splits on its column
-            on the path to the leaf; of shape (cells, trees).
-        ratios: the share of the training houses that follow the splits on each player's features on the path to each
-            leaf, 1 without such splits; of shape (players, trees, leaves).
-        mean: the output when no feature is known, a scalar.
+        masks: one mask per cell and tree, of shape (cells, trees). The mask has one bit per leaf. The bit is set if the
+            cell is on the leaf's side of all splits on its feature along the path to the leaf.
+        ratios: one ratio per player, tree and leaf, of shape (players, trees, leaves). It is the share of training
+            houses that follow the path at splits on the player's features, or 1 if the path has no such splits.
+        mean: the output when no feature is known, as a scalar.
     """
 
     masks: NDArray[np.uint32] = field(validator=array_of(np.uint32, 2))
@@ -45,19 +45,19 @@ class Paths:
             raise ValueError("ratios must be above 0 and at most 1")
 
     def are_of(self, trees: Trees, players: int) -> bool:
-        """Return whether the shapes match trees with a number of players."""
+        """Return whether the shapes of the arrays match `trees` and the number of players."""
         return self.masks.shape == trees.masks.shape and self.ratios.shape == (players, *trees.leaves.shape)
 
 
 @define(eq=False)
 class _Masks:
-    """Path masks in a fraction of their memory, since most masks equal that of the previous cell.
+    """Path masks in compressed form. A mask is stored only once if consecutive cells share it, which is common.
 
     Attributes:
-        numbers: the number of the mask of each cell among the distinct ones of its feature and tree, from 1, of shape
-            (cells, trees).
-        firsts: the positions before these masks in `different`, of shape (features, trees).
-        different: the distinct masks.
+        numbers: which of the masks for its feature and tree each cell uses, counted from 1; of shape (cells, trees).
+        firsts: the position in `different` just before the first mask of each feature and tree. The shape is
+            (features, trees).
+        different: all stored masks.
     """
 
     numbers: NDArray[np.unsignedinteger]
@@ -66,7 +66,7 @@ class _Masks:
 
     @classmethod
     def of(cls, masks: NDArray[np.uint32], starts: NDArray[np.int64]) -> _Masks:
-        """Compress masks; `starts`, of shape (features,), are the first cells of the features."""
+        """Compress masks. `starts` is the position of each feature's first cell, of shape (features,)."""
         # feature by feature, to keep intermediate arrays small
         blocks = np.split(masks, starts[1:])
         is_new = [np.vstack([np.ones_like(block[:1], bool), block[1:] != block[:-1]]) for block in blocks]
@@ -80,18 +80,23 @@ class _Masks:
         return cls(numbers, firsts.reshape(counts.shape), different)
 
     def take(self, cells: NDArray[np.int64]) -> NDArray[np.uint32]:
-        """Return the masks of `cells`, of shape (houses, features), as an array of shape (houses, features, trees)."""
+        """Return the masks for `cells`.
+
+        `cells` has shape (houses, features), and the result has shape (houses, features, trees).
+        """
         return self.different.take(self.firsts + self.numbers.take(cells, axis=0))
 
 
 @define(eq=False)
 class _SameLength:
-    """The paths with the same number of players, the length.
+    """A group of paths that involve the same number of players (the length of the path).
+
+    A path involves a player if it has a split on one of the player's features.
 
     Attributes:
-        leaves: the position of the leaf of each path, counted over all trees, of shape (paths,).
+        leaves: the position of each path's leaf among the leaves of all trees, of shape (paths,).
         players: the players on each path, of shape (length, paths).
-        ratios: their ratios, see Paths, of shape (length, paths).
+        ratios: the ratio of each player on each path (see Paths), of shape (length, paths).
     """
 
     leaves: NDArray[np.int64]
@@ -105,11 +110,12 @@ class _SameLength:
         return list(zip((nodes + 1) / 2, weights / 2, strict=True))
 
     def contributions(self, values: NDArray[np.float64], agrees: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the contribution of each player on each path, of shape (houses, length, paths).
+        """Return how much each player contributes on each path, of shape (houses, length, paths).
 
         Args:
-            values: the values of the leaves, of shape (paths,).
-            agrees: 1 if a house agrees with a player's splits on the path, else 0; of shape (houses, length, paths).
+            values: the value of each path's leaf, of shape (paths,).
+            agrees: 1 if a house follows the path at the splits on a player's features, otherwise 0. The shape is
+                (houses, length, paths).
         """
         slopes = np.zeros_like(agrees)
         for node, weight in self._quadrature:
@@ -120,7 +126,7 @@ class _SameLength:
 
 @define(eq=False)
 class TreeContributions:
-    """Computes the contribution (Shapley value) of each player to the output of trees."""
+    """Computes how much each player contributes to the output of trees (Shapley values)."""
 
     _trees: Trees
     _masks: _Masks
@@ -130,7 +136,7 @@ class TreeContributions:
 
     @classmethod
     def of(cls, trees: Trees, paths: Paths, players: NDArray[np.int64]) -> TreeContributions:
-        """Prepare the contributions from the paths through trees, whose arrays are compressed."""
+        """Create the TreeContributions for `trees` from the paths through these trees. The paths are compressed."""
         masks = _Masks.of(paths.masks, trees.first_cells)
         return cls(trees, masks, list(_group_by_length(paths.ratios)), players, len(paths.ratios))
 
@@ -154,7 +160,10 @@ class TreeContributions:
         return total.reshape(houses, players)
 
     def _agreeing(self, matrix: Matrix) -> NDArray[np.uint32]:
-        """Return bits of the leaves whose paths agree with each player, of shape (houses, players, trees)."""
+        """Return masks of the leaves that a house could reach if only one player's features were known.
+
+        The masks have shape (houses, players, trees).
+        """
         order = np.argsort(self._players, kind="stable")
         cells = self._trees.cells(matrix)
         masks = self._masks.take(cells)[:, order]
@@ -173,30 +182,30 @@ def _group_by_length(ratios: NDArray[np.float64]) -> Iterator[_SameLength]:
 
 
 MAX_LEAVES = 32
-"""The maximum number of leaves of a tree: the number of bits in a mask."""
+"""Maximum number of leaves per tree, which is the number of bits in a mask."""
 
 _CHUNK = 1 << 18
-"""Masks per lookup: 1 MiB, which fits into a processor's cache."""
+"""Number of masks per lookup. They take 1 MiB, which fits into the CPU cache."""
 
 
 @define(eq=False)
 class Trees:
-    """Boosted trees for the logarithm of a price or of an error.
+    """Boosted trees that predict the logarithm of a price or of an error.
 
     Attributes:
-        cuts: the thresholds of each feature, ascending and ending with infinity, one feature after the other. Cell i of
-            a feature lies above cut i - 1 and not above cut i; one more cell is for missing values. The cuts of a
-            category are its codes.
-        sizes: the number of cuts of each feature, of shape (features,).
-        masks: the masks of the cells of all features, in the order of `cuts`, of shape (cells, trees).
-        leaves: the values of the leaves, of shape (trees, at most 32). The values of the first tree include the
-            baseline.
+        cuts: the thresholds of all features, one feature after the other. The thresholds of each feature ascend and end
+            with infinity. Cell i of a feature contains the values above cut i - 1 and up to cut i. A last cell is for
+            missing values. The cuts of a category feature are its codes.
+        sizes: the number of cuts per feature, of shape (features,).
+        masks: the masks of all cells, one feature after the other, of shape (cells, trees).
+        leaves: the leaf values, of shape (trees, leaves), with at most 32 leaves. The values in the first tree include
+            the baseline.
         features: the number of features.
-        axes: the cuts of each feature.
+        axes: the cuts of each feature, as separate arrays.
         first_cells: the position of each feature's first cell in `masks`, of shape (features,).
 
     Raises:
-        ValueError: if the shapes of the arrays don't match, or some house would end in no leaf.
+        ValueError: if the shapes of the arrays don't match, or if some house would not end in any leaf.
     """
 
     cuts: NDArray[np.float64] = field(validator=array_of(np.float64, 1, finite=False))
@@ -220,7 +229,7 @@ class Trees:
             raise ValueError("each cell must have a mask")
         if not trees or len(self.leaves) != trees or not 0 < self.leaves.shape[1] <= MAX_LEAVES:
             raise ValueError(f"each tree must have 1 to {MAX_LEAVES} leaves")
-        # whatever cells a house is in, the bit of at least one leaf must remain set
+        # in any combination of cells, the bit of at least one leaf must remain set
         remaining = np.bitwise_and.reduce(self.masks, axis=0)
         if not (remaining & ((1 << self.leaves.shape[1]) - 1)).all():
             raise ValueError("every house must end in a leaf")
@@ -228,19 +237,22 @@ class Trees:
         self._first_leaves = np.arange(trees) * self.leaves.shape[1]
 
     def cells(self, matrix: Matrix) -> NDArray[np.int64]:
-        """Return the cells of houses, as positions in `masks`, of shape (houses, features)."""
+        """Return the cell of each house on each axis, as positions in `masks`, of shape (houses, features)."""
         cells = np.array([axis.searchsorted(column) for axis, column in zip(self.axes, matrix.T, strict=True)])
         return cells.T + self.first_cells
 
     def exits(self, matrix: Matrix) -> NDArray[np.uint8]:
-        """Return the number of each house's leaf in each tree, of shape (houses, trees), for some hundred houses."""
+        """Return the index of the leaf that each house reaches in each tree, of shape (houses, trees).
+
+        To limit the use of memory, pass only a few hundred houses at a time.
+        """
         remaining = np.bitwise_and.reduce(self.masks.take(self.cells(matrix), axis=0), axis=1)
         # the position of the lowest set bit is the number of zeros below it
         exits: NDArray[np.uint8] = np.bitwise_count(~remaining & (remaining - 1))
         return exits
 
     def log_prices(self, matrix: Matrix) -> NDArray[np.float64]:
-        """Return the sums of the values of the houses' leaves, of shape (houses,)."""
+        """Return the sum of the leaf values that each house reaches, of shape (houses,)."""
         step = max(1, _CHUNK // (self.features * len(self.leaves)))
         chunks = [self._log_prices(matrix[start : start + step]) for start in range(0, len(matrix), step)]
         return np.concatenate(chunks) if chunks else np.empty(0)

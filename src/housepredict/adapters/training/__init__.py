@@ -1,1 +1,1 @@
-"""Training with scikit-learn; nothing else imports it."""
+"""Train models with scikit-learn. Only this package imports scikit-learn."""

@@ -1,4 +1,4 @@
-"""Gradient-boosted trees."""
+"""Fit gradient-boosted trees with scikit-learn, and check them against their serving form."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from housepredict.adapters.serving.trees import MAX_LEAVES, Trees
 from housepredict.adapters.training.serving_form import check_parity, splits_of
 
 _MAX_CATEGORIES = 255
-"""scikit-learn's maximum per feature. The rarest categories beyond it count as missing."""
+"""Maximum number of categories per feature in scikit-learn. The rarest categories beyond it count as missing."""
 
 _ROWS_PER_CHUNK = 256
 
 _MIN_SALES_FOR_THREADS = 100_000
-"""With fewer sales, threads gain little: they spin at every node of every tree until all are done, and on a busy
-machine a training took twenty times as long."""
+"""Minimum number of sales for fitting trees in several threads.
+
+With fewer sales, threads gain little, because they busy-wait for each other at every node of every tree. On a busy
+machine, training with threads took twenty times as long.
+"""
 
 
 def boost(
@@ -35,13 +38,20 @@ def boost(
     seed: int,
     least_leaf: int = 10,
 ) -> HistGradientBoostingRegressor:
-    """Fit gradient-boosted trees to `targets` of shape (sales,).
+    """Fit gradient-boosted trees.
 
-    `categorical` are the positions of the columns with category codes, `leaves` is the maximum number of leaves per
-    tree, `iterations` the number of trees, and `least_leaf` the minimum number of sales per leaf.
+    Args:
+        categorical: the positions of the columns that contain category codes.
+        columns: the input columns, of shape (sales, columns).
+        targets: the numbers to predict, of shape (sales,).
+        loss: scikit-learn's name for the loss to minimize.
+        leaves: the maximum number of leaves per tree.
+        iterations: the number of trees.
+        seed: the random seed.
+        least_leaf: the minimum number of sales per leaf.
 
     Raises:
-        ValueError: if there may be more leaves than a mask of the serving form has bits.
+        ValueError: if `leaves` exceeds the number of bits in a mask of the serving form.
     """
     if leaves > MAX_LEAVES:
         raise ValueError(f"leaves must be at most {MAX_LEAVES}, not {leaves}")
@@ -70,18 +80,18 @@ def boost(
 def check_tree_parity(
     estimator: HistGradientBoostingRegressor, form: Trees, columns: Matrix, names: Sequence[str]
 ) -> None:
-    """Check that trees and their serving form predict the same for every house, to the last bit.
+    """Check that trees and their serving form make exactly the same prediction for every house.
 
     Raises:
-        RefusedModel: if the predictions differ; see `check_parity`.
+        RefusedModel: if the predictions differ (see `check_parity`).
     """
     for rows in (columns, *_rows_at_splits(estimator, form, columns)):
         check_parity(partial(raw_predictions, estimator), form.log_prices, rows, names)
 
 
 def raw_predictions(estimator: HistGradientBoostingRegressor, columns: Matrix) -> NDArray[np.float64]:
-    """Return the sums of the leaves' values, before the inverse link of the loss, of shape (houses,)."""
-    # one thread, since several would mostly wait for each other
+    """Return the sum of leaf values for each house, of shape (houses,), without applying the loss's inverse link."""
+    # one thread, because several threads would mostly wait for each other
     raw: NDArray[np.float64] = estimator._raw_predict(columns, n_threads=1)[:, 0]  # noqa: SLF001  # no public API
     return raw
 
@@ -94,10 +104,12 @@ def _keep_frequent(codes: NDArray[np.float64]) -> None:
 
 
 def _rows_at_splits(estimator: HistGradientBoostingRegressor, form: Trees, matrix: Matrix) -> Iterator[Matrix]:
-    """Yield houses that probe both sides of each split: on its threshold, just above it, and with a missing value; for
-    categories, with codes of both sides. They are rows of `matrix` with one column changed.
+    """Yield houses that probe both sides of each split.
+
+    Each of them is a row of `matrix` with one changed value. For a number, the new value is the threshold of the split,
+    the next larger number, or missing. For a category, it is a code from either side, or missing.
     """
-    # 20,000 houses reach nearly every leaf, and so all splits above it
+    # 20,000 houses reach nearly every leaf, and therefore all splits above it
     matrix = matrix[:: -(-len(matrix) // 20_000)]
     examples = np.zeros((len(form.leaves), MAX_LEAVES), dtype=np.int64)  # a house in each leaf of each tree
     trees = np.arange(len(form.leaves))

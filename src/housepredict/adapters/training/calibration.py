@@ -1,9 +1,9 @@
-"""Calibrate prediction intervals, from the errors of out-of-fold estimates.
+"""Calibrate prediction intervals from the errors of out-of-fold estimates.
 
-The half-width of an interval, on the log scale, is a quantile of past errors times the spread of the house. With spread
-trees, the spread is the expected error of the house, and errors are measured in units of it. Without them, every spread
-is 1, and errors are differences of log prices. The two units differ by a factor of about seven, so whether there are
-spread trees is decided once, for calibration and for serving.
+On the log scale, the half-width of an interval is a quantile of past errors, multiplied by the house's spread. With
+spread trees, the spread is the expected error for the house, and past errors are measured in units of the spread.
+Without spread trees, every spread is 1, and past errors are differences of log prices. These two units differ by a
+factor of about seven, so calibration and serving must either both use spread trees or both do without them.
 """
 
 from __future__ import annotations
@@ -19,40 +19,44 @@ from housepredict.adapters.training.candidates import TrainingTable
 from housepredict.domain.estimates import Calibration
 
 _MIN_ERROR = 1e-3
-"""Smaller relative errors than this are coincidence."""
+"""Lower bound on relative errors. Smaller errors are coincidences, so they are increased to this value."""
 _ERROR_SCALES = (0.8, 1.1)
-"""Values outside these limits contradict the learning curve."""
+"""Lower and upper bound on the error scale. Values outside these bounds would contradict the learning curve."""
 _MIN_LEAF = 40
 _MIN_FOR_SPREAD = 400
-"""With fewer sales, spread trees fit noise."""
+"""Minimum number of sales for spread trees. With fewer sales, they would fit noise."""
 _MIN_TO_SPLIT = 2 * _MIN_LEAF
-"""With fewer sales, spread trees have no splits, and all houses have the same spread."""
+"""Minimum number of sales for a split in a spread tree. With fewer sales, all houses would have the same spread."""
 _MIN_SCALED, _MAX_SCALED = 50, 2_000
-"""With fewer sales there are no intervals; with more, a fifth of the sales makes little difference."""
+"""An error scale is estimated only if the number of sales is in this range.
+
+With fewer sales, there are no intervals. With more sales, leaving out a fifth of them makes little difference.
+"""
 _MIN_OUTSIDE = 10
-"""The minimum number of sales outside an interval to determine its bounds."""
+"""Minimum number of sales that must lie outside an interval for its bounds to be determined."""
 
 
 def enough_for_spread(folds: NDArray[np.int64]) -> bool:
-    """Return whether there are enough sales for spread trees, even in the fit that leaves out the largest fold."""
+    """Return whether there are enough sales for spread trees even if the largest fold is left out."""
     return _smallest_fit(folds) >= _MIN_FOR_SPREAD
 
 
 def needs_error_scale(count: int) -> bool:
-    """Return whether a fit to `count` sales has noticeably smaller errors than fits to four fifths of them."""
+    """Return whether a fit to `count` sales has noticeably smaller errors than fits to four fifths of these sales."""
     return _MIN_SCALED <= count < _MAX_SCALED
 
 
 def error_scale_of(errors: NDArray[np.float64], errors_of_smaller_fits: NDArray[np.float64]) -> float:
-    """Estimate the factor from the errors of fits to four fifths of the sales to those of a fit to all sales.
+    """Estimate the ratio of the errors of a fit to all sales to the errors of fits to four fifths of the sales.
 
-    The scale e of errors for a share s of the sales is assumed to be a + b / s: the learning curve of Cortes et al.,
-    *Learning Curves: Asymptotic Values and Rate of Convergence*, 1993, with an exponent of 1. It is extrapolated from
-    two points: e(1) = e(4/5) - 0.6 · (e(3/5) - e(4/5)), where 0.6 is (1 / (4/5) - 1) / (1 / (3/5) - 1 / (4/5)).
+    Let e(s) be the size of the errors of a fit to a share s of the sales. It is assumed to be a + b / s, the learning
+    curve in Cortes et al., *Learning Curves: Asymptotic Values and Rate of Convergence*, 1993, with an exponent of 1.
+    Then e(1) can be extrapolated from two points: e(1) = e(4/5) - 0.6 · (e(3/5) - e(4/5)), where 0.6 is
+    (1 / (4/5) - 1) / (1 / (3/5) - 1 / (4/5)).
 
     Args:
-        errors: differences of log prices, by fits to four folds of five, of shape (sales,).
-        errors_of_smaller_fits: those by fits to three folds of five, of shape (sales,).
+        errors: differences of log prices for fits to four of the five folds, of shape (sales,).
+        errors_of_smaller_fits: differences of log prices for fits to three of the five folds, of shape (sales,).
     """
     finite = np.isfinite(errors) & np.isfinite(errors_of_smaller_fits)
     smaller, larger = (
@@ -75,18 +79,18 @@ def fit_calibration(
     scaled: bool,
     error_scale: float = 1.0,
 ) -> tuple[Any, Calibration]:
-    """Fit spread trees, and calibrate intervals with out-of-fold estimates and spreads.
+    """Fit spread trees, and calibrate intervals from out-of-fold estimates and spreads.
 
     Args:
         sales: the sales to calibrate on.
-        log_prices: the logarithms of the sales' out-of-fold estimates, of shape (sales,).
-        folds: the fold of each sale, of shape (sales,). All sales of a house are in one fold.
-        seed: the seed of the spread trees.
-        scaled: whether to fit spread trees. They are omitted if the sales are too few for a single split.
-        error_scale: see `error_scale_of`.
+        log_prices: the logarithm of each sale's out-of-fold estimate, of shape (sales,).
+        folds: the fold of each sale, of shape (sales,). All sales of a house are in the same fold.
+        seed: the random seed for the spread trees.
+        scaled: whether to fit spread trees. They are always omitted if there are too few sales for a single split.
+        error_scale: the factor to multiply the errors by (see `error_scale_of`).
 
     Returns:
-        The spread trees, or None for plain intervals; and the calibration, in the unit of these spreads.
+        The spread trees (None if they are omitted), and the calibration in units of the spread.
     """
     errors = (sales.log_prices - log_prices) * error_scale
     spread, spreads = None, np.ones(len(errors))
@@ -101,17 +105,17 @@ def fit_calibration(
 
 
 def fit_spread(categorical: list[int], columns: Matrix, errors: NDArray[np.float64], seed: int) -> Any:
-    """Fit trees for the absolute error of log prices; `errors` is of shape (sales,)."""
+    """Fit trees that predict the absolute error of the log price. `errors` has shape (sales,)."""
     size = np.maximum(np.abs(errors), _MIN_ERROR)
     return boost(categorical, columns, size, loss="gamma", leaves=8, iterations=150, seed=seed, least_leaf=_MIN_LEAF)
 
 
 def calibrate(errors: NDArray[np.float64], spreads: NDArray[np.float64]) -> Calibration:
-    """Calibrate intervals with out-of-fold errors and spreads.
+    """Calibrate intervals from out-of-fold errors and spreads.
 
     Args:
-        errors: ln(sale price / estimate), of shape (sales,); infinite for estimates of zero or less, since no interval
-            around them contains the sale price.
+        errors: ln(sale price / estimate), of shape (sales,). If an estimate is zero or less, the error is infinite,
+            because no interval around the estimate contains the sale price.
         spreads: the spread of each house, of shape (sales,).
     """
     signed = errors / spreads
@@ -126,12 +130,12 @@ def calibrate(errors: NDArray[np.float64], spreads: NDArray[np.float64]) -> Cali
 
 
 def _within(scores: NDArray[np.float64], level: float) -> float | None:
-    """Return the conformal quantile: the ⌈level · (n + 1)⌉-th smallest score; None if too few are larger."""
+    """Return the conformal quantile (the ⌈level · (n + 1)⌉-th smallest score), or None if too few scores are larger."""
     if round(len(scores) * (1 - level), 9) < _MIN_OUTSIDE:
         return None
     return float(scores[int(np.ceil(level * (len(scores) + 1))) - 1])
 
 
 def _smallest_fit(folds: NDArray[np.int64]) -> int:
-    """Return the number of sales outside the largest fold."""
+    """Return the number of sales that remain if the largest fold is left out."""
     return int(len(folds) - np.unique(folds, return_counts=True)[1].max(initial=0))

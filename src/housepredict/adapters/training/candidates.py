@@ -1,4 +1,4 @@
-"""The candidates of a search (settings of models of log prices), and how they are fitted."""
+"""Define and fit candidates: the settings for models of log prices that a search compares."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ _MIN_ITERATIONS = 256
 
 @frozen
 class Candidate:
-    """Settings of a model of log prices: a ridge regression or a constant, plus boosted trees for its residuals.
+    """Settings for a model of log prices: a ridge regression or a constant, plus boosted trees for the residuals.
 
     Attributes:
-        on_a_line: whether the trees are added to a ridge regression, not to a constant.
+        on_a_line: whether the trees are added to a ridge regression rather than to a constant.
         leaves: the maximum number of leaves per tree.
-        iterations: the number of trees for each loss; 0 for no trees.
-        share: the weight of the trees for absolute errors; that of the trees for squared errors is 1 - share.
+        iterations: the number of trees for each loss (0: no trees).
+        share: the weight of the trees that minimize absolute errors. The trees that minimize squared errors have the
+            weight 1 - share.
     """
 
     on_a_line: bool
@@ -41,20 +42,23 @@ class Candidate:
 
     @property
     def algorithm(self) -> Algorithm:
-        """The algorithm of a model of this candidate."""
+        """The algorithm of a model with these settings."""
         return Algorithm.BOOSTING if self.iterations else Algorithm.RIDGE
 
     @property
     def losses(self) -> tuple[str, ...]:
-        """The losses for which trees are fitted."""
+        """The losses that the trees minimize."""
         return tuple(loss for loss in (SQUARED, ABSOLUTE) if self.iterations and self.weight(loss))
 
     def weight(self, loss: str) -> float:
-        """Return the weight of the trees for a loss."""
+        """Return the weight of the trees that minimize `loss`."""
         return self.share if loss == ABSOLUTE else 1 - self.share
 
     def variants(self) -> list[Candidate]:
-        """Return the candidates that one fit evaluates: with fewer trees, and with other shares."""
+        """Return the candidates that can be evaluated by fitting this candidate once.
+
+        They are this candidate and its variants with fewer trees or a different share.
+        """
         if not self.iterations:
             return [self]
         counts = [self.iterations >> shift for shift in range(4)]
@@ -62,7 +66,7 @@ class Candidate:
 
 
 def candidates(algorithm: Algorithm, effort: Effort, sales: int) -> list[Candidate]:
-    """Return the candidates for a search on a number of sales, simplest first.
+    """Return the candidates to search for an algorithm, an effort and a number of sales, simplest first.
 
     Raises:
         ValueError: if the algorithm is `linear`, which has no candidates.
@@ -95,14 +99,14 @@ def candidates(algorithm: Algorithm, effort: Effort, sales: int) -> list[Candida
 
 @frozen(eq=False)
 class TrainingTable:
-    """Sales as arrays.
+    """Sales in the form of arrays.
 
     Attributes:
         columns: derives the columns from the features.
         feature_names: the name of each feature.
-        categories: the number of categories of each feature, 0 for other kinds.
-        values: all columns, of shape (sales, columns).
-        log_prices: natural logarithms of the sale prices, of shape (sales,).
+        categories: the number of categories of each feature (0 for features of other kinds).
+        values: the derived columns, of shape (sales, columns).
+        log_prices: the natural logarithms of the sale prices, of shape (sales,).
     """
 
     columns: DerivedFeatures
@@ -115,16 +119,16 @@ class TrainingTable:
         return len(self.values)
 
     def rows(self, which: NDArray[Any]) -> TrainingTable:
-        """Select sales by positions or by a mask."""
+        """Return a table of the selected sales. `which` is an array of positions or a mask."""
         return evolve(self, values=self.values[which], log_prices=self.log_prices[which])
 
     def with_columns(self, columns: DerivedFeatures) -> TrainingTable:
-        """Return the same sales with other columns derived from their features."""
+        """Return a table of the same sales with different derived columns."""
         return evolve(self, columns=columns, values=columns(self.features))
 
     @property
     def names(self) -> list[str]:
-        """The name of the feature that each column is derived from; of a rotated axis, the first one."""
+        """The source feature of each column, by name. A rotated axis combines two features; the first one is given."""
         return [self.feature_names[feature] for feature in self.columns.sources]
 
     @property
@@ -134,24 +138,24 @@ class TrainingTable:
 
     @property
     def for_lines(self) -> Matrix:
-        """The columns for a linear model."""
+        """The input columns of a linear model."""
         return self.values[:, self.columns.for_lines]
 
     @property
     def for_trees(self) -> Matrix:
-        """The columns for trees."""
+        """The input columns of trees."""
         return self.values[:, self.columns.for_trees]
 
     @property
     def line_categories(self) -> list[int]:
-        """The number of categories of each column for a linear model, 0 for numbers."""
+        """The number of categories in each input column of a linear model (0 for numbers)."""
         counts = [0] * self.columns.for_lines.stop
         counts[self.columns.for_features] = self.categories
         return counts
 
     @property
     def categorical(self) -> list[int]:
-        """The positions of the columns for trees that hold category codes."""
+        """The positions, within `for_trees`, of the columns that contain category codes."""
         return [column for column, count in enumerate(self.categories) if count]
 
 
@@ -161,9 +165,9 @@ class Model:
 
     Attributes:
         candidate: the settings.
-        base: the constant that the trees are added to, if there is no `line`.
-        line: the ridge regression that the trees are added to.
-        trees: the fitted trees by loss.
+        base: the constant that the trees are added to if `line` is None.
+        line: the ridge regression that the trees are added to, or None.
+        trees: the fitted trees, by loss.
     """
 
     candidate: Candidate
@@ -172,7 +176,7 @@ class Model:
     trees: dict[str, Any]
 
     def form(self, table: TrainingTable, spread: Trees | None) -> LogPrices:
-        """Convert the model to its serving form, for the columns of a table and with spread trees."""
+        """Convert the model to its serving form, with the columns defined by `table` and the given spread trees."""
         flat = {loss: flatten(estimator) for loss, estimator in self.trees.items()}
         zeros = np.zeros(table.columns.for_lines.stop)
         constant = Linear(np.asarray(self.base), zeros, zeros, zeros.astype(np.int64), np.empty(0))
@@ -186,21 +190,21 @@ class Model:
         )
 
     def predict(self, columns: DerivedFeatures, values: Matrix) -> NDArray[np.float64]:
-        """Return log prices, of shape (houses,), for houses whose derived columns are `values`."""
+        """Return log prices, of shape (houses,). `values` contains the derived columns of the houses."""
         total = predicted(self.line, values[:, columns.for_lines]) if self.line else np.full(len(values), self.base)
         for loss, estimator in self.trees.items():
             total = total + self.candidate.weight(loss) * raw_predictions(estimator, values[:, columns.for_trees])
         return total
 
     def parts(self) -> dict[str, Any]:
-        """Return the estimators and settings, for inspection."""
+        """Return the estimators and settings for inspection."""
         return {"recipe": asdict(self.candidate), "line": self.line, "base": self.base, "trees": self.trees}
 
     def check_parity(self, form: LogPrices, values: Matrix, names: Sequence[str]) -> None:
-        """Check that the serving form predicts the same as the model, as a whole and part by part.
+        """Check that the model and its serving form make the same predictions, both part by part and as a whole.
 
         Raises:
-            RefusedModel: if the predictions differ; see `check_parity`.
+            RefusedModel: if the predictions differ (see `serving_form.check_parity`).
         """
         for_lines, for_trees = form.columns.for_lines, form.columns.for_trees
         if self.line:
@@ -212,14 +216,18 @@ class Model:
 
 
 def fit_candidate(candidate: Candidate, table: TrainingTable, seed: int) -> Model:
-    """Fit a candidate to all sales of a table."""
+    """Fit a candidate to all sales in a table."""
     line, base, residuals = start(candidate, table)
     trees = {loss: fit_trees(candidate, table, residuals, loss, seed) for loss in candidate.losses}
     return Model(candidate, base, line, trees)
 
 
 def start(candidate: Candidate, table: TrainingTable) -> tuple[Pipeline | None, float, NDArray[np.float64]]:
-    """Fit the ridge regression or constant that trees are added to. Returns either, and the residuals for the trees."""
+    """Fit the ridge regression or constant that trees are added to.
+
+    Returns:
+        The ridge regression (or None), the constant (0 with a ridge regression), and the residuals, of shape (sales,).
+    """
     if not candidate.on_a_line:
         base = float(np.median(table.log_prices))
         return None, base, table.log_prices - base
@@ -228,7 +236,7 @@ def start(candidate: Candidate, table: TrainingTable) -> tuple[Pipeline | None, 
 
 
 def fit_trees(candidate: Candidate, table: TrainingTable, residuals: NDArray[np.float64], loss: str, seed: int) -> Any:
-    """Fit the trees of a candidate for a loss to residuals of shape (sales,)."""
+    """Fit trees that minimize `loss`, with the settings of a candidate. `residuals` has shape (sales,)."""
     return boost(
         table.categorical,
         table.for_trees,

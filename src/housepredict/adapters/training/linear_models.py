@@ -1,4 +1,4 @@
-"""Linear models: least squares on the price, and ridge regression on the log price."""
+"""Fit linear models: least squares for the price, and ridge regression for the log price."""
 
 from __future__ import annotations
 
@@ -18,29 +18,32 @@ from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.training.serving_form import check_parity
 
 MAX_CATEGORIES = 255
-"""The maximum number of one-hot columns of a feature. Rarer and unknown categories share one."""
+"""Maximum number of one-hot columns per feature. Rarer and unknown categories share one column."""
 
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 _ROWS_PER_CHUNK = 20_000
 _MAX_FITTED = 30_000
-"""More sales make a ridge regression slower to fit but no better."""
+"""Maximum number of sales to fit a ridge regression to. More sales would make the fit slower but not better."""
 
 
 def least_squares(categories: Sequence[int], matrix: Matrix, prices: NDArray[np.float64]) -> Pipeline:
-    """Fit least squares from encoded houses to prices. `categories` counts those of each column, 0 for numbers."""
+    """Fit a least-squares regression of prices on encoded houses.
+
+    `categories` is the number of categories in each column (0 for numbers).
+    """
     return _fit(categories, matrix, prices, LinearRegression())
 
 
 def ridge(categories: Sequence[int], matrix: Matrix, log_prices: NDArray[np.float64]) -> Pipeline:
-    """Fit a ridge regression from derived columns to log prices, its penalty chosen by leave-one-out validation."""
+    """Fit a ridge regression of log prices on derived columns. The penalty is chosen by leave-one-out validation."""
     step = -(-len(matrix) // _MAX_FITTED)
     return _fit(categories, matrix[::step], log_prices[::step], RidgeCV(_PENALTIES))
 
 
 def _fit(categories: Sequence[int], matrix: Matrix, targets: NDArray[np.float64], regression: object) -> Pipeline:
-    # Scaling makes a fit independent of the unit and the origin of a column: least squares ignores columns that are
-    # small relative to others, and ridge penalizes them. The first scaler only centers: otherwise rounding would lose
-    # the variance of a large number with a small range.
+    # Scaling makes a fit independent of the unit and origin of each column. Without it, least squares would ignore
+    # columns whose values are relatively small, and ridge would penalize them more. The first scaler only centers,
+    # because otherwise rounding would lose the variance of large numbers with a small range.
     number = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(with_std=False), StandardScaler())
     one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MAX_CATEGORIES, sparse_output=False)
     columns = [(str(column), one_hot if count else number, [column]) for column, count in enumerate(categories)]
@@ -48,7 +51,7 @@ def _fit(categories: Sequence[int], matrix: Matrix, targets: NDArray[np.float64]
 
 
 def predicted(pipeline: Pipeline, matrix: Matrix) -> NDArray[np.float64]:
-    """Return the predictions of a pipeline, of shape (houses,), in chunks to limit the memory of one-hot encoding."""
+    """Return a pipeline's predictions, of shape (houses,). They are made in chunks to limit the use of memory."""
     starts = range(0, max(len(matrix), 1), _ROWS_PER_CHUNK)
     return np.concatenate([pipeline.predict(matrix[start : start + _ROWS_PER_CHUNK]) for start in starts])
 
@@ -76,10 +79,10 @@ def linear_form(categories: Sequence[int], pipeline: Pipeline) -> Linear:
 
 
 def check_linear_parity(pipeline: Pipeline, form: Linear, matrix: Matrix, names: Sequence[str]) -> None:
-    """Check that a pipeline and its serving form predict the same for every house, up to rounding.
+    """Check that a pipeline and its serving form make the same prediction for every house, except for rounding errors.
 
     Raises:
-        RefusedModel: if the predictions differ; see `check_parity`.
+        RefusedModel: if the predictions differ (see `check_parity`).
     """
     size = np.abs(form.terms(matrix)).sum(axis=1) + abs(form.intercept)
     check_parity(partial(predicted, pipeline), form.prices, matrix, names, 1e-12 * size)

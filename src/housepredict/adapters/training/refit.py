@@ -1,4 +1,4 @@
-"""Prepare training tables, and refit the chosen candidate to other sales."""
+"""Prepare training tables, and refit the chosen candidate to a different set of sales."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from housepredict.domain.sales import Sale
 
 
 def attribution(model: Model, form: LogPrices, table: TrainingTable) -> Attribution:
-    """Compute the attribution of a model from its serving form and the sales that it was fitted to."""
+    """Compute the Attribution for a model. `table` contains the sales that the model was fitted to."""
     players = form.columns.players[form.columns.for_trees]
     return Attribution(
         means=form.linear.terms(table.for_lines).mean(axis=0),
@@ -34,8 +34,8 @@ def attribution(model: Model, form: LogPrices, table: TrainingTable) -> Attribut
 
 
 def paths(estimator: HistGradientBoostingRegressor, form: Trees, players: NDArray[np.int64]) -> Paths:
-    """Return the paths from the roots to the leaves of trees. `players` is the player of each of their features."""
-    # the masks of the serving form clear leaves to the left of a right turn; paths clear those to the right, too
+    """Return the paths from root to leaf in each tree. `players` is the player of each input column of the trees."""
+    # serving masks clear the leaves left of a right turn; path masks also clear the leaves right of a left turn
     masks = form.masks.copy()
     ratios = np.ones((players.max() + 1, *form.leaves.shape))
     leaves = np.ones(len(form.leaves), dtype=np.int64)
@@ -56,19 +56,19 @@ _ANGLES = np.radians([22.5, 45.0, 67.5, 112.5, 135.0, 157.5])
 _YEAR_DAYS = 365.0
 _ORIGINS = (0.7, 0.8, 0.9)
 _MIN_RELATIVE_RANGE = 1e-3
-"""Amounts get a logarithm if their range is at least this share of the largest amount."""
+"""Minimum range of an amount, relative to its largest value, for the amount to get a logarithm column."""
 
 
 def encoded(schema: FeatureSchema, sales: Sequence[Sale]) -> tuple[Matrix, NDArray[np.float64], NDArray[np.int64]]:
-    """Return the encoded houses of sales, of shape (sales, features), and their prices and folds, of shape (sales,)."""
+    """Return encoded houses of shape (sales, features), prices of shape (sales,), and folds of shape (sales,)."""
     prices = np.array([sale.price for sale in sales], dtype=np.float64)
     return Encoder(schema)([sale.house for sale in sales]), prices, folds_of([sale.house_key for sale in sales])
 
 
 def table_of(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64], days: float) -> TrainingTable:
-    """Return the training table of encoded houses and their prices.
+    """Build the training table from encoded houses and their prices.
 
-    The model extrapolates the price trend for a number of days after the last sale. Later dates are clipped.
+    The model extrapolates the price trend until `days` days after the last sale. Later dates are clipped to that date.
     """
     features = schema.features
     numeric = [feature.kind in (Kind.NUMBER, Kind.INTEGER) for feature in features]
@@ -81,7 +81,7 @@ def table_of(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64],
     for column, feature in enumerate(features):
         if feature.name == schema.sale_date:
             highest[column] += days
-    # in a narrow range far from zero, a logarithm is nearly linear, and rounding leaves few digits of it
+    # in a narrow range far from zero, a logarithm is nearly linear and loses most of its digits to rounding
     curved = lowest <= (1 - _MIN_RELATIVE_RANGE) * highest
     logged = [column for column in range(len(features)) if numeric[column] and curved[column] and lowest[column] >= 0]
     turned, weights = _rotated_axes(schema, matrix)
@@ -91,9 +91,10 @@ def table_of(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64],
 
 
 def trend_days(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64], seed: int) -> float:
-    """Choose how many days after the last sale the price trend is extrapolated: 365 or 0.
+    """Choose for how many days after the last sale to extrapolate the price trend: 365 or 0.
 
-    The better of the two is found with a rolling origin: models of the sales before several dates estimate those after.
+    Both are evaluated with a rolling origin: for several dates, a model of the sales before the date estimates the
+    sales after it. The better one is chosen.
     """
     names = [feature.name for feature in schema.features]
     if schema.sale_date not in names:
@@ -116,7 +117,10 @@ def trend_days(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64
 
 
 def _rotated_axes(schema: FeatureSchema, matrix: Matrix) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return axes at angles between latitude and longitude, and their weights, both of shape (axes, 2)."""
+    """Return the two features and the two weights of each rotated axis, both of shape (axes, 2).
+
+    The axes combine latitude and longitude at several angles.
+    """
     names = [feature.name for feature in schema.features]
     pair = coordinates(schema)
     if pair is None:
@@ -131,10 +135,11 @@ def _rotated_axes(schema: FeatureSchema, matrix: Matrix) -> tuple[NDArray[np.int
 def refit(
     schema: FeatureSchema, sales: Sequence[Sale], candidate: Candidate, seed: int, *, scaled: bool, error_scale: float
 ) -> tuple[LogPrices, Calibration]:
-    """Fit a candidate to other sales, and calibrate its intervals with a second model that leaves out one fold.
+    """Fit a candidate to a different set of sales, and calibrate its intervals.
 
-    A search calibrates on all five folds, which would take five fits. Candidate, `scaled` (whether there are spread
-    trees) and `error_scale` are those of the first training, so that the intervals are evaluated as they are served.
+    The intervals are calibrated with a second model that leaves out one fold. A search calibrates on all five folds,
+    but that would take five fits here. `candidate`, `scaled` (whether there are spread trees) and `error_scale` must
+    come from the first training run, so that the intervals evaluated here are like those that are served.
     """
     matrix, prices, folds = encoded(schema, sales)
     plain = table_of(schema, matrix, prices, trend_days(schema, matrix, prices, seed))

@@ -1,4 +1,4 @@
-"""A scikit-learn estimator that fits housepredict's models, for pipelines, searches and cross-validation."""
+"""A scikit-learn estimator that fits housepredict's models, for use in pipelines and cross-validation."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ Cells = Mapping[str, Sequence[Cell]]
 
 
 def _is_frame(table: object) -> bool:
-    """Return whether a table has named and typed columns, like a pandas data frame."""
+    """Return whether `table` is a data frame, with named and typed columns."""
     return hasattr(table, "columns") and hasattr(table, "dtypes")
 
 
 def _default_names(count: int) -> list[str]:
-    """Return scikit-learn's names for unnamed columns."""
+    """Return the names that scikit-learn gives to unnamed columns."""
     return [f"x{position}" for position in range(count)]
 
 
 def _cells_of_frame(frame: Any) -> Cells:
-    """Return the cells of each column, under default names unless all names are text."""
+    """Return the cells of each column by name. Unless all names are text, default names are used."""
     columns = list(frame.columns)
     names = columns if all(isinstance(name, str) for name in columns) else _default_names(len(columns))
     return {
@@ -58,7 +58,7 @@ def _cells_of_array(matrix: Any, names: Sequence[str]) -> Cells:
 
 
 def _houses_of(cells: Cells, ways: Mapping[str, Way]) -> Sequence[House]:
-    """Return the house in each row. A cell that isn't written like the training column counts as missing."""
+    """Return the house in each row. Cells that aren't written like those in the training column count as missing."""
     columns = []
     for name, way in ways.items():
         readings = {cell: way(cell) for cell in set(cells[name]) if not is_missing(cell)}
@@ -79,30 +79,33 @@ def _cell(name: str, value: Any) -> Cell:
 
 
 _MIN_COMPARED = 250
-"""Fewer sales, with folds of fewer than 50, don't show which candidate is better, and comparing takes seconds."""
+"""Minimum number of sales for comparing candidates.
+
+With fewer sales, each fold has fewer than 50, which isn't enough to tell which candidate is better.
+"""
 
 
 class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no annotations
     """A scikit-learn regressor that estimates house prices, with prediction intervals.
 
-    It fits the models of `housepredict train`, but uses all columns that vary as features and stores nothing.
+    It fits the same models as `housepredict train`, but uses all non-constant columns as features and stores nothing.
 
     Args:
-        algorithm: `"linear"`, `"ridge"`, `"boosting"`, or `"auto"` for the best in cross-validation.
+        algorithm: `"linear"`, `"ridge"`, `"boosting"`, or `"auto"` to pick the best by cross-validation.
         effort: how many candidates the search compares: `"low"`, `"normal"` or `"high"`.
-        sale_date: the column of a data frame with the date of sale. Houses without a date are estimated for the latest
-            date in the training data.
-        time_limit: the time limit of the search, in seconds. With one, results may not be reproducible.
-        random_state: the seed, an integer or a `numpy.random.RandomState`.
-        n_jobs: the number of processes that compare candidates, as in scikit-learn: None for one, -1 for one per core.
+        sale_date: the name of the data frame column that contains the date of sale. Houses without a date are estimated
+            as of the latest date in the training data.
+        time_limit: the time limit for the search, in seconds. With a time limit, results may not be reproducible.
+        random_state: the random seed: an integer or a `numpy.random.RandomState`.
+        n_jobs: the number of processes that compare candidates, as in scikit-learn (None: one, -1: one per core).
 
     Attributes:
-        schema_: the inferred features, a FeatureSchema.
+        schema_: the inferred schema (a FeatureSchema).
         algorithm_: the chosen algorithm.
-        calibration_: the calibration of the intervals; None if there were too few sales.
+        calibration_: the calibration of the intervals, or None if there were too few sales.
         n_features_in_: the number of columns of X.
-        feature_names_in_: the names of the columns of X, if it was a data frame with text names; of shape
-            (n_features_in_,).
+        feature_names_in_: the column names of X, of shape (n_features_in_,). Defined only if X was a data frame whose
+            column names are all text.
     """
 
     def __init__(
@@ -126,8 +129,8 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         """Fit the model to houses and their sale prices.
 
         Args:
-            X: the houses, of shape (houses, features): an array of numbers, or a data frame that may also have columns
-                of categories, text, booleans and dates. Values may be missing.
+            X: the houses, of shape (houses, features): an array of numbers, or a data frame that may also contain
+                columns of categories, text, booleans and dates. Values may be missing.
             y: the sale prices, of shape (houses,), finite and above zero.
 
         Returns:
@@ -135,7 +138,7 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
 
         Raises:
             ValueError: if X or y is invalid, or has fewer than five rows.
-            InvalidOptions: if parameters are invalid; with every violation.
+            InvalidOptions: with every violation, if parameters are invalid.
             UnusableSales: if no model can be trained on these sales.
         """
         options = TrainingOptions(
@@ -147,12 +150,12 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         cells, kinds, prices = self._validate(X, y)
         columns = {name: read(name, column, kinds.get(name)) for name, column in cells.items()}
         self.schema_ = self._infer_schema(columns)
-        # predict reads cells like the training data, so that a price doesn't depend on the other houses of a call
+        # predict reads cells like the training data, so that a price doesn't depend on the other houses in a call
         self._ways = {
             feature.name: cell_reader(feature.kind, count_present(cells[feature.name]))
             for feature in self.schema_.features
         }
-        # the key of a house has no dates, as for files without identifiers
+        # the key of a house contains no dates, as for files without identifiers
         undated = [feature.name for feature in self.schema_.features if feature.kind is not Kind.DATE]
         sales = [
             Sale(house, price, create_house_key({name: house.values[name] for name in undated if name in house.values}))
@@ -172,7 +175,7 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             X: the houses, of shape (houses, features), with the columns of the training data.
 
         Returns:
-            The prices, of shape (houses,), not rounded, in the currency of the training data.
+            The unrounded prices in the currency of the training data, of shape (houses,).
 
         Raises:
             NotFittedError: if the estimator isn't fitted.
@@ -188,12 +191,12 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             coverage: the probability: 0.1, 0.2, … or 0.9.
 
         Returns:
-            The lower and upper bounds, of shape (houses, 2), in the currency of the training data.
+            The lower and upper bounds in the currency of the training data, of shape (houses, 2).
 
         Raises:
             NotFittedError: if the estimator isn't fitted.
-            ValueError: if X or `coverage` is invalid, or the training data was too small for this coverage: ten sales
-                must lie outside the intervals, so 0.9 takes 100 sales.
+            ValueError: if X or `coverage` is invalid, or if the training data was too small for this coverage. Ten
+                sales must lie outside the intervals, so a coverage of 0.9 requires 100 sales.
         """
         check_is_fitted(self)
         within = _half_width(self.calibration_, coverage)
@@ -203,7 +206,7 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         return np.column_stack([prices / factors, prices * factors])
 
     def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags: prices are above zero, and values may be missing."""
+        """Return scikit-learn's tags, which declare that prices are positive and that values may be missing."""
         tags = super().__sklearn_tags__()
         tags.target_tags.positive_only = True
         tags.input_tags.allow_nan = True
@@ -215,7 +218,7 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _validate(self, houses: Any, targets: Any) -> tuple[Cells, Mapping[str, Kind], Sequence[float]]:
-        """Return the cells of each column, the columns' kinds as far as their types show them, and the prices."""
+        """Validate X and y. Returns the cells of each column, the kinds that the column types imply, and the prices."""
         if _is_frame(houses):
             validate_data(self, houses, skip_check_array=True)
             types = {name: str(houses[name].dtype).lower() for name in houses.columns}
@@ -246,11 +249,11 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             cells, kinds = _cells_of_array(matrix, names), dict.fromkeys(names, Kind.NUMBER)
         prices = np.asarray(targets, dtype=np.float64)
         if not (np.isfinite(prices) & (prices > 0)).all():
-            raise ValueError("y must have prices above zero, without NaN and infinity")
+            raise ValueError("y must contain only prices above zero, not NaN or infinity")
         return cells, kinds, prices.tolist()
 
     def _infer_schema(self, columns: Mapping[str, Column]) -> FeatureSchema:
-        # constant columns are useless, unless there are no others
+        # ignore constant columns unless there are no other columns
         varying = [column for column in columns.values() if len(column.distinct) > 1] or list(columns.values())
         rows = range(len(varying[0].values))
         sale_date = columns[self.sale_date] if self.sale_date is not None else None
@@ -273,12 +276,12 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
 
 
 def _worth_comparing(algorithm: Algorithm, effort: Effort, sales: int) -> Sequence[Candidate]:
-    """Return the candidates to compare: only the simplest one if there are few sales."""
+    """Return the candidates to compare, or only the simplest one if there are too few sales."""
     return candidates(algorithm, effort, sales)[: None if sales >= _MIN_COMPARED else 1]
 
 
 def _half_width(calibration: Calibration | None, coverage: float) -> float:
-    """Return the calibrated half-width of intervals with a coverage, in units of the spread."""
+    """Return the calibrated half-width of intervals with this coverage, in units of the spread."""
     tenth = round(coverage * 10)
     if not 1 <= tenth <= 9 or abs(coverage * 10 - tenth) > 1e-9:
         raise ValueError(f"coverage: must be 0.1, 0.2, … or 0.9, not {coverage}")

@@ -1,4 +1,4 @@
-"""The search for the best candidate by cross-validation, with all sales of a house in one fold."""
+"""Search for the best candidate by cross-validation. All sales of a house are in the same fold."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from housepredict.domain.ports import Progress
 
 @contextmanager
 def results_of(tasks: Iterable[Any], jobs: int, **options: Any) -> Iterator[Iterator[Any]]:
-    """Run calls made with joblib's `delayed` in a number of processes, -1 for one per core.
+    """Run tasks that were created with joblib's `delayed` in `jobs` worker processes (-1: one per core).
 
     Yields an iterator over the results, in the order of the tasks. When the context exits, unfinished tasks are
     cancelled.
@@ -32,7 +32,7 @@ def results_of(tasks: Iterable[Any], jobs: int, **options: Any) -> Iterator[Iter
     parallel = Parallel(n_jobs=jobs, return_as="generator", max_nbytes=None, **options)
     # starting the tracker unblocks signals, so it has to start before they are blocked
     resource_tracker.ensure_running()
-    # the worker processes inherit the mask: a terminal sends Ctrl-C to them, too, even while they import
+    # worker processes inherit this mask; without it, Ctrl-C in a terminal would interrupt them even during imports
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         results = parallel(tasks)
@@ -48,25 +48,26 @@ def results_of(tasks: Iterable[Any], jobs: int, **options: Any) -> Iterator[Iter
 
 FOLDS = 5
 _MAX_COMPARED = 40_000
-"""Comparing candidates on more sales than this doesn't make the choice more certain."""
+"""Maximum number of sales to compare candidates on. More sales don't make the choice more certain."""
 
 _Task = tuple[Candidate, int, str | None]
-"""A candidate, the fold to estimate, and one of its losses (None if it has no trees)."""
+"""A candidate, the fold to estimate, and one of the candidate's losses (None if the candidate has no trees)."""
 _Estimates = dict[tuple[Candidate, str | None, int], NDArray[np.float64]]
-"""Out-of-fold log prices, of shape (sales,), by candidate, loss (None if it has no trees), and number of trees."""
+"""Out-of-fold log prices, of shape (sales,), by candidate, loss (None without trees), and number of trees."""
 
 
 @frozen(eq=False)
 class SearchResult:
-    """The best candidate, and its out-of-fold estimates.
+    """The best candidate, with its out-of-fold estimates.
 
     Attributes:
-        compared: how many candidates were compared.
-        candidate: the best one.
-        score: its score, see `score_of`.
-        rows: the positions in the table of the sales that it was compared on.
-        log_prices: the logarithms of these sales' out-of-fold estimates, of the same shape as `rows`.
-        error_scale: the factor from the errors of these estimates to those of a fit to all sales, see `error_scale_of`.
+        compared: the number of candidates that were compared.
+        candidate: the best candidate.
+        score: the score of the best candidate (see `score_of`).
+        rows: the positions, within the table, of the sales that candidates were compared on.
+        log_prices: the logarithm of the out-of-fold estimate for each sale in `rows`.
+        error_scale: the ratio of the errors of a fit to all sales to the errors of the out-of-fold estimates (see
+            `error_scale_of`).
     """
 
     compared: int
@@ -78,10 +79,10 @@ class SearchResult:
 
 
 def folds_of(house_keys: Sequence[str]) -> NDArray[np.int64]:
-    """Return the fold of each sale, of shape (sales,).
+    """Assign each sale to a fold. Returns the fold numbers, of shape (sales,).
 
-    All sales of a house are in one fold, and the numbers of houses per fold differ by at most one. If there are fewer
-    houses than folds, each sale counts as a house.
+    All sales of a house are in the same fold, and the numbers of houses per fold differ by at most one. If there are
+    fewer houses than folds, each sale is treated as a separate house.
     """
     houses = sorted(set(house_keys), key=lambda key: hashlib.sha256(f"search {key}".encode()).digest())
     if len(houses) < FOLDS:
@@ -91,12 +92,15 @@ def folds_of(house_keys: Sequence[str]) -> NDArray[np.int64]:
 
 
 def sampled_rows(count: int) -> NDArray[np.int64]:
-    """Return the positions of the sales to compare candidates on, out of `count` sales."""
+    """Return the positions of the sales to compare candidates on. `count` is the total number of sales."""
     return np.arange(count)[:: -(-count // _MAX_COMPARED)]
 
 
 def score_of(errors: NDArray[np.float64]) -> float:
-    """Return the average of the mean and the median of absolute errors of log prices, of shape (sales,)."""
+    """Return the average of the mean absolute error and the median absolute error.
+
+    `errors` are differences of log prices, of shape (sales,).
+    """
     absolute = np.abs(errors)
     return float((absolute.mean() + np.median(absolute)) / 2)
 
@@ -110,11 +114,17 @@ def search(
     is_over: Callable[[], bool] | None = None,
     jobs: int = -1,
 ) -> SearchResult:
-    """Find the best candidate, and the best of its variants, by cross-validation.
+    """Find the best candidate by cross-validation. The variants of each candidate are compared, too.
 
-    The candidates are sorted from simple to complex, and the simpler one wins a tie. `is_over` is called before each
-    fit. Once it returns True (the time limit is exceeded), only the fits of the first candidate are completed. `jobs`
-    is the number of processes, -1 for one per core.
+    Args:
+        candidates: the candidates, from simple to complex. If scores are equal, the simpler candidate wins.
+        table: the sales.
+        folds: the fold of each sale, of shape (sales,).
+        seed: the random seed for the fits.
+        progress: called with the number of completed fits and the total number of fits.
+        is_over: returns whether the time limit is exceeded. It is called before each fit. Once it returns True, only
+            the fits of the first candidate are still completed.
+        jobs: the number of worker processes (-1: one per core).
 
     Raises:
         ValueError: if there are no candidates.
@@ -122,14 +132,14 @@ def search(
     rows = sampled_rows(len(table))
     table, folds = table.rows(rows), folds[rows]
     tasks = _tasks(candidates)
-    # the slowest first, so that all cores finish at about the same time; with a time limit, the fastest first
+    # start the slowest fits first, so that all cores finish at about the same time, or with a limit the fastest ones
     order = sorted(tasks, key=lambda task: task[0].leaves * task[0].iterations, reverse=is_over is None)
     started = takewhile(lambda task: task[0] == candidates[0] or not (is_over and is_over()), order)
     estimates: _Estimates = {}
     done = 0
     fits = (delayed(_estimate_fold)(*task, table, folds, seed) for task in started)
     with results_of(fits, jobs, pre_dispatch="n_jobs") as results:
-        # the time limit may leave fewer results than tasks
+        # after a time limit, there may be fewer results than tasks
         for task, log_prices_by_trees in zip(order, results, strict=False):
             done += 1
             _add(estimates, task, log_prices_by_trees, folds)
@@ -177,7 +187,7 @@ def _add(
 
 
 def left_out(folds: NDArray[np.int64], fold: int, count: int) -> NDArray[np.bool_]:
-    """Return a mask, of shape (sales,), of `count` consecutive folds from this one on."""
+    """Return a mask, of shape (sales,), that selects `count` consecutive folds, starting with `fold`."""
     return (folds - fold) % FOLDS < count
 
 
@@ -190,7 +200,10 @@ def _estimate_fold(
     seed: int,
     count: int = 1,
 ) -> dict[int, NDArray[np.float64]]:
-    """Fit without `count` folds, and estimate the log prices of one, for each number of trees among the variants."""
+    """Fit a candidate to all but `count` folds, and estimate the log prices in `fold`.
+
+    Returns the log prices by number of trees, for each number of trees that a variant of the candidate has.
+    """
     is_training = ~left_out(folds, fold, count)
     training = with_target_encoding(table.rows(is_training), folds[is_training])
     tested = table.rows(folds == fold).with_columns(training.columns)
@@ -205,7 +218,7 @@ def _estimate_fold(
 
 
 def _weighted(variant: Candidate, candidate: Candidate, estimates: _Estimates) -> NDArray[np.float64]:
-    """Return the estimates of a variant of a candidate, of shape (sales,)."""
+    """Return the estimates for a variant of a candidate, of shape (sales,)."""
     trees = variant.iterations
     if not trees:
         return estimates[candidate, None, 0]

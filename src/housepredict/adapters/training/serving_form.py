@@ -1,4 +1,4 @@
-"""Convert scikit-learn's boosted trees to their serving form, and check the parity of models and serving forms."""
+"""Convert scikit-learn's boosted trees to their serving form, and check that serving forms agree with models."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from housepredict.domain.errors import RefusedModel
 from housepredict.domain.features import MAX_MAGNITUDE, FeatureSchema, Kind
 
 Predict = Callable[[Matrix], NDArray[np.float64]]
-"""Predicts a number for each row of a matrix."""
+"""A function that returns a prediction for each row of a matrix."""
 
-_MAX_COLUMNS = 3  # in an error message
+_MAX_COLUMNS = 3  # columns listed in an error message
 
 
 def check_parity(
@@ -28,18 +28,18 @@ def check_parity(
     names: Sequence[str],
     slack: NDArray[np.float64] | float = 0.0,
 ) -> None:
-    """Check that a model and its serving form predict the same.
+    """Check that a model and its serving form make the same predictions.
 
     Args:
-        model: predicts with the model.
-        form: predicts with the serving form.
-        rows: the columns of houses, of shape (houses, columns).
-        names: the features of the columns, for the error message.
-        slack: the tolerance, for all houses or of shape (houses,).
+        model: a function that returns the model's predictions.
+        form: a function that returns the serving form's predictions.
+        rows: the houses to predict for, of shape (houses, columns).
+        names: the feature name for each column, to use in the error message.
+        slack: the tolerance: one number, or an array of shape (houses,).
 
     Raises:
-        RefusedModel: if the predictions differ. The message names the columns without which the difference is at most
-            half as large.
+        RefusedModel: if the predictions differ. The message names the columns responsible. A column is responsible if
+            the difference shrinks to half or less when the column's value is removed.
     """
     expected, actual = model(rows), form(rows)
     off = np.abs(expected - actual)
@@ -59,7 +59,7 @@ def check_parity(
 
 
 def _responsible(model: Predict, form: Predict, row: NDArray[np.float64], names: Sequence[str]) -> list[str]:
-    """Return the features without which the two differ by at most half as much, most responsible first."""
+    """Return the features responsible for a difference (see `check_parity`), most responsible first."""
     rows = np.repeat(row[np.newaxis], len(row) + 1, axis=0)
     rows[np.diag_indices(len(row))] = np.nan
     *without, total = np.abs(model(rows) - form(rows)).tolist()
@@ -69,9 +69,9 @@ def _responsible(model: Predict, form: Predict, row: NDArray[np.float64], names:
 
 
 def odd_rows(schema: FeatureSchema, matrix: Matrix) -> Matrix:
-    """Return encoded houses unlike any sale, for the parity check.
+    """Return encoded houses that are unlike any sale, for use in the parity check.
 
-    They lack one feature or all, or have the largest possible numbers, or one of each category.
+    Some lack one feature or all features, some have extreme numbers, and the others cover every category.
     """
     numeric = [feature.kind is not Kind.CATEGORY for feature in schema.features]
     extreme = [np.where(numeric, value, np.nan) for value in (np.nan, -MAX_MAGNITUDE, MAX_MAGNITUDE)]
@@ -89,19 +89,19 @@ _ALL_LEAVES = 2**MAX_LEAVES - 1
 
 @frozen(eq=False)
 class Split:
-    """A split of a tree on a feature.
+    """A split on a feature in a tree.
 
     Attributes:
-        tree: the number of the tree.
-        feature: the number of the feature.
-        threshold: numbers up to it turn left, larger ones right; None for a category.
-        left: the codes of a category that turn left.
-        right: the codes that turn right.
-        missing_left: whether missing values and all other codes turn left.
-        first: the number of the leftmost leaf below the split.
-        middle: the number of the leftmost leaf below the right child.
-        last: the number after the rightmost leaf below the split.
-        left_share: the share of the training sales at the split that turned left.
+        tree: the index of the tree.
+        feature: the index of the feature.
+        threshold: the largest number that turns left, or None if the feature is a category.
+        left: the category codes that turn left.
+        right: the category codes that turn right.
+        missing_left: whether missing values, and category codes that aren't listed, turn left.
+        first: the index of the leftmost leaf below the split.
+        middle: the index of the leftmost leaf below the right child.
+        last: 1 + the index of the rightmost leaf below the split.
+        left_share: the proportion of training sales that turned left, among those that reached the split.
     """
 
     tree: int
@@ -116,7 +116,7 @@ class Split:
     left_share: float
 
     def turns_right(self, cuts: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return whether each cell of the feature's axis turns right, the cell for missing values last; see Trees."""
+        """Return whether each cell of the feature turns right. The last cell is for missing values (see Trees)."""
         if self.threshold is not None:
             right = cuts > self.threshold
         elif self.missing_left:
@@ -126,22 +126,22 @@ class Split:
         return np.append(right, not self.missing_left)
 
     def left_leaves(self) -> int:
-        """Return bits of the leaves below the left child."""
+        """Return a mask of the leaves below the left child."""
         return (1 << self.middle) - (1 << self.first)
 
     def right_leaves(self) -> int:
-        """Return bits of the leaves below the right child."""
+        """Return a mask of the leaves below the right child."""
         return (1 << self.last) - (1 << self.middle)
 
     def probes(self) -> list[float]:
-        """Return values on both sides of the split, and NaN for a missing one."""
+        """Return feature values on both sides of the split, and NaN for a missing value."""
         if self.threshold is not None:
             return [self.threshold, np.nextafter(self.threshold, np.inf), np.nan]
         return [*self.left[:1], *self.left[-1:], *self.right[:1], *self.right[-1:], np.nan]
 
 
 def flatten(estimator: HistGradientBoostingRegressor) -> Trees:
-    """Convert trees that `boost` fitted to their serving form."""
+    """Return the serving form of trees that were fitted by `boost`."""
     leaves = np.zeros((estimator.n_iter_, MAX_LEAVES))
     for tree, predictor in enumerate(_trees(estimator)):
         values = [node["value"] for node, *_ in _in_order(predictor.nodes) if node["is_leaf"]]
@@ -160,7 +160,7 @@ def flatten(estimator: HistGradientBoostingRegressor) -> Trees:
 
 
 def splits_of(estimator: HistGradientBoostingRegressor) -> Iterator[Split]:
-    """Yield the splits of all trees."""
+    """Yield the splits in all trees."""
     codes = _codes(estimator)
     # scikit-learn moves the categories to the front
     columns = sorted(range(estimator.n_features_in_), key=lambda column: column not in codes)
@@ -195,10 +195,10 @@ def _trees(estimator: HistGradientBoostingRegressor) -> Iterator[Any]:
 
 
 def _in_order(nodes: Any, index: int = 0, first: int = 0) -> Generator[tuple[Any, int, int, int], None, int]:
-    """Yield the nodes below a node from left to right, then the node itself, each with the range of its leaves.
+    """Yield the nodes below a node from left to right, then the node itself. Each comes with the range of its leaves.
 
-    The range consists of the node's first leaf, the leaf after its left child's last, and the leaf after its own last,
-    which is also returned.
+    The range consists of three indices: the first leaf below the node, the first leaf below its right child, and
+    1 + the last leaf below the node. The third index is also the return value.
     """
     node = nodes[index]
     middle = last = first + 1
@@ -210,7 +210,7 @@ def _in_order(nodes: Any, index: int = 0, first: int = 0) -> Generator[tuple[Any
 
 
 def _codes(estimator: HistGradientBoostingRegressor) -> dict[int, NDArray[np.float64]]:
-    """Return the codes of each categorical column that occurred in the training."""
+    """Return the category codes that occurred during training, by position of the column."""
     if estimator.is_categorical_ is None:
         return {}
     encoder = estimator._preprocessor.named_transformers_["encoder"]  # noqa: SLF001  # no public API
@@ -219,7 +219,10 @@ def _codes(estimator: HistGradientBoostingRegressor) -> dict[int, NDArray[np.flo
 
 
 def _axes(estimator: HistGradientBoostingRegressor, splits: list[Split]) -> list[NDArray[np.float64]]:
-    """Return the cuts of each feature's axis: thresholds, or all codes up to the largest known one; see Trees."""
+    """Return the cuts on each feature's axis (see Trees).
+
+    For a number, the cuts are the thresholds. For a category, they are all codes up to the largest known code.
+    """
     thresholds: list[set[float]] = [{np.inf} for _ in range(estimator.n_features_in_)]
     for split in splits:
         if split.threshold is not None:

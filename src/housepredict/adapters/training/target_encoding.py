@@ -1,4 +1,4 @@
-"""Target encoding: mean price levels for features with too many categories for one-hot columns."""
+"""Target encoding: use mean price levels for features that have too many categories for one-hot columns."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from housepredict.adapters.training.linear_models import MAX_CATEGORIES, predict
 def with_target_encoding(table: TrainingTable, folds: NDArray[np.int64]) -> TrainingTable:
     """Add a column for each feature with more than 255 categories: the mean price level of the category.
 
-    The price level is the residual of a ridge regression of log prices on the other features. The value of a sale is
-    computed from the other folds, so that it doesn't leak the price of the sale.
+    The price level of a sale is its residual in a ridge regression of log prices on the other features. The value in
+    the new column is computed from the sales in the other folds, so that it doesn't leak the sale's own price.
     """
     grouped = np.array([column for column, count in enumerate(table.categories) if count > MAX_CATEGORIES])
     if not grouped.size:
@@ -34,7 +34,10 @@ def with_target_encoding(table: TrainingTable, folds: NDArray[np.int64]) -> Trai
 
 
 def _residuals(table: TrainingTable, grouped: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the residuals, of shape (sales,), of a ridge regression of log prices without the grouped features."""
+    """Return the residuals of a ridge regression of log prices on the other features, of shape (sales,).
+
+    `grouped` contains the positions of the features to leave out.
+    """
     others = np.delete(np.arange(table.columns.for_lines.stop), table.columns.logged.size + grouped)
     if not others.size:
         return table.log_prices
@@ -44,12 +47,13 @@ def _residuals(table: TrainingTable, grouped: NDArray[np.int64]) -> NDArray[np.f
 
 
 def _shrunk_means(codes: NDArray[np.float64], residuals: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Return λ · (mean of the code - mean of all) for each code, with λ = n / (n + σ² / τ²); of shape (width + 1,).
+    """Return the shrunk mean for each code, of shape (width + 1,): λ · (mean for the code - overall mean).
 
-    n is the code's number of sales, σ² the variance within codes, and τ² the variance between them. So the fewer sales
-    a code has, the closer it is to the overall mean, 0. (Micci-Barreca, A preprocessing scheme for high-cardinality
-    categorical attributes, SIGKDD Explorations 2001; scikit-learn's TargetEncoder with `smooth` = σ² / τ². Its "auto"
-    estimates σ² for each code, and so fully trusts a code with a single sale.)
+    λ is n / (n + σ² / τ²), where n is the number of sales with the code, σ² is the variance within codes, and τ² is the
+    variance between codes. The fewer sales a code has, the closer its shrunk mean is to zero. (See Micci-Barreca, A
+    preprocessing scheme for high-cardinality categorical attributes, SIGKDD Explorations 2001. This is the same as
+    scikit-learn's TargetEncoder with `smooth` = σ² / τ². With "auto", TargetEncoder would estimate σ² for each code
+    separately, and would therefore fully trust a code with a single sale.)
     """
     is_known = ~np.isnan(codes)
     positions, values = codes[is_known].astype(np.int64), residuals[is_known]

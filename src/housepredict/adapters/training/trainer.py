@@ -1,4 +1,4 @@
-"""The trainer: find the best candidate, fit it, convert it to its serving form, and check their parity."""
+"""Train a model: find the best candidate, fit it, convert it to its serving form, and check that both agree."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ if TYPE_CHECKING:
     from housepredict.adapters.serving.trees import Trees
 
 _MAX_EXPLAINED = 100
-"""The maximum number of houses whose explanations are checked: one takes as long as a hundred estimates."""
+"""Maximum number of houses to check explanations for. One explanation takes as long as a hundred estimates."""
 
 
 @define
 class SklearnTrainer:
     """A Trainer that uses scikit-learn.
 
-    `candidates` returns the candidates of a search for an algorithm, an effort and a number of sales. `seconds` is the
-    clock for its time limit, and `jobs` the number of its processes, -1 for one per core.
+    `candidates` takes an algorithm, an effort and a number of sales, and returns the candidates to search. `seconds` is
+    the clock used to enforce the time limit. `jobs` is the number of worker processes (-1: one per core).
     """
 
     _candidates: Callable[[Algorithm, Effort, int], Sequence[Candidate]] = candidates
@@ -168,7 +168,10 @@ def _fit_line(
     folds: NDArray[np.int64],
     progress: Progress,
 ) -> tuple[Pipeline, Linear, Calibration]:
-    """Fit least squares and its serving form to all sales, and calibrate intervals with out-of-fold estimates."""
+    """Fit a least-squares model to all sales, convert it to its serving form, and calibrate its intervals.
+
+    The intervals are calibrated on out-of-fold estimates.
+    """
     categories = [len(feature.categories) if feature.kind is Kind.CATEGORY else 0 for feature in schema.features]
     counts = (1, 2) if needs_error_scale(len(prices)) else (1,)
     estimates, spreads = np.empty((2, len(counts), len(prices)))
@@ -188,7 +191,11 @@ def _fit_line(
 
 
 def _pack_explanation(schema: FeatureSchema, form: ServingForm, attribution: Attribution, matrix: Matrix) -> bytes:
-    """Return the content of an attribution's file. Raises RefusedModel if the contributions don't add up."""
+    """Return the content of the explanation file.
+
+    Raises:
+        RefusedModel: if the contributions don't add up to the model's output.
+    """
     content = pack(attribution)
     contributions = read_contributions(content, form)
     for rows in (matrix, odd_rows(schema, matrix)):

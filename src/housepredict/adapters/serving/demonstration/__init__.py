@@ -1,7 +1,7 @@
 """The demonstration model: a linear model with three coefficients, for trying out housepredict.
 
-Its files are those that `housepredict train --synthetic` writes, except for the version's name and the omitted
-estimator; `tests/integration/test_demonstration.py` compares them with a training.
+Its files are the same as `housepredict train --synthetic` writes, except that the version has another name and the
+estimator is omitted. `tests/integration/test_demonstration.py` verifies this.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from housepredict.domain.models import Artifact, ModelVersion
 
 
 def load_demonstration() -> ServingPredictor:
-    """Load the demonstration model, with the same checks as any other model."""
+    """Load the predictor of the demonstration model, with the same checks as for any other model."""
     return load_predictor(*read_demonstration())
 
 
@@ -31,7 +31,7 @@ def load_demonstration_explainer() -> ServingExplainer:
 
 
 def read_demonstration() -> tuple[ModelVersion, Artifact]:
-    """Read the demonstration version and its files."""
+    """Return the demonstration model version and the contents of its files."""
     folder = files(__package__)
     manifest = from_json(folder.joinpath("manifest.json").read_bytes())
     return manifest, {name: folder.joinpath(name).read_bytes() for name in (SERVING_FILE, EXPLANATION_FILE)}
