@@ -14,7 +14,7 @@ def find_browser() -> str | None:
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
-def seen(browser: str, page: Path, width: int, height: int = 1000, *, dark: bool = False) -> str:
+def dump_page(browser: str, page: Path, width: int, height: int = 1000, *, dark: bool = False) -> str:
     """The document as it is when a page's scripts are done, and what the browser said of it on its console."""
     done = subprocess.run(
         [

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 pytest.register_assert_rewrite("housepredict.testing")
 
 from tests.browsers import find_browser  # noqa: E402
-from tests.containers import why_none  # noqa: E402
+from tests.containers import no_engine_reason  # noqa: E402
 from tests.postgres_servers import ContainerServer, EmbeddedServer, choose_server  # noqa: E402
 from tests.small_disks import SmallFiles, SmallFileSystem, choose_disk  # noqa: E402
 
@@ -51,21 +51,21 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def _images() -> str:
-    return f"NONE, containers are not tested: {why}" if (why := why_none()) else "built by this Docker engine"
+    return f"NONE, containers are not tested: {why}" if (why := no_engine_reason()) else "built by this Docker engine"
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Generator[None, Any, Any]:
     """What a test logged is told from process to process in UTF-8, which half a character does not fit into."""
-    return _speakable((yield))
+    return _encodable((yield))
 
 
-def _speakable(told: Any) -> Any:
-    match told:
+def _encodable(value: Any) -> Any:
+    match value:
         case str():
-            return told.encode("utf-8", "backslashreplace").decode()
+            return value.encode("utf-8", "backslashreplace").decode()
         case dict():
-            return {key: _speakable(each) for key, each in told.items()}
+            return {key: _encodable(each) for key, each in value.items()}
         case list() | tuple():
-            return type(told)(map(_speakable, told))
-    return told
+            return type(value)(map(_encodable, value))
+    return value

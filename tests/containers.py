@@ -31,7 +31,7 @@ TARGETS = {"serving": "128m", "service": "512m"}
 TOKEN = "a-token-of-the-tests"
 
 
-def why_none() -> str | None:
+def no_engine_reason() -> str | None:
     """Why no image can be built here, or None. A base image that has to be pulled first shows when it is."""
     if shutil.which("docker") is None:
         return "there is no docker client"
@@ -53,7 +53,7 @@ def docker(*arguments: str, **variables: str) -> str:
     return done.stdout
 
 
-def base_is_missing() -> str | None:
+def no_base_image_reason() -> str | None:
     """Why the base image is not to be had, or None."""
     done = subprocess.run(["docker", "image", "inspect", BASE], check=False, capture_output=True, text=True)
     if done.returncode:
@@ -63,7 +63,7 @@ def base_is_missing() -> str | None:
     return done.stderr.strip() if done.returncode else None
 
 
-def built(target: str) -> str:
+def build_image(target: str) -> str:
     """The name of the image that was built of this checkout."""
     name = f"housepredict-test:{target}"
     docker("build", "--quiet", "--file", "container/Dockerfile", "--target", target, "--tag", name, ".")
@@ -71,7 +71,7 @@ def built(target: str) -> str:
 
 
 @frozen
-class Contained:
+class ContainerService:
     """A service in a container, with an address on this machine."""
 
     container: Container
@@ -100,7 +100,7 @@ class Contained:
         return is_healthy
 
 
-def put_into(volume: str, version: ModelVersion, artifact: Artifact) -> None:
+def store_in_volume(volume: str, version: ModelVersion, artifact: Artifact) -> None:
     """Make a version the promoted one of the data folder in a volume."""
     with TemporaryDirectory() as folder:
         models = DirectoryModels(Path(folder, "models"))
@@ -116,7 +116,9 @@ def put_into(volume: str, version: ModelVersion, artifact: Artifact) -> None:
 
 
 @contextmanager
-def confined(target: str, volume: str | None = None, network: Any = None, **variables: str) -> Iterator[Contained]:
+def run_confined(
+    target: str, volume: str | None = None, network: Any = None, **variables: str
+) -> Iterator[ContainerService]:
     """An image's service, healthy, with nothing but what it needs."""
     os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # see postgres_servers
     from testcontainers.core.container import DockerContainer
@@ -138,7 +140,7 @@ def confined(target: str, volume: str | None = None, network: Any = None, **vari
         made = made.with_network(network)
     with made.with_bind_ports(5000, free_port()) as container:
         wrapped = container.get_wrapped_container()
-        contained = Contained(wrapped, f"http://127.0.0.1:{container.get_exposed_port(5000)}")
+        contained = ContainerService(wrapped, f"http://127.0.0.1:{container.get_exposed_port(5000)}")
         contained.healthy()
         yield contained
         wrapped.reload()

@@ -50,7 +50,7 @@ class LabModel:
 
 
 @frozen
-class SureModel(LabModel):
+class CalibratedLabModel(LabModel):
     """Also says how sure it is: equally, of every house."""
 
     def predict(self, houses: Sequence[House]) -> Valuation:
@@ -68,13 +68,15 @@ def lab_version(
     return evolve(version, schema=schema, source=TrainingSource(location, "0" * 64)), artifact
 
 
-def sure_version(within_80: float | None = 0.125, within_90: float | None = 0.25) -> tuple[ModelVersion, Artifact]:
+def calibrated_version(
+    within_80: float | None = 0.125, within_90: float | None = 0.25
+) -> tuple[ModelVersion, Artifact]:
     """A version that knows how far its estimates are off."""
     version, artifact = lab_version("sure")
     return evolve(version, calibration=Calibration(within_80, within_90, 0.1)), artifact
 
 
-def remembering_version(name: str = "lab") -> tuple[ModelVersion, Artifact]:
+def version_with_snapshot(name: str = "lab") -> tuple[ModelVersion, Artifact]:
     """A version that keeps a snapshot of the houses it learned from, which had 1,000 to 3,000 square feet."""
     houses = [House({"size": 1000 + 2 * row, "bedrooms": 1 + row % 5, "age": row % 50}) for row in range(1000)]
     taken = snapshot(LAB_SCHEMA, houses, [_lab_price(**each.values) for each in houses])  # type: ignore[arg-type]

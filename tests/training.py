@@ -90,7 +90,7 @@ class ListedTrainer:
     calibration: Calibration | None = None
     plain_calibration: Calibration | None = None
     irreproducible: str | None = None
-    seen_again: list[Sequence[Sale]] = field(factory=list)
+    refit_sales: list[Sequence[Sale]] = field(factory=list)
 
     def fit(
         self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress
@@ -125,7 +125,7 @@ class ListedTrainer:
         return Valuation([self.price(each) for each in houses], [0.1] * len(houses))
 
     def _refit(self, sales: Sequence[Sale], calibration: Calibration | None) -> CalibratedModel:
-        self.seen_again.append(sales)
+        self.refit_sales.append(sales)
         return CalibratedModel(self._predict, calibration)
 
 

@@ -16,10 +16,10 @@ class Opened:
     """A page, and what the browser said of it."""
 
     page: Page
-    said: list[str] = field(factory=list)
+    console: list[str] = field(factory=list)
 
     def refused(self) -> list[str]:
-        return [each for each in self.said if "Content Security Policy" in each or "Error:" in each]
+        return [each for each in self.console if "Content Security Policy" in each or "Error:" in each]
 
     def estimate(self) -> Locator:
         self.page.get_by_role("button", name="Estimate").click()
@@ -32,9 +32,9 @@ class Opened:
 def opened(browser: Browser, url: str, width: int = 1280, *, dark: bool = False) -> Iterator[Opened]:
     page = browser.new_page(color_scheme="dark" if dark else "light", viewport={"width": width, "height": 900})
     made = Opened(page)
-    page.on("console", lambda message: made.said.append(message.text))
-    page.on("pageerror", lambda error: made.said.append(f"Error: {error}"))
-    page.on("dialog", lambda dialog: made.said.append("Error: a dialog"))
+    page.on("console", lambda message: made.console.append(message.text))
+    page.on("pageerror", lambda error: made.console.append(f"Error: {error}"))
+    page.on("dialog", lambda dialog: made.console.append("Error: a dialog"))
     try:
         page.goto(url, wait_until="networkidle")
         yield made

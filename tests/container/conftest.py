@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.containers import BASE, TARGETS, base_is_missing, built, docker, why_none
+from tests.containers import BASE, TARGETS, build_image, docker, no_base_image_reason, no_engine_reason
 
 
 @pytest.fixture(scope="session")
 def images() -> dict[str, str]:
     """The names of both images."""
-    if why := why_none():
+    if why := no_engine_reason():
         pytest.skip(f"NO IMAGES: containers were not tested: {why}")
-    if why := base_is_missing():
+    if why := no_base_image_reason():
         pytest.skip(f"NO IMAGES: containers were not tested: {BASE} is not here and cannot be pulled: {why}")
-    return {target: built(target) for target in TARGETS}
+    return {target: build_image(target) for target in TARGETS}
 
 
 @pytest.fixture

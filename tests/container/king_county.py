@@ -32,7 +32,7 @@ class Boosted:
     prices: Sequence[float]
 
 
-def a_boosted_version(trees: int) -> Boosted:
+def boosted_version(trees: int) -> Boosted:
     """One with so many trees for means, and as many for medians."""
     sales = prepare(SalesFile(ROOT / "examples" / "king_county_sales.csv.gz").read(), TrainingOptions(price="price"))
     matrix, prices, folds = encoded(sales.schema, sales.training)
@@ -42,11 +42,11 @@ def a_boosted_version(trees: int) -> Boosted:
     form = model.form(table, None)
     artifact = {SERVING_FILE: pack(form), EXPLANATION_FILE: pack(attribution(model, form, table))}
     houses = [sale.house for sale in sales.held_out[:1000]]
-    said = np.asarray(valuation(form, Encoder(sales.schema)(houses)).prices).tolist()
+    estimates = np.asarray(valuation(form, Encoder(sales.schema)(houses)).prices).tolist()
     version, _ = sample_version(
-        a_log_form(), schema=sales.schema, digests=digests_of(artifact), self_test=(SelfTest(houses[0], said[0]),)
+        a_log_form(), schema=sales.schema, digests=digests_of(artifact), self_test=(SelfTest(houses[0], estimates[0]),)
     )
     as_json = [
         {name: str(value) if name == "date" else value for name, value in house.values.items()} for house in houses
     ]
-    return Boosted(version, artifact, as_json, said)
+    return Boosted(version, artifact, as_json, estimates)

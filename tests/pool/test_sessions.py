@@ -18,6 +18,6 @@ BOUNDS = {"statement_timeout"}
 """The documentation has the bounds of a pooled session set for the role: they are respected."""
 
 
-def test_service_behind_pool_is_indifferent_to_settings_of_a_database(pool: str, postgres: str, tmp_path: Path) -> None:
+def test_service_behind_pool_ignores_database_settings(pool: str, postgres: str, tmp_path: Path) -> None:
     set_for("DATABASE", {name: value for name, value in AMERICAN.items() if name not in BOUNDS}, postgres)
     all_is_well(tmp_path, HOUSEPREDICT_DATABASE_URL=pool, HOUSEPREDICT_DATABASE_DIRECT_URL=url(postgres), **VARIABLES)

@@ -24,7 +24,7 @@ from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.metrics import ACCURACY_INTERVAL_S, DRIFT_INTERVAL_S, PartsCollector, registry_of
 from housepredict.entrypoints.http.request_metrics import Meter, SharedCounters
 from tests.docs.environment import ROOT
-from tests.http_service import LabModel, application, lab_version, remembering_version, served
+from tests.http_service import LabModel, application, lab_version, served, version_with_snapshot
 from tests.unit.test_http_drift import Unreadable
 
 PAGE = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
@@ -65,7 +65,7 @@ def values(metric: Metric) -> dict[str, float]:
 
 
 def everything() -> Application:
-    made = application(remembering_version())
+    made = application(version_with_snapshot())
     made.storage.predictions = Behind()
     predictions = made.predict(HOUSES)
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
@@ -141,13 +141,13 @@ def test_generation_of_the_demonstration_and_without_a_model_is_0() -> None:
 
 
 def test_shares_are_from_0_to_1() -> None:
-    made = application(remembering_version())
+    made = application(version_with_snapshot())
     made.predict([HOUSES[0], HOUSES[0] | {"size": 9000}])
     assert values(told(made)["housepredict_out_of_range_ratio"]) == {"size": 0.5, "bedrooms": 0, "age": 0}
 
 
 def test_of_too_few_estimates_no_index_is_told() -> None:
-    made = application(remembering_version())
+    made = application(version_with_snapshot())
     made.predict(HOUSES[: MIN_ESTIMATES - 1])
     found = told(made)
     assert values(found["housepredict_drift_predictions"]) == {"": MIN_ESTIMATES - 1}
@@ -155,7 +155,7 @@ def test_of_too_few_estimates_no_index_is_told() -> None:
 
 
 def test_without_estimates_no_share_is_told() -> None:
-    assert told(application(remembering_version()))["housepredict_out_of_range_ratio"].samples == []
+    assert told(application(version_with_snapshot()))["housepredict_out_of_range_ratio"].samples == []
 
 
 def test_a_version_without_a_snapshot_has_no_drift() -> None:
@@ -167,7 +167,7 @@ def test_a_version_that_is_refused_is_told_of() -> None:
     def refuse(*_: object) -> LabModel:
         raise RefusedModel
 
-    made = application(remembering_version(), load=refuse)
+    made = application(version_with_snapshot(), load=refuse)
     found = told(made)
     assert OF_MODELS - found.keys() == {"housepredict_model_info"}
     assert values(found["housepredict_model_generation"]) == {"": 0}
@@ -175,7 +175,7 @@ def test_a_version_that_is_refused_is_told_of() -> None:
 
 
 def test_a_database_that_is_away_leaves_its_metrics_out_and_no_others() -> None:
-    made = application(remembering_version())
+    made = application(version_with_snapshot())
     predictions = made.storage.predictions = Unreadable()
     with served(made) as client:
         predictions.fault = RepositoryUnavailable("at db.internal")
@@ -185,7 +185,7 @@ def test_a_database_that_is_away_leaves_its_metrics_out_and_no_others() -> None:
 
 
 def test_a_spool_that_cannot_be_read_leaves_the_rest() -> None:
-    made = application(remembering_version())
+    made = application(version_with_snapshot())
     made.storage.predictions = Behind(fault=RepositoryUnavailable())
     found = told(made).keys()
     assert not [each for each in found if "spool" in each]
@@ -222,7 +222,7 @@ def test_drift_is_reviewed_once_a_minute() -> None:
 
 
 def test_a_review_that_failed_is_tried_again_at_once() -> None:
-    made = application(remembering_version())
+    made = application(version_with_snapshot())
     predictions = made.storage.predictions = Unreadable(fault=RepositoryUnavailable())
     registry = registry_of(made, Meter.of(SharedCounters.of(1)), lambda: 0.0)
     assert b"drift" not in generate_latest(registry)

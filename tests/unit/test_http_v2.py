@@ -21,12 +21,12 @@ from tests.http_service import (
     LAB_HOUSE,
     LAB_PRICE,
     LAB_SCHEMA,
+    CalibratedLabModel,
     Faulty,
-    SureModel,
     application,
+    calibrated_version,
     lab_version,
     served,
-    sure_version,
 )
 
 INFER = "/v2/models/housepredict/infer"
@@ -103,7 +103,7 @@ def test_without_a_model_there_is_nothing_to_infer_with() -> None:
 
 
 def test_an_inference_is_estimated_and_recorded_as_any_other_house() -> None:
-    with served(application(sure_version(), load=SureModel)) as service:
+    with served(application(calibrated_version(), load=CalibratedLabModel)) as service:
         told = outputs(infer(service, *lab_inputs(2), id="mine"))
         remembered = service.get("/predictions").json()["predictions"]
     assert told["price"] == [LAB_PRICE] * 2

@@ -31,7 +31,7 @@ NUMBERS = arrays.arrays(
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,8}(\.[a-z]{1,8})?", fullmatch=True), NUMBERS, max_size=5), st.data())
-def test_arrays_come_back_as_they_were(given_arrays: dict[str, np.ndarray], data: st.DataObject) -> None:
+def test_arrays_are_read_back_unchanged(given_arrays: dict[str, np.ndarray], data: st.DataObject) -> None:
     if data.draw(st.booleans(), label="by columns"):
         given_arrays = {name: np.asfortranarray(array) for name, array in given_arrays.items()}
     buffer = BytesIO()
@@ -43,7 +43,7 @@ def test_arrays_come_back_as_they_were(given_arrays: dict[str, np.ndarray], data
         np.testing.assert_array_equal(found[name], array, strict=True)
 
 
-def test_an_array_of_many_pieces_comes_back_in_little_more_memory_than_its_own() -> None:
+def test_large_array_is_read_with_little_extra_memory() -> None:
     array = np.random.default_rng(1).random((MIB + 1,))
     buffer = BytesIO()
     np.savez_compressed(buffer, array=array)
@@ -60,7 +60,7 @@ def test_an_array_of_many_pieces_comes_back_in_little_more_memory_than_its_own()
     assert peak < len(content) + array.nbytes + 4 * MIB
 
 
-def test_what_is_not_wanted_is_not_unpacked() -> None:
+def test_unrequested_arrays_are_not_unpacked() -> None:
     content = archive(an_array(), b"no array", an_array())
     assert list(arrays_in(content, {"0", "2"})) == ["0", "2"]
 
@@ -80,7 +80,7 @@ def archive(*members: bytes, method: int = ZIP_DEFLATED, first: str = "0") -> by
     return buffer.getvalue()
 
 
-def of_zeros(size: int, claimed: int | None = None) -> bytes:
+def zeros_archive(size: int, claimed: int | None = None) -> bytes:
     """An archive of one array of zeros, which takes so many bytes, or claims so many."""
     buffer = BytesIO()
     with ZipFile(buffer, "w", ZIP_DEFLATED, compresslevel=1) as file, file.open(f"{READ}.npy", "w") as member:
@@ -90,7 +90,7 @@ def of_zeros(size: int, claimed: int | None = None) -> bytes:
     return buffer.getvalue()
 
 
-def of_one_member_many_times() -> bytes:
+def repeated_member_archive() -> bytes:
     """Its table of contents names the same 30 MiB of zeros over and over."""
     buffer = BytesIO()
     with ZipFile(buffer, "w", ZIP_DEFLATED) as file:
@@ -99,16 +99,16 @@ def of_one_member_many_times() -> bytes:
     return buffer.getvalue()
 
 
-def that_lies() -> bytes:
+def understated_size_archive() -> bytes:
     """It declares 64 KiB, as its header does, and has 64 MiB."""
     size = struct.pack("<L", 64 * MIB + 128)
-    return of_zeros(64 * MIB, claimed=2**16 - 128).replace(size, struct.pack("<L", 2**16))
+    return zeros_archive(64 * MIB, claimed=2**16 - 128).replace(size, struct.pack("<L", 2**16))
 
 
 BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
-    "more zeros than may be": (lambda: of_zeros(MAX_UNPACKED), "the arrays take 536,871,040 bytes unpacked"),
-    "the same many times": (of_one_member_many_times, "the arrays take 629,148,160 bytes unpacked"),
-    "more than is declared": (that_lies, "Bad CRC-32"),
+    "more zeros than may be": (lambda: zeros_archive(MAX_UNPACKED), "the arrays take 536,871,040 bytes unpacked"),
+    "the same many times": (repeated_member_archive, "the arrays take 629,148,160 bytes unpacked"),
+    "more than is declared": (understated_size_archive, "Bad CRC-32"),
     "a shape of terabytes": (lambda: archive(an_array(shape=(10**12,)), first=READ), "doesn't match float64 of shape"),
     "a shape of nothing": (
         lambda: archive(an_array(shape=(10**12, 0, 10**9)), first=READ),
@@ -122,7 +122,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize(("make", "reason"), BOMBS.values(), ids=BOMBS)
-def test_a_bomb_is_refused_before_it_goes_off(make: Callable[[], bytes], reason: str) -> None:
+def test_zip_bomb_is_rejected_in_little_memory(make: Callable[[], bytes], reason: str) -> None:
     content = make()
     version, _ = sample_version(a_log_form())
     artifact = {"serving.npz": content}
@@ -137,12 +137,12 @@ def test_a_bomb_is_refused_before_it_goes_off(make: Callable[[], bytes], reason:
 
 
 @pytest.mark.parametrize("dtype", ["|O", "|S8", "<U2", "|V8", "|b1", "<c16", "<M8[s]"])
-def test_what_is_no_number_is_refused(dtype: str) -> None:
+def test_non_numeric_array_is_rejected(dtype: str) -> None:
     with pytest.raises(ValueError, match="must hold numbers"):
         arrays_in(archive(an_array(dtype=dtype)), "0")
 
 
-def test_what_is_no_array_is_refused() -> None:
+def test_member_that_is_no_array_is_rejected() -> None:
     with pytest.raises(ValueError, match="magic"):
         arrays_in(archive(b"text"), "0")
     later_version = an_array().replace(b"\x93NUMPY\1", b"\x93NUMPY\2")
@@ -151,11 +151,11 @@ def test_what_is_no_array_is_refused() -> None:
 
 
 @pytest.mark.parametrize("content", [bytes(31), bytes(33), bytes(40)])
-def test_an_array_that_is_too_short_or_too_long_is_refused(content: bytes) -> None:
+def test_array_of_wrong_length_is_rejected(content: bytes) -> None:
     with pytest.raises(ValueError, match="doesn't match"):
         arrays_in(archive(an_array(content=content)), "0")
 
 
-def test_a_changed_number_does_not_fit_the_checksum() -> None:
+def test_changed_number_fails_checksum() -> None:
     with pytest.raises(BadZipFile, match="CRC"):
         arrays_in(archive(an_array(content=b"0" * 32), method=ZIP_STORED).replace(b"0" * 32, b"1" * 32), "0")
