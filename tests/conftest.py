@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Configuration shared by all tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-# Before anything imports it: its assertions are then explained as those of the tests are.
+# Registered before the first import, so that pytest explains its assertions, too.
 pytest.register_assert_rewrite("housepredict.testing")
 
 from tests.browsers import find_browser  # noqa: E402
@@ -20,14 +20,14 @@ from tests.small_disks import SmallFiles, SmallFileSystem, choose_disk  # noqa: 
 
 settings.register_profile(
     "housepredict",
-    deadline=None,  # how long an example takes says more about the machine than about the code
+    deadline=None,  # The duration of an example depends on the machine.
     suppress_health_check=[HealthCheck.too_slow],  # for the same reason
     print_blob=True,
-    derandomize="CI" in os.environ,  # a gate fails for what a commit changed; new examples are looked for elsewhere
+    derandomize="CI" in os.environ,  # In CI, only a change of the code may change the result.
 )
 settings.load_profile("housepredict")
 settings.register_profile("quick", max_examples=10)
-# for suites that are run to see them fail
+# For suites that are expected to fail.
 settings.register_profile("first-failure", phases=[Phase.explicit, Phase.generate], database=None, derandomize=True)
 
 POOLS = f"{os.environ.get('PATH', '')}:/usr/sbin"
@@ -56,7 +56,7 @@ def _images() -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Generator[None, Any, Any]:
-    """What a test logged is told from process to process in UTF-8, which half a character does not fit into."""
+    """Escape lone surrogates in logs, since pytest-xdist sends reports between processes in UTF-8."""
     return _encodable((yield))
 
 

@@ -1,4 +1,4 @@
-"""Pages in a browser, with what it says of them."""
+"""Pages in a browser, with its console messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 @define
 class Opened:
-    """A page, and what the browser said of it."""
+    """A page, and the console messages of the browser."""
 
     page: Page
     console: list[str] = field(factory=list)
@@ -44,6 +44,6 @@ def opened(browser: Browser, url: str, width: int = 1280, *, dark: bool = False)
 
 
 def violations(page: Page) -> list[str]:
-    """What axe-core finds, with where."""
+    """Return the violations that axe-core finds, with their elements."""
     found = cast(dict[str, Any], Axe().run(page).response)["violations"]
     return [f"{each['id']}: {each['help']}: {node['html']}" for each in found for node in each["nodes"]]

@@ -1,4 +1,4 @@
-"""The page at `/` in a real browser and of real services: by keyboard, on phones, in the dark, by its own policy."""
+"""The page at `/` of real services in a real browser: keyboard, small screens, dark mode, Content Security Policy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def unusual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service of a model with features of every kind, and names that would be markup."""
+    """A service whose model has features of every kind, and names that look like markup."""
     folder = tmp_path_factory.mktemp("strange")
     with (folder / "sales.csv").open("w", newline="", encoding="utf-8") as file:
         rows, draw = csv.writer(file), Random(5)

@@ -1,4 +1,4 @@
-"""The page of a closed service within another: with its token, trainings are begun, followed and cancelled on it."""
+"""The page of a mounted service with a token: training jobs are started, followed, and cancelled on it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Mounted:
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Mounted]:
-    """The service below a path of another one, with a token, and a trainer that waits to be let go on."""
+    """The service mounted below a path, with a token and a trainer that blocks until `may_end` is set."""
     may_end = Event()
     trainer = FakeTrainer(may_end=may_end)
     made = trainable(application(lab_version(), token=TOKEN), trainer)
@@ -74,7 +74,7 @@ def test_page_works_when_mounted_below_a_path(browser: Browser, mounted: Mounted
     with opened(browser, mounted.url) as seen:
         page = seen.page
         expect(page.locator(".moved")).to_have_count(0)
-        expect(seen.estimate()).to_have_text("254,206")  # by a model that cannot explain
+        expect(seen.estimate()).to_have_text("254,206")  # The model has no explanations.
         expect(page.locator("#recent tbody tr")).to_have_count(1)
         page.get_by_role("link", name="Details and plots").click()
         expect(page.get_by_role("heading", level=1)).to_contain_text("lab")
@@ -99,7 +99,7 @@ def test_token_unlocks_training_with_progress(browser: Browser, mounted: Mounted
         expect(page.locator("#progress")).to_contain_text("Training succeeded.")
         expect(page.locator("#trainings tbody tr")).to_have_count(1)
         page.reload(wait_until="networkidle")
-        expect(page.locator("#closed")).to_contain_text("Enter the service token")  # nothing keeps it
+        expect(page.locator("#closed")).to_contain_text("Enter the service token")  # The token is not stored.
         assert page.context.storage_state() == {"cookies": [], "origins": []}
 
 

@@ -1,4 +1,4 @@
-"""The page of a version as a browser shows it: within the width of a phone, light and dark, under its own policy."""
+"""The page of a model version in a browser: width, light and dark mode, Content Security Policy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
     BROWSER is None, reason=f"NO BROWSER: pages were not looked at; install one of {', '.join(NAMES)}"
 )
 
-# A page of its own that looks at the other in a frame: that one runs no script.
+# A separate page inspects the version page in a frame, because the version page runs no scripts.
 LOOK = """<!DOCTYPE html><body style="margin:0">
 <iframe src="page.html" style="width:WIDTHpx;height:1000px;border:0"></iframe><pre id="seen"></pre><script>
 onload = () => {

@@ -1,4 +1,4 @@
-"""The images, built once for all tests of them; skipped, with the reason, where there is no building them."""
+"""The images, built once for all tests. Tests are skipped, with the reason, if images cannot be built."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.containers import BASE, TARGETS, build_image, docker, no_base_image_r
 
 @pytest.fixture(scope="session")
 def images() -> dict[str, str]:
-    """The names of both images."""
+    """The image names by target."""
     if why := no_engine_reason():
         pytest.skip(f"NO IMAGES: containers were not tested: {why}")
     if why := no_base_image_reason():
@@ -21,7 +21,7 @@ def images() -> dict[str, str]:
 
 @pytest.fixture
 def volume(images: dict[str, str]) -> Iterator[str]:
-    """A volume of the engine's, for one test."""
+    """A Docker volume for one test."""
     name = docker("volume", "create").strip()
     yield name
     docker("volume", "rm", "--force", name)

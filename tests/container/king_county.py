@@ -1,4 +1,4 @@
-"""A boosted model of the King County sales, without the search and the proof that make up most of a training."""
+"""A boosted model of the King County sales, trained without the search and the parity check."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.factories import a_log_form, sample_version
 
 @frozen
 class Boosted:
-    """A version, and what it says of houses, which are bodies of requests."""
+    """A version, and its estimates for houses in the form of request bodies."""
 
     version: ModelVersion
     artifact: Artifact
@@ -33,7 +33,7 @@ class Boosted:
 
 
 def boosted_version(trees: int) -> Boosted:
-    """One with so many trees for means, and as many for medians."""
+    """Return a version with `trees` trees for means, and as many for medians."""
     sales = prepare(SalesFile(ROOT / "examples" / "king_county_sales.csv.gz").read(), TrainingOptions(price="price"))
     matrix, prices, folds = encoded(sales.schema, sales.training)
     table = with_target_encoding(table_of(sales.schema, matrix, prices, 0.0), folds)

@@ -1,4 +1,4 @@
-"""The service and its database as compose starts them: what is promised holds when either of them is killed."""
+"""The service and its database under compose: guarantees hold when either of them is killed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.integration.load import Load, caught_up, eventually
 from tests.integration.services import LAB_HOUSE, LAB_PRICE
 from tests.postgres_servers import free_port
 
-# What a checkout of its own would have: other secrets, an image that is built, another port, and a look each second.
+# Overrides: secrets of the test, prebuilt images, another port, and a health check each second.
 OVERRIDE = """\
 services:
   migrations: {image: "IMAGE"}
@@ -34,7 +34,7 @@ secrets:
 
 @frozen
 class Composed:
-    """A project of compose that runs."""
+    """A running compose project."""
 
     override: Path
     project: str
@@ -56,7 +56,7 @@ class Composed:
         self.compose("up", "--wait", "--no-build", "--quiet-pull")
 
     def stored(self) -> list[tuple[str, int]]:
-        """Ids and sizes of all that is in the database."""
+        """Return ids and sizes of all stored predictions."""
         query = "SELECT json_agg(json_build_array(id, features->'size')) FROM predictions"
         psql = ("psql", "--username=postgres", "--dbname=housepredict", "--no-align", "--tuples-only")
         rows = json.loads(self.compose("exec", "-T", "postgres", *psql, f"--command={query}"))
@@ -120,7 +120,7 @@ def test_predictions_survive_database_kill_under_load(composed: Composed) -> Non
 
 
 def test_containers_have_no_capabilities_and_read_only_root(composed: Composed) -> None:
-    """PostgreSQL too, whose image begins as root unless it is told not to."""
+    """This includes PostgreSQL, whose image starts as root by default."""
     for service in ("postgres", "housepredict"):
         status = composed.compose("exec", "-T", service, "cat", "/proc/1/status")
         found = dict(line.split(":\t", 1) for line in status.splitlines())

@@ -1,4 +1,4 @@
-"""Both images as they run for good: no root, nothing writable but a volume, and little memory."""
+"""Both images as in production: unprivileged, read-only except a volume, and with little memory."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_model_and_predictions_survive_container(volume: str) -> None:
         assert (trained["message"], trained["promoted"]) == ("Model retrained successfully", True)
         prediction = httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).json()
         assert service.stop() == 0
-    for other in ("service", "serving"):  # a smaller image serves what a larger one has trained
+    for other in ("service", "serving"):  # The serving image serves models trained by the full image.
         with run_confined(other, volume) as service:
             assert httpx2.get(f"{service.url}/predictions").json()["predictions"][0]["id"] == prediction["id"]
             again = httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).json()
@@ -119,7 +119,7 @@ def test_training_beyond_memory_is_killed_without_the_service() -> None:
 
 
 def test_boosted_trees_are_explained_in_serving_memory(volume: str) -> None:
-    """As many as `--effort low` makes of these sales."""
+    """500 trees, as `--effort low` makes for these sales."""
     made = boosted_version(500)
     store_in_volume(volume, made.version, made.artifact)
     with run_confined("serving", volume) as service:
@@ -143,7 +143,7 @@ def network() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def database(network: Any) -> Iterator[str]:
-    """The URL, in that network, of a PostgreSQL that may still be starting."""
+    """The URL in this network of a PostgreSQL that may still be starting."""
     from testcontainers.core.container import DockerContainer
 
     made = DockerContainer(IMAGE).with_env("POSTGRES_PASSWORD", "secret").with_network(network)
@@ -159,6 +159,6 @@ def test_service_with_database_fits_memory_and_obeys_sigterm(target: str, networ
 
 
 def is_connected(service: ContainerService) -> bool:
-    """Whether it has found its database, so that what it says of the latest estimates is what is there."""
+    """Return whether the service has reached its database, so that it lists predictions from there."""
     answer = httpx2.get(f"{service.url}/health/ready")
     return answer.status_code == 200 and "spool" not in httpx2.get(f"{service.url}/predictions").json()

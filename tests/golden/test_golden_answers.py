@@ -1,4 +1,4 @@
-"""Every route and every command answers as it was recorded; see `record`."""
+"""Every route and command answers as recorded; see `record`."""
 
 from __future__ import annotations
 

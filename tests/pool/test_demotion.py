@@ -1,4 +1,4 @@
-"""A pool keeps its connections to a server that is demoted; the service ends them."""
+"""A pool keeps connections to a demoted server; the service closes them."""
 
 from __future__ import annotations
 

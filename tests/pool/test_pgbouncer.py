@@ -1,4 +1,4 @@
-"""PostgreSQL behind pgbouncer, which gives each transaction another connection."""
+"""PostgreSQL behind pgbouncer, which may use another connection for each transaction."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def url_of(conninfo: str) -> str:
 
 
 def append_concurrently(repositories: list[PostgresPredictions]) -> list[Prediction]:
-    """Have all of them append and read at once; what was appended."""
+    """Append and read with all repositories concurrently. Returns the appended predictions."""
     batches = [a_batch(3) for _ in range(60)]
 
     def work(number: int) -> None:

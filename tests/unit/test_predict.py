@@ -1,4 +1,4 @@
-"""The use case of estimating, over the in-memory adapters and doubles that fail, change and wait when told to."""
+"""The use case of estimating, over in-memory adapters and doubles."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def predictor(name: str = "one", *, location: str | None = "/sales.csv", per_are
 
 @define
 class Promoted:
-    """Hands out one predictor after another, as if a version were promoted after each look."""
+    """Returns the next predictor at each call, as if a version had been promoted in between."""
 
     _predictors: list[PricePerArea]
 
@@ -51,7 +51,7 @@ class Promoted:
 
 @define
 class FullPredictions(InMemoryPredictions):
-    """A repository that records nothing."""
+    """A repository without space."""
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         raise RepositoryUnavailable("the disk is full")
@@ -59,7 +59,7 @@ class FullPredictions(InMemoryPredictions):
 
 @define
 class CalledLater(InMemoryPredictions):
-    """A repository that a test makes call back."""
+    """A repository whose callbacks the test calls."""
 
     done: list[Callable[[Exception | None], None]] = field(factory=list)
 

@@ -1,4 +1,4 @@
-"""Which measures are marked as out of range."""
+"""Marking of measures as out of range."""
 
 from __future__ import annotations
 

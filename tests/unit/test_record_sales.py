@@ -1,4 +1,4 @@
-"""The use case of sales that come back."""
+"""The use case that records realized sales."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UNKNOWN = UUID("01970000-0000-7000-8000-000000000001")
 
 @define
 class Recording:
-    """The use case over memory, with some predictions that are known."""
+    """The use case over memory, with some stored predictions."""
 
     sales: InMemorySales
     predictions: InMemoryPredictions
@@ -57,7 +57,7 @@ def a_sale(prediction: object = UNKNOWN, price: object = 200_000, day: object = 
 def violations(recording: Recording, items: Sequence[object], key: str | None = None) -> list[tuple[str, Rule]]:
     with pytest.raises(InvalidSales) as caught:
         recording.record(items, key)
-    assert list(recording.sales.current()) == [], "nothing is recorded of what is refused"
+    assert list(recording.sales.current()) == [], "no rejected sale is recorded"
     return [(each.pointer, each.rule) for each in caught.value.violations]
 
 
@@ -193,7 +193,7 @@ def test_idempotency_key_replay_records_nothing(recording: Recording) -> None:
     known = recording.known[0].id
     first = recording.record([a_sale(known, 1.5)], "key")
     recording.clock.time += timedelta(1)
-    assert recording.record([a_sale(known, 1.50)], "key") == first, "and is answered as before"
+    assert recording.record([a_sale(known, 1.50)], "key") == first, "the replay returns the same answer"
     assert len(recording.record.history(known)) == 1
     with pytest.raises(RepeatedKey):
         recording.record([a_sale(known, 1.6)], "key")
@@ -209,7 +209,7 @@ def test_file_is_validated_before_recording() -> None:
 
 @define
 class FailsAfterSomeBatches(InMemorySales):
-    """Takes some batches, and then no more."""
+    """A repository that accepts some batches and rejects all others."""
 
     batches: int = 2
 
@@ -294,7 +294,7 @@ def test_sales_racing_an_erasure_are_not_stored(key: str | None, appended_first:
 
 
 def test_history_hides_sales_of_an_erased_prediction(recording: Recording) -> None:
-    """A process may stop after it has stored a sale, and before it has looked for an erasure."""
+    """A process may stop after it stores a sale and before it checks for an erasure."""
     erased = recording.known[0].id
     sale = recording.record.one(a_sale(erased)).sale
     recording.predictions.erase([erased])

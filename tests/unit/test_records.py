@@ -1,4 +1,4 @@
-"""The use case of predictions that are remembered: found, read and forgotten; and the same over HTTP."""
+"""The use case that finds, reads, erases, and prunes stored predictions; also over HTTP."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ INVALID_IDS = [
 
 @define
 class WithLabIds(InMemoryPredictions):
-    """Has taken over the tutorial's predictions: all that there are, from number 1 on."""
+    """A repository that migrated the tutorial's predictions: the first has lab id 1."""
 
     def find_by_lab_id(self, number: int) -> Prediction | None:
         ids = self._ids[number - 1 : number]
@@ -101,7 +101,7 @@ def test_http_missing_prediction_is_problem(client: TestClient, id_: str) -> Non
 
 
 def predictions_before_noon(count: int, *, hours_ago: int = 0) -> list[Prediction]:
-    """Predictions of some time before noon."""
+    """Return predictions made some hours before noon."""
     then = NOON - timedelta(hours=hours_ago)
     return [
         evolve(each, id=id_, created_at=then)
@@ -210,7 +210,7 @@ def test_http_erase_is_final_and_repeatable(client: TestClient) -> None:
     assert_problem(client.get(f"/predictions/{id_}"), 404, "unknown-prediction")
     assert_problem(client.get(f"/predictions/{id_}/sale"), 404, "not-found")
     assert client.get("/predictions").json()["predictions"] == []
-    # the delivery that its sale came with brings it back no more
+    # A replay of the delivery does not restore the erased sale.
     again = client.post(f"/predictions/{id_}/sale", json=sale, headers={"Idempotency-Key": "deed"})
     assert_problem(again, 410, "erased-sales")
     assert client.get("/accuracy").json()["sales"] == 0

@@ -1,4 +1,4 @@
-"""The models as an estimator of scikit-learn: its own checks, and the prices of a training."""
+"""The scikit-learn estimator: scikit-learn's own checks, and equality with regular training."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_regressor_passes_scikit_learn_checks(estimator: HousePriceRegressor, ch
 
 
 def houses(rows: int = 300, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray[Any, Any]]:
-    """Houses of all kinds of values, some missing, and prices that follow from them but for a tenth."""
+    """Return houses with features of all kinds, some values missing, and prices with 10% noise."""
     draw = np.random.default_rng(seed)
     size, quarter = draw.uniform(50, 250, rows), draw.choice(["north", "south", "west"], rows)
     garden, built = (

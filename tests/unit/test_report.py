@@ -1,4 +1,4 @@
-"""The documents of the command line."""
+"""Documents and texts of the command line."""
 
 from __future__ import annotations
 

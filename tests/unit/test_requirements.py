@@ -1,4 +1,4 @@
-"""Libraries whose internals are used are bounded, and what is installed lies within the bounds."""
+"""Libraries whose internals are used have an upper bound, and the installed versions satisfy it."""
 
 from __future__ import annotations
 

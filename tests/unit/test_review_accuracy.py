@@ -1,4 +1,4 @@
-"""The use case of measuring estimates by the sales that came back."""
+"""The use case that measures estimates against realized sales."""
 
 from __future__ import annotations
 

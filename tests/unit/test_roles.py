@@ -1,4 +1,4 @@
-"""What a user would expect of a sales file from anywhere, run with default options."""
+"""Roles that default options assign to the columns of well-known sales files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ROWS = range(60)
 
 
 def cycle(*values: Cell) -> list[Cell]:
-    """A column that repeats some values."""
+    """Return a column that repeats some values."""
     return [values[row % len(values)] for row in ROWS]
 
 
 def each(form: str, start: int = 0, step: int = 1) -> list[Cell]:
-    """A column of which every value differs."""
+    """Return a column of distinct values."""
     return [form.format(start + step * row) for row in ROWS]
 
 
@@ -36,7 +36,7 @@ def decide(columns: Mapping[str, Sequence[Cell]], **options: Any) -> dict[str, D
 
 
 def uses(columns: Mapping[str, Sequence[Cell]], **options: Any) -> dict[str, str]:
-    """Column to use; for a feature, its kind."""
+    """Return the use of each column; for a feature, its kind."""
     return {
         name: str(decision.kind) if decision.use == "feature" else decision.use
         for name, decision in decide(columns, **options).items()
@@ -44,7 +44,7 @@ def uses(columns: Mapping[str, Sequence[Cell]], **options: Any) -> dict[str, str
 
 
 def prices(form: str, start: int = 210_000, step: int = 1_234) -> list[Cell]:
-    """A column of which every value differs, that goes with no other."""
+    """Return a column of distinct values that correlates with no other column."""
     return [form.format(start + step * (row * 37 % 60)) for row in ROWS]
 
 
@@ -203,7 +203,7 @@ def test_public_file_gets_expected_roles(
     ],
 )
 def test_excluded_column_has_reason(name: str, column: list[Cell], why: str) -> None:
-    # an identifier before it is the house's: this one is not
+    # The identifier before it becomes the house id, so this one does not.
     decision = decide({"parcel_id": each("P{}"), name: column, **PLAIN})[name]
     assert (decision.use, decision.why, decision.kind) == ("left out", why, None)
 
@@ -230,7 +230,7 @@ def test_column_about_the_house_is_feature(name: str, column: list[Cell], kind: 
 
 
 def distinct(form: str, count: int) -> list[Cell]:
-    """A column of so many values."""
+    """Return a column with `count` distinct values."""
     return cycle(*(form.format(number) for number in range(count)))
 
 

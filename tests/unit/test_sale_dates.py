@@ -1,4 +1,4 @@
-"""A year and a month of sale make a date of sale, where the file has no other."""
+"""A sale date made from year and month columns, if the file has no other sale date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sales are held out depends on the house alone."""
+"""The held-out split depends only on the house."""
 
 from __future__ import annotations
 

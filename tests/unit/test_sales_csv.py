@@ -1,4 +1,4 @@
-"""Sales as a table in CSV."""
+"""Realized sales in CSV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sales files as people have them: read to the last cell, or refused with a message that says what to do."""
+"""Sales files from the wild: read completely, or rejected with advice."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_csv_written_by_a_program_is_read_back(
     encoding: str,
     compress: Callable[[bytes], bytes],
 ) -> None:
-    # a file may be read in two ways if its names hold delimiters of another kind
+    # Names that contain other delimiters would make the file ambiguous.
     assume(not any(other in name for other in ",;\t|" for name in header))
     rows = data.draw(st.lists(st.lists(cells, min_size=len(header), max_size=len(header)), min_size=1, max_size=5))
     assume(any(cell.strip() for cell in rows[0]))

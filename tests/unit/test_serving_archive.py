@@ -1,4 +1,4 @@
-"""Archives of arrays: what is good comes back, and what would fill the memory never gets to."""
+"""Archives of arrays: valid ones are read back, and zip bombs are rejected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.factories import a_log_form, sample_version
 
 MIB = 2**20
 READ = "format"
-"""The name of an array that every serving form is read with; others are not unpacked."""
+"""The name of an array that every serving form has; arrays with other names are not unpacked."""
 NUMBERS = arrays.arrays(
     st.sampled_from([np.float64, np.float32, np.int64, np.int8, np.uint32]),
     arrays.array_shapes(min_dims=0, min_side=0, max_dims=3),
@@ -56,7 +56,7 @@ def test_large_array_is_read_with_little_extra_memory() -> None:
         tracemalloc.stop()
     assert (found == array).all()
     assert not found.flags.writeable
-    # beside it, a copy of the archive, which is all but as large: numbers by chance do not pack
+    # Besides the array, memory holds the archive, which is nearly as large: random numbers do not compress.
     assert peak < len(content) + array.nbytes + 4 * MIB
 
 
@@ -66,7 +66,7 @@ def test_unrequested_arrays_are_not_unpacked() -> None:
 
 
 def an_array(*, shape: tuple[int, ...] = (4,), dtype: str = "<f8", content: bytes = bytes(32)) -> bytes:
-    """A member of an archive, whose header claims what it likes."""
+    """Return an archive member whose header may not match its content."""
     buffer = BytesIO()
     np.lib.format.write_array_header_1_0(buffer, {"shape": shape, "fortran_order": False, "descr": dtype})
     return buffer.getvalue() + content
@@ -81,7 +81,7 @@ def archive(*members: bytes, method: int = ZIP_DEFLATED, first: str = "0") -> by
 
 
 def zeros_archive(size: int, claimed: int | None = None) -> bytes:
-    """An archive of one array of zeros, which takes so many bytes, or claims so many."""
+    """Return an archive of one array of zeros with `size` bytes, of which the header claims `claimed`."""
     buffer = BytesIO()
     with ZipFile(buffer, "w", ZIP_DEFLATED, compresslevel=1) as file, file.open(f"{READ}.npy", "w") as member:
         member.write(an_array(shape=((claimed or size) // 8,), content=b""))
@@ -91,7 +91,7 @@ def zeros_archive(size: int, claimed: int | None = None) -> bytes:
 
 
 def repeated_member_archive() -> bytes:
-    """Its table of contents names the same 30 MiB of zeros over and over."""
+    """Return an archive whose table of contents lists the same 30 MiB of zeros many times."""
     buffer = BytesIO()
     with ZipFile(buffer, "w", ZIP_DEFLATED) as file:
         file.writestr(f"{READ}.npy", an_array(shape=(30 * MIB // 8,), content=bytes(30 * MIB)))
@@ -100,24 +100,24 @@ def repeated_member_archive() -> bytes:
 
 
 def understated_size_archive() -> bytes:
-    """It declares 64 KiB, as its header does, and has 64 MiB."""
+    """Return an archive that declares 64 KiB, like its array header, and unpacks to 64 MiB."""
     size = struct.pack("<L", 64 * MIB + 128)
     return zeros_archive(64 * MIB, claimed=2**16 - 128).replace(size, struct.pack("<L", 2**16))
 
 
 BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
-    "more zeros than may be": (lambda: zeros_archive(MAX_UNPACKED), "the arrays take 536,871,040 bytes unpacked"),
-    "the same many times": (repeated_member_archive, "the arrays take 629,148,160 bytes unpacked"),
-    "more than is declared": (understated_size_archive, "Bad CRC-32"),
+    "too many zeros": (lambda: zeros_archive(MAX_UNPACKED), "the arrays take 536,871,040 bytes unpacked"),
+    "a repeated member": (repeated_member_archive, "the arrays take 629,148,160 bytes unpacked"),
+    "an understated size": (understated_size_archive, "Bad CRC-32"),
     "a shape of terabytes": (lambda: archive(an_array(shape=(10**12,)), first=READ), "doesn't match float64 of shape"),
-    "a shape of nothing": (
+    "an empty shape": (
         lambda: archive(an_array(shape=(10**12, 0, 10**9)), first=READ),
         "doesn't match float64 of shape",
     ),
     "too many arrays": (lambda: archive(*[an_array()] * (MAX_ARRAYS + 1)), "more than 100 arrays"),
     "a long table of contents": (lambda: archive(*[an_array()] * 2)[:-22] * 10_000, "more than 100 arrays"),
-    "a method without bounds": (lambda: archive(an_array(), method=ZIP_LZMA, first=READ), "compressed by method 14"),
-    "another": (lambda: archive(an_array(content=bytes(MIB)), method=ZIP_BZIP2, first=READ), "compressed by method 12"),
+    "LZMA": (lambda: archive(an_array(), method=ZIP_LZMA, first=READ), "compressed by method 14"),
+    "bzip2": (lambda: archive(an_array(content=bytes(MIB)), method=ZIP_BZIP2, first=READ), "compressed by method 12"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Houses as numbers."""
+"""Encoding of houses as numbers."""
 
 from __future__ import annotations
 

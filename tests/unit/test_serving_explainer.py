@@ -1,4 +1,4 @@
-"""What explains a version is loaded with the care that the version is."""
+"""Explanation files are validated as strictly as models when they are loaded."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ LAB = a_house(size=2500, bedrooms=3, age=10)
 
 
 def linear_attribution() -> Attribution:
-    """Houses of 2,000 sq ft, 3 bedrooms and 25 years."""
+    """Return an attribution whose average house has 2,000 sq ft, 3 bedrooms, and 25 years."""
     return Attribution(np.array([200_000.0, 30_000, -12_500]))
 
 
 def trees_attribution() -> Attribution:
-    """Of `a_trees_form`: a quarter of the houses up to 2,000 sq ft, and a half up to 3 bedrooms."""
+    """Return an attribution for `a_trees_form`: 25% of houses have up to 2,000 sq ft, 50% up to 3 bedrooms."""
     ratios = np.ones((3, 2, 2))
     ratios[0, 0], ratios[1, 1] = (0.25, 0.75), (0.5, 0.5)
     # up to 2000 sq ft, more, missing; up to 3 bedrooms, more, missing; any age, missing
@@ -131,7 +131,7 @@ def test_invalid_ratios_are_rejected(ratio: float) -> None:
 
 @given(data=st.data())
 def test_damage_is_rejected_or_harmless(data: st.DataObject) -> None:
-    """Whatever stands in the file, loading ends with RefusedModel or an explainer that explains."""
+    """Loading any file content either raises RefusedModel or returns a working explainer."""
     content = pack(trees_attribution())
     place = data.draw(st.integers(0, len(content) - 1))
     damaged = data.draw(

@@ -1,4 +1,4 @@
-"""What is loaded, and what is refused."""
+"""Loading of model versions, and rejection of invalid ones."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_version_without_serving_form_is_rejected() -> None:
 
 @given(form=st.sampled_from(sorted(FORMS)), data=st.data())
 def test_damage_is_rejected_or_harmless(form: Algorithm, data: st.DataObject) -> None:
-    """Whatever stands in the file, loading ends with RefusedModel or a predictor that predicts."""
+    """Loading any file content either raises RefusedModel or returns a working predictor."""
     version, artifact = sample_version(FORMS[form])
     content = artifact["serving.npz"]
     place = data.draw(st.integers(0, len(content) - 1))
@@ -241,13 +241,13 @@ print({"sklearn", "scipy", "joblib"} & set(sys.modules))
 
 
 def _with(version: ModelVersion, content: bytes) -> tuple[ModelVersion, Artifact]:
-    """The version with another serving form, and digests that say so."""
+    """Return the version with another serving form and matching digests."""
     artifact = {"serving.npz": content}
     return evolve(version, digests=digests_of(artifact)), artifact
 
 
 def _npz(form: ServingForm, **changes: Any) -> bytes:
-    """The file of a form with some arrays changed."""
+    """Return the file of a form with some arrays changed."""
     with np.load(BytesIO(pack(form))) as file:
         arrays = {**file, **changes}
     buffer = BytesIO()

@@ -1,4 +1,4 @@
-"""`housepredict config`: what is in effect, where it is from, and no secret."""
+"""`housepredict config`: the effective settings and their origins, without secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What workers count in memory that they share: nothing is lost, whoever ends."""
+"""Counters in shared memory: counts survive the end of a worker."""
 
 from __future__ import annotations
 

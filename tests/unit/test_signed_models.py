@@ -1,4 +1,4 @@
-"""What was not signed, or not so, is refused wherever it could come in; and nobody is told the key."""
+"""Signed models: unsigned or modified versions are rejected everywhere, and keys are never shown."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TestSignedModels(ModelStoreContract):
         return lambda: SignedModels(InMemoryModels(), [KEY])
 
     def test_signature_is_stored(self, tested_store: ModelStore) -> None:
-        """By the store beneath; what comes out of this one bears none, and what goes in gets its own."""
+        """The underlying store has the signature: `get` removes it, and `add` replaces it."""
         version, artifact = sample_version()
         tested_store.add(evolve(version, signature="somebody's"), artifact)
         assert tested_store.get("a") == (version, artifact)
@@ -41,7 +41,7 @@ class TestSignedModels(ModelStoreContract):
 
 
 def store_signed_by(key: bytes) -> InMemoryModels:
-    """A store with the versions `a` and `b`, both promoted."""
+    """Return a store with the versions `a` and `b`, both promoted."""
     stored = InMemoryModels()
     for name in "ab":
         SignedModels(stored, [key]).add(*sample_version(name))
@@ -50,7 +50,7 @@ def store_signed_by(key: bytes) -> InMemoryModels:
 
 
 def store_with_signature(signature: Callable[[str], str | None]) -> InMemoryModels:
-    """The same with another signature of `a`."""
+    """Return such a store with another signature of `a`."""
     stored = store_signed_by(KEY)
     version, artifact = stored._kept["a"]
     stored._kept["a"] = evolve(version, signature=signature(version.signature or "")), artifact
@@ -58,7 +58,7 @@ def store_with_signature(signature: Callable[[str], str | None]) -> InMemoryMode
 
 
 def store_with_manifest(**changes: Any) -> InMemoryModels:
-    """The same with another manifest of `a`."""
+    """Return such a store with another manifest of `a`."""
     stored = store_signed_by(KEY)
     version, artifact = stored._kept["a"]
     stored._kept["a"] = evolve(version, **changes), artifact
@@ -82,7 +82,7 @@ UNTRUSTED: dict[str, tuple[InMemoryModels, str]] = {
     ),
     "another algorithm": (store_with_manifest(algorithm=Algorithm.RIDGE), "a was modified"),
     "another library": (store_with_manifest(libraries={}), "a was modified"),
-    "a manifest that none can write": (store_with_manifest(name="\ud800"), "cannot be written"),
+    "a manifest that cannot be written": (store_with_manifest(name="\ud800"), "cannot be written"),
 }
 
 
@@ -144,7 +144,7 @@ FIRST_RELEASE_SIGNATURE = "4a3a5c0826d79f45797f99813d38208032bee3f065ee379f3193a
 
 
 def test_signature_of_first_release_is_valid() -> None:
-    """It was over a manifest without fields that had their default value."""
+    """It covered the manifest without fields that had default values."""
     store = SignedModels(store_with_signature(lambda _own: FIRST_RELEASE_SIGNATURE), [KEY])
     assert store.get("a") == sample_version("a")
 
@@ -161,7 +161,7 @@ def test_signature_of_first_release_rejects_added_fields() -> None:
 
 
 def _read_from(document: Any) -> InMemoryModels:
-    """A store whose version was read from this manifest."""
+    """Return a store whose version was read from this manifest."""
     stored = InMemoryModels()
     version = from_json(json.dumps(document))
     stored._kept[version.name] = version, {}
@@ -169,7 +169,7 @@ def _read_from(document: Any) -> InMemoryModels:
 
 
 def _signed_by_a_newer_release(version: ModelVersion) -> Any:
-    """A manifest with fields of a newer release in each of its objects, signed with them."""
+    """Return a signed manifest whose objects all have fields of a newer release."""
     newer = with_new_fields(ModelVersion, json.loads(to_json(version)))
     store = _read_from(newer)
     read = store._kept.pop(version.name)[0]
@@ -186,7 +186,7 @@ def test_signature_over_newer_fields_is_valid_in_copies(version: ModelVersion) -
         store = _read_from(copy)
         assert exactly(SignedModels(store, [KEY]).get(version.name)[0]) == exactly(version)
         again = InMemoryModels()
-        SignedModels(again, [OTHER]).add(*SignedModels(store, [KEY]).get(version.name))  # by somebody with another key
+        SignedModels(again, [OTHER]).add(*SignedModels(store, [KEY]).get(version.name))  # signed again with another key
         assert exactly(SignedModels(again, [OTHER]).get(version.name)[0]) == exactly(version)
         assert json.loads(to_json(again.get(version.name)[0])).keys() == document.keys()
 
@@ -211,7 +211,7 @@ def test_signature_detects_change_of_any_field(version: ModelVersion, data: st.D
     try:
         store = _read_from(document)
     except RefusedModel:
-        return  # which is damage
+        return  # The document is damaged.
     with pytest.raises(RefusedModel, match="was modified"):
         SignedModels(store, [KEY]).get(version.name)
 
@@ -238,7 +238,7 @@ def test_signature_covers_every_field(version: ModelVersion, other: ModelVersion
 
 @given(model_versions({"model.bin": b"content"}), st.text())
 def test_signature_ignores_order_of_mappings(version: ModelVersion, signature: str) -> None:
-    """A database may put the names of a mapping in an order of its own."""
+    """A database may change the order of the names in a mapping."""
     backwards = evolve(
         version,
         signature=signature,

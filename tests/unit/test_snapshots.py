@@ -1,4 +1,4 @@
-"""What a version was trained on, as it is kept with it."""
+"""Snapshots of the training data that are stored with a version."""
 
 from __future__ import annotations
 

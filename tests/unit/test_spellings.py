@@ -1,4 +1,4 @@
-"""Names and categories are equal if people read them as equal: Unicode's forms and blanks around them don't count."""
+"""Names and categories are compared regardless of Unicode form and surrounding blanks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SCHEMA = FeatureSchema((Feature(SIZE, Kind.NUMBER), Feature("town", Kind.CATEGOR
 DECOMPOSED_SCHEMA = FeatureSchema(
     (Feature(NFD_SIZE, Kind.NUMBER), Feature("town", Kind.CATEGORY, categories=(NFD_TOWN, "Milton "), closed=True))
 )
-"""As an older release made one."""
+"""A schema as an older release made it."""
 
 forms: list[Any] = ["NFC", "NFD"]
 blanks = st.text(st.sampled_from(" \t\n\u00a0\u2003\u202f\u3000\u200b\ufeff"), max_size=2)

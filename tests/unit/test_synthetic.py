@@ -1,4 +1,4 @@
-"""The synthetic sales are the tutorial's: the same numbers, the same split, the same model."""
+"""The synthetic sales match the tutorial: same numbers, same split, same model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The campaign's torn files: every byte is one of the places, and an adapter that loses a batch is found."""
+"""The campaign's torn files: they cover every byte, and detect an adapter that loses a batch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LosesTheLastFrame(Predictions):
 
 
 class AppendsTwice(Predictions):
-    """Once more with other ids, as soon as what was written is read."""
+    """Appends a batch again with other ids, after the written batches are read."""
 
     def append(self, opened: SqlitePredictions, batch: int) -> None:
         super().append(opened, batch)

@@ -1,4 +1,4 @@
-"""Traces: what OpenTelemetry is told of requests, where it is told at all."""
+"""Tracing: the spans that OpenTelemetry gets for requests."""
 
 from __future__ import annotations
 

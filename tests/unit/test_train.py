@@ -1,4 +1,4 @@
-"""The use case of training, over the in-memory adapters and doubles that fail, change and wait when told to."""
+"""The use case of training, over in-memory adapters and doubles that fail or wait on request."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ class TestTrain:
         made = training(trainer=ListedTrainer(calibration=calibration))(ListedSales(location), OPTIONS, ignore)
         assert made.version.calibration == (calibration if expects_calibration else None)
 
-    def test_intervals_that_hold_are_kept_with_the_tests_of_them(self) -> None:
+    def test_valid_intervals_are_stored_with_their_tests(self) -> None:
         trainer = ListedTrainer(price=mostly_right, calibration=HOLDS, plain_calibration=NARROW)
         made = training(trainer=trainer)(MANY, OPTIONS, ignore)
         choice = made.version.intervals
@@ -227,7 +227,7 @@ class TestTrain:
         assert made.version.calibration == HOLDS
         assert models.get(made.version.name)[1]["model.bin"] == b"plain"
         assert made.verdict.promoted
-        # the latest sales get the same kind
+        # The out-of-time evaluation uses the same kind.
         assert made.version.evaluation.out_of_time
         assert [each.share for each in made.version.evaluation.out_of_time.coverage] == [80.0, 90.0]
         assert len(trainer.seen) == len(trainer.refit_sales) == 1

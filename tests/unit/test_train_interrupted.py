@@ -56,7 +56,7 @@ def test_training_interrupted_before_it_stores_is_cancelled(step: str) -> None:
     assert_ended(log, TrainingState.CANCELLED)
     assert models.versions() == []
     with models.training():
-        pass  # nobody else holds the lock
+        pass  # The lock is free.
 
 
 def test_training_interrupted_after_storing_has_succeeded() -> None:

@@ -1,4 +1,4 @@
-"""What the log says of trainings: of those that end, however they do, and of those that never say so."""
+"""The training log: trainings that end in any way, and trainings whose end is never logged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.training import NOON, OPTIONS, FaultyModels, FrozenClock, ListedSales
 
 @define
 class FaultyLog(InMemoryTrainings):
-    """A log that cannot be reached while it is told so."""
+    """A log that is unavailable while `down` is set."""
 
     down: bool = field(default=False, kw_only=True)
 
@@ -50,7 +50,7 @@ class FaultyLog(InMemoryTrainings):
 
 @define
 class DownAfterAdding(FaultyModels):
-    """A store that takes a version, and from then on the log is down."""
+    """A store that takes the log down as soon as it has stored a version."""
 
     log: FaultyLog = field(factory=FaultyLog)
 
@@ -80,7 +80,7 @@ class Bench:
         return record
 
     def abandoned(self) -> TrainingStatus:
-        """One whose process is gone: the log tells of it, and nobody holds the lock."""
+        """Log a training whose process is gone: it is running, but the lock is free."""
         record = sample_training()
         self.log.begin(record)
         return record
@@ -92,7 +92,7 @@ def bench() -> Bench:
 
 
 class Cancelling(ListedTrainer):
-    """While it fits, somebody asks it to end."""
+    """A trainer whose training is cancelled while it fits."""
 
     def __init__(self, bench: Bench, steps: int = 1) -> None:
         super().__init__()
@@ -208,7 +208,7 @@ class TestTraining:
 
 
 class TestUnloggedEnd:
-    """The disk is full, say, or its process was killed."""
+    """The end is not logged, for example because the disk is full or the process was killed."""
 
     @pytest.mark.parametrize("fails_at", ["", "promote"])
     def test_training_succeeded_if_version_is_stored(self, fails_at: str) -> None:

@@ -1,4 +1,4 @@
-"""What a trainer is told, and what its service makes of what it says and how it ends."""
+"""The training process: its order, its messages, and how the service interprets its exit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The in-memory log keeps the contract, and the contract finds every log that breaks a promise."""
+"""The in-memory log meets the contract, and the contract detects every broken log."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class LosesLocations(InMemoryTrainings):
 
 
 class Altering(InMemoryTrainings):
-    """Keeps something other than what was made of a record."""
+    """Stores an altered record."""
 
     def alter(self, before: TrainingStatus, after: TrainingStatus) -> TrainingStatus:
         raise NotImplementedError
@@ -97,7 +97,7 @@ class EndsTwice(InMemoryTrainings):
 
 
 class LosesConcurrentChanges(InMemoryTrainings):
-    """Of four changes that are made at once, a wish to cancel is written first, and the others over it."""
+    """Of four concurrent changes, a cancellation is written first and overwritten by the others."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class LosesConcurrentChanges(InMemoryTrainings):
     ],
 )
 def test_contract_detects_broken_log(broken: NewLog, promise: str) -> None:
-    # a search that comes upon several faults raises a group of them
+    # A search that finds several faults raises a group.
     faults = (AssertionError, LookupError, pytest.fail.Exception, BaseExceptionGroup)
     settings.load_profile("search")
     try:

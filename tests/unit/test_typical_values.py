@@ -1,4 +1,4 @@
-"""A house as most are: in the middle of what was learned from."""
+"""The typical house: median and most common values of the training data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_typical_number_is_median_within_bins(numbers: list[int], lacking: int) 
         assert value is None
     else:
         assert value in numbers
-        # a value of several tenths has a bin of its own; what is above the last edge stands for it
+        # A value that fills several tenths has its own bin, represented by the largest edge.
         assert value == median_low(numbers) or value == max(set(ranges_of(numbers).edges))
 
 

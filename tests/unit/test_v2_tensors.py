@@ -1,4 +1,4 @@
-"""The tensors of the Open Inference Protocol: what was written is read, in JSON as in binary."""
+"""Tensors of the Open Inference Protocol are read back, in JSON and binary."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def values_of(datatype: str) -> st.SearchStrategy[Any]:
 
 
 def request_for(batch: list[dict[str, Any]], *, binary: bool) -> tuple[bytes, str | None]:
-    """Houses as a request, a column a tensor; what cannot be said to be missing in binary has a wider datatype."""
+    """Return houses as a request, one tensor per column. Binary columns with missing values may be widened."""
     inputs, parts = [], []
     for feature in OPTIONAL.features:
         column = [house.get(feature.name) for house in batch]
         datatype = datatype_of(feature.kind)
         if binary and None in column and datatype == "INT64":
-            # which holds every whole number of these
+            # FP64 represents all of these whole numbers exactly.
             datatype, column = "FP64", [math.nan if each is None else float(each) for each in column]
         elif binary and None in column and datatype == "BOOL":
             datatype, column = "BYTES", ["" if each is None else str(each).lower() for each in column]

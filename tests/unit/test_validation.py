@@ -1,4 +1,4 @@
-"""Whatever is given as a house: it passes with its values, or every fault of it is listed with its place."""
+"""Validation of houses: valid ones keep their values, and every violation is listed with its pointer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def rules(value: object, feature: Feature) -> list[Rule]:
 
 
 def at(document: Any, pointer: str) -> Any:
-    """What a JSON pointer points at (RFC 6901), None if nothing is there."""
+    """Return the value at a JSON pointer (RFC 6901), or None."""
     for step in pointer.split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
         document = document[int(name)] if isinstance(document, list) else document.get(name)
@@ -187,7 +187,7 @@ def test_python_values_become_json_values(name: str, value: object, plain: objec
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        # numpy's boolean is no bool to Python, and the domain does not know numpy
+        # NumPy's boolean is not a Python bool, and the domain does not import NumPy.
         ("pool", np.bool_(True), "must be true or false, not bool"),
         ("area", np.bool_(True), "must be a number, not bool"),
         ("sold", pd.NaT, "must be a valid date"),

@@ -1,4 +1,4 @@
-"""The page of a model version: well-formed, self-contained, and true to the manifest."""
+"""The page of a model version: well-formed, self-contained, and consistent with the manifest."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def version_of(rows: Sequence[Valued], calibration: Calibration | None = CALIBRA
 
 
 def parsed(page: str) -> ET.Element:
-    """The document, which is XML too: whatever is not well-formed or not escaped fails here."""
+    """Parse the page as XML, which fails if it is not well-formed or escaped."""
     start = "<!DOCTYPE html>\n"
     assert page.startswith(start)
     return ET.fromstring(page.removeprefix(start))
@@ -264,7 +264,7 @@ def test_median_of_tenth_is_drawn_at_its_values() -> None:
     _, ratios, *_ = parsed(version_page(version_of(rows), None, held_out_data)).iter("figure")
     medians = [each for each in ratios.iter("circle") if each.attrib["r"] == "4.5"]
     dots = [each for each in ratios.iter("circle") if each.attrib["r"] == "1.8"]
-    # each tenth is one sale
+    # Each tenth has one sale.
     assert {(each.attrib["cx"], each.attrib["cy"]) for each in medians} == {
         (each.attrib["cx"], each.attrib["cy"]) for each in dots
     }
@@ -276,7 +276,7 @@ def colors(block: str) -> dict[str, str]:
 
 
 def luminance(channels: Sequence[float]) -> float:
-    """Relative luminance, as WCAG 2.2 defines it."""
+    """Return the relative luminance as defined by WCAG 2.2."""
     red, green, blue = (each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 

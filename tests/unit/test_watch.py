@@ -1,4 +1,4 @@
-"""A watch looks when the server has sent something, and each second; and it gives back its descriptor."""
+"""A watch polls when the server sends data and once a second, and releases its descriptor."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from housepredict.adapters.postgres.writer import Watch
 
 @define(eq=False)
 class Server:
-    """A connection of which both ends are here, and what is pending on it."""
+    """A connection with both ends in this process, and its pending answers."""
 
     near: socket.socket
     far: socket.socket
     unsent: int = 0
-    """So many flushes are not the last."""
+    """The number of flushes that do not finish."""
     breaks: bool = False
-    """Whether the last one fails."""
+    """Whether the last flush fails."""
     pending: int = 0
-    """So many looks find an answer pending."""
+    """The number of polls that find an answer pending."""
     looks: asyncio.Queue[None] = field(factory=asyncio.Queue)
     flushed: asyncio.Event = field(factory=asyncio.Event)
 
@@ -76,7 +76,7 @@ def test_watch_polls_on_server_data_and_ends_when_idle(server: Server) -> None:
         assert watch.covers(asyncio.get_running_loop(), watch._server)
         server.far.send(b".")
         await server.looks.get()
-        await server.looks.get()  # it was not read
+        await server.looks.get()  # The data was not read, so the watch polls again.
         assert not watch.covers(asyncio.get_running_loop(), watch._server)
         assert not is_open(watch._descriptor)
 
