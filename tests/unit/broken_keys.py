@@ -1,6 +1,6 @@
-"""Keys that break the contract, each in one way, and the suite for each: every one of these fails.
+"""Key stores that each violate the contract in one way, and a failing suite for each.
 
-Run by test_contracts.py, in a pytest of its own; the name of this file keeps it out of the ordinary run.
+test_contracts.py runs this file in a separate pytest; its name excludes it from normal runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from housepredict.testing.prediction_contract import PredictionKeysContract
 
 
 class Haunted(InMemoryKeys):
-    """Knows keys that never came."""
+    """Reports keys that were never stored."""
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
         return super().find(delivery) or new_ids(1)
@@ -33,7 +33,7 @@ class Sorting(InMemoryKeys):
 
 
 class LastComes(InMemoryKeys):
-    """Keeps what came last."""
+    """Overwrites the first delivery."""
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
         self._known.pop(delivery.key, None)
@@ -41,7 +41,7 @@ class LastComes(InMemoryKeys):
 
 
 class Trusting(InMemoryKeys):
-    """Takes everything that comes with a key for the same."""
+    """Ignores that the body differs."""
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
         return super().find(evolve(delivery, digest=""))
@@ -59,14 +59,14 @@ class CaseBlind(InMemoryKeys):
 
 
 class Thorough(InMemoryKeys):
-    """Prunes more than it was asked to."""
+    """Prunes more than the limit."""
 
     def prune(self, before: UUID, limit: int) -> int:
         return super().prune(before, limit + 1)
 
 
 class Grudging(InMemoryKeys):
-    """Remembers which body a key came with beyond its pruning."""
+    """Remembers the body of a pruned key."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Grudging(InMemoryKeys):
 
 
 class Careless(InMemoryKeys):
-    """Takes its time between looking for a key and keeping it, and holds no lock meanwhile."""
+    """Pauses between looking up a key and storing it, without a lock."""
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
         known = self.find(delivery)

@@ -121,7 +121,7 @@ class TestTraining:
         assert bench.newest().synthetic
 
     @pytest.mark.parametrize(
-        ("fault", "state", "said"),
+        ("fault", "state", "message"),
         [
             (UnusableSales("They are gone."), TrainingState.FAILED, "They are gone."),
             (KeyboardInterrupt(), TrainingState.CANCELLED, "The training was cancelled."),
@@ -129,7 +129,7 @@ class TestTraining:
         ],
     )
     def test_failure_is_logged_with_reason(
-        self, bench: Bench, fault: HousepredictError, state: TrainingState, said: str
+        self, bench: Bench, fault: HousepredictError, state: TrainingState, message: str
     ) -> None:
         with pytest.raises(type(fault)):
             bench.train(ListedTrainer(fault=fault))
@@ -137,7 +137,7 @@ class TestTraining:
         assert record.outcome
         assert (record.state, record.ended_at) == (state, NOON)
         assert record.outcome.error
-        assert record.outcome.error.endswith(said)
+        assert record.outcome.error.endswith(message)
         assert record.outcome.version is None
         with bench.models.training():
             pass
@@ -195,9 +195,9 @@ class TestTraining:
             pass
 
     def test_id_is_reported_once_logged(self, bench: Bench) -> None:
-        told: list[UUID] = []
-        with bench.trainings.record_training(ListedSales("/x"), ignore, told.append) as run:
-            assert told == [run.id]
+        reported: list[UUID] = []
+        with bench.trainings.record_training(ListedSales("/x"), ignore, reported.append) as run:
+            assert reported == [run.id]
             assert bench.log.get(run.id).outcome is None
             run.succeeded("a", Verdict(promoted=False, reasons=()))
 

@@ -89,9 +89,9 @@ def test_error_of_trainer_is_raised_in_service() -> None:
         assert busy.training == training
 
 
-@pytest.mark.parametrize("said", [{}, {"error": "NoSuchError"}, {"error": "Sequence"}, {"error": "InvalidHouses"}])
-def test_unknown_error_becomes_training_broken(said: dict[str, str]) -> None:
-    error = _error(said, "It ended.")
+@pytest.mark.parametrize("report", [{}, {"error": "NoSuchError"}, {"error": "Sequence"}, {"error": "InvalidHouses"}])
+def test_unknown_error_becomes_training_broken(report: dict[str, str]) -> None:
+    error = _error(report, "It ended.")
     assert (type(error), str(error)) == (errors.TrainingBroken, "It ended.")
 
 
