@@ -1,6 +1,6 @@
-"""Key stores that each violate the contract in one way, and a failing suite for each.
+"""Keys that break the contract, each in one way, and the suite for each: every one of these fails.
 
-test_contracts.py runs this file in a separate pytest; its name excludes it from normal runs.
+Run by test_contracts.py, in a pytest of its own; the name of this file keeps it out of the ordinary run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from housepredict.testing.prediction_contract import PredictionKeysContract
 
 
 class Haunted(InMemoryKeys):
-    """Reports keys that were never stored."""
+    """Knows keys that never came."""
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
         return super().find(delivery) or new_ids(1)
@@ -33,7 +33,7 @@ class Sorting(InMemoryKeys):
 
 
 class LastComes(InMemoryKeys):
-    """Overwrites the first delivery."""
+    """Keeps what came last."""
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
         self._known.pop(delivery.key, None)
@@ -41,7 +41,7 @@ class LastComes(InMemoryKeys):
 
 
 class Trusting(InMemoryKeys):
-    """Ignores that the body differs."""
+    """Takes everything that comes with a key for the same."""
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
         return super().find(evolve(delivery, digest=""))
@@ -59,14 +59,14 @@ class CaseBlind(InMemoryKeys):
 
 
 class Thorough(InMemoryKeys):
-    """Prunes more than the limit."""
+    """Prunes more than it was asked to."""
 
     def prune(self, before: UUID, limit: int) -> int:
         return super().prune(before, limit + 1)
 
 
 class Grudging(InMemoryKeys):
-    """Remembers the body of a pruned key."""
+    """Remembers which body a key came with beyond its pruning."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Grudging(InMemoryKeys):
 
 
 class Careless(InMemoryKeys):
-    """Pauses between looking up a key and storing it, without a lock."""
+    """Takes its time between looking for a key and keeping it, and holds no lock meanwhile."""
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
         known = self.find(delivery)

@@ -1,6 +1,6 @@
-"""Repositories that each violate the contract in one way, and a failing suite for each.
+"""Repositories that break the contract, each in one way, and the contract suite for each: every one of these fails.
 
-test_contracts.py runs this file in a separate pytest; its name excludes it from normal runs.
+Run by test_contracts.py, in a pytest of its own; the name of this file keeps it out of the ordinary run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Unready(InMemoryPredictions):
 
 
 class Changing(InMemoryPredictions):
-    """Stores an altered estimate."""
+    """Keeps something other than the estimate that it was given."""
 
     def change(self, estimate: Estimate) -> Estimate:
         raise NotImplementedError
@@ -60,14 +60,14 @@ class Cocksure(Changing):
 
 
 class Narrow(Changing):
-    """Stores at most one interval."""
+    """Keeps one interval at most."""
 
     def change(self, estimate: Estimate) -> Estimate:
         return evolve(estimate, intervals=estimate.intervals[:1])
 
 
 class WholeBounds(Changing):
-    """Stores bounds without cents as integers, which are equal but differ in JSON."""
+    """Makes of bounds without cents whole numbers, which are equal and not the same JSON."""
 
     def change(self, estimate: Estimate) -> Estimate:
         intervals = [each._replace(low=int(each.low)) if each.low.is_integer() else each for each in estimate.intervals]
@@ -90,7 +90,7 @@ class Generous(InMemoryPredictions):
 
 
 class Repeating(InMemoryPredictions):
-    """Repeats the last prediction of a page on the next page."""
+    """Starts a page with the prediction that the page before it ended with."""
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         return super().recent(limit, before and UUID(int=before.int + 1))
@@ -108,14 +108,14 @@ class Unsorted(InMemoryPredictions):
 
 
 class FindingAgain(InMemoryPredictions):
-    """Returns a prediction twice if its id is given twice."""
+    """Gives what is asked for twice, twice."""
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
         return [found for each in sorted(ids) for found in super().find([each])]
 
 
 class Demanding(InMemoryPredictions):
-    """Finds nothing if one id is missing."""
+    """Finds all or nothing."""
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
         found = super().find(ids)
@@ -123,14 +123,14 @@ class Demanding(InMemoryPredictions):
 
 
 class Limited(InMemoryPredictions):
-    """Finds at most 99 ids."""
+    """Has room for so many parameters."""
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
         return super().find(ids[:99])
 
 
 class Including(InMemoryPredictions):
-    """Includes the end of a range."""
+    """Takes the end of a span for a part of it."""
 
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
         return super().between(first, UUID(int=min(end.int + 1, 2**128 - 1)), limit)
@@ -142,7 +142,7 @@ class Backwards(InMemoryPredictions):
 
 
 class Reviving(InMemoryPredictions):
-    """Accepts erased ids again."""
+    """Forgets what it has erased."""
 
     def erase(self, ids: Sequence[UUID]) -> int:
         known = super().erase(ids)
@@ -151,7 +151,7 @@ class Reviving(InMemoryPredictions):
 
 
 class Forgetful(InMemoryPredictions):
-    """Remembers erased ids only until it is reopened."""
+    """Remembers what it has erased until its data is opened anew."""
 
     def reopened(self) -> InMemoryPredictions:
         self._erased.clear()
@@ -159,7 +159,7 @@ class Forgetful(InMemoryPredictions):
 
 
 class Journalling(InMemoryPredictions):
-    """Writes predictions to its journal even if they were erased before, and restores them when it is reopened."""
+    """Writes down what comes, whether it was erased or not, and reads that when its data is opened anew."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,24 +170,24 @@ class Journalling(InMemoryPredictions):
         self._written |= {each.id: each for each in predictions}
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        self._written = {id_: prediction for id_, prediction in self._written.items() if id_ not in ids}
+        self._written = {each: kept for each, kept in self._written.items() if each not in ids}
         return super().erase(ids)
 
     def reopened(self) -> InMemoryPredictions:
-        restored = InMemoryPredictions()
-        restored.append(list(self._written.values()))
-        return restored
+        anew = InMemoryPredictions()
+        anew.append(list(self._written.values()))
+        return anew
 
 
 class ShortSighted(InMemoryPredictions):
-    """Erases only stored predictions, not those that arrive later."""
+    """Erases what is there, and not what is on its way."""
 
     def erase(self, ids: Sequence[UUID]) -> int:
         return super().erase([each for each in ids if each in self._by_id])
 
 
 class Oblivious(InMemoryPredictions):
-    """Reports only erased ids that it had stored."""
+    """Reports only the erased ids that were stored here before."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -202,7 +202,7 @@ class Oblivious(InMemoryPredictions):
 
 
 class Thorough(InMemoryPredictions):
-    """Prunes more than the limit."""
+    """Prunes more than it was asked to."""
 
     def prune(self, before: UUID, limit: int) -> int:
         return super().prune(before, limit + 1)
@@ -214,7 +214,7 @@ class Late(InMemoryPredictions):
 
 
 class Resurrecting(InMemoryPredictions):
-    """Accepts pruned ids again."""
+    """Stores what it has pruned again."""
 
     def prune(self, before: UUID, limit: int) -> int:
         pruned = super().prune(before, limit)
@@ -223,7 +223,7 @@ class Resurrecting(InMemoryPredictions):
 
 
 class Absentminded(InMemoryPredictions):
-    """Remembers pruned ids only until it is reopened."""
+    """Remembers what it has pruned until its data is opened again."""
 
     def reopened(self) -> InMemoryPredictions:
         self._watermark = UUID(int=0)
@@ -231,7 +231,7 @@ class Absentminded(InMemoryPredictions):
 
 
 class Refusing(InMemoryPredictions):
-    """Rejects predictions older than the end of a prune, even if that end is in the future."""
+    """Ignores what is older than the end of a prune, although that lies in the future."""
 
     def prune(self, before: UUID, limit: int) -> int:
         pruned = super().prune(before, limit)
@@ -240,14 +240,14 @@ class Refusing(InMemoryPredictions):
 
 
 class Crammed(InMemoryPredictions):
-    """Erases at most 999 ids."""
+    """Has room for so many parameters."""
 
     def erase(self, ids: Sequence[UUID]) -> int:
         return super().erase(ids[:999])
 
 
 class Leaving(InMemoryPredictions):
-    """Pauses between deleting ids and remembering them."""
+    """Takes its time between deleting and remembering that."""
 
     def erase(self, ids: Sequence[UUID]) -> int:
         known = super().erase(ids)
@@ -276,7 +276,7 @@ class RowByRow(InMemoryPredictions):
 
 
 class Careless(InMemoryPredictions):
-    """Pauses between reading and writing, without a lock."""
+    """Takes its time between reading what there is and writing what there will be, and holds no lock meanwhile."""
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         recorded = {each.id: each for each in predictions} | self._by_id

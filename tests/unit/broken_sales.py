@@ -1,6 +1,6 @@
-"""Sale repositories that each violate the contract in one way, and a failing suite for each.
+"""Repositories of sales that break the contract, each in one way, and the suite for each: every one of these fails.
 
-test_contracts.py runs this file in a separate pytest; its name excludes it from normal runs.
+Run by test_contracts.py, in a pytest of its own; the name of this file keeps it out of the ordinary run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from housepredict.testing.sale_contract import SaleRepositoryContract
 
 
 class Haunted(InMemorySales):
-    """Has a sale that was never recorded."""
+    """Has a sale that nobody recorded."""
 
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
@@ -36,7 +36,7 @@ class Rounding(InMemorySales):
 
 
 class Whole(InMemorySales):
-    """Stores prices without cents as integers, which are equal but differ in JSON."""
+    """Makes of prices without cents whole numbers, which are equal and not the same JSON."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         whole = [evolve(each, price=int(each.price)) if each.price.is_integer() else each for each in sales]
@@ -44,7 +44,7 @@ class Whole(InMemorySales):
 
 
 class Silent(InMemorySales):
-    """Returns its input instead of the stored sales."""
+    """Gives back what it was given, in that order."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         recorded = super().append(sales, delivery)
@@ -52,7 +52,7 @@ class Silent(InMemorySales):
 
 
 class Overwriting(InMemorySales):
-    """Stores no history."""
+    """Keeps no history."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         recorded = super().append(sales, delivery)
@@ -61,7 +61,7 @@ class Overwriting(InMemorySales):
 
 
 class LastSold(InMemorySales):
-    """Uses the latest sale date instead of the latest recording."""
+    """Lets the latest date count, not what was recorded last."""
 
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
@@ -72,7 +72,7 @@ class LastSold(InMemorySales):
 
 
 class LastArrived(InMemorySales):
-    """Uses the last arrival instead of the largest id."""
+    """Lets count what arrived last, whatever its id."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         before = {prediction: list(each) for prediction, each in self._by_prediction.items()}
@@ -84,7 +84,7 @@ class LastArrived(InMemorySales):
 
 
 class Narrow(InMemorySales):
-    """Excludes the last day."""
+    """Leaves the last day out."""
 
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
@@ -107,21 +107,21 @@ class Unordered(InMemorySales):
 
 
 class Deaf(InMemorySales):
-    """Ignores keys."""
+    """Takes no notice of keys."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         return super().append(sales)
 
 
 class Trusting(InMemorySales):
-    """Ignores that the sales of a key differ."""
+    """Does not look at what comes with a key."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         return super().append(sales, delivery and Delivery(delivery.key, ""))
 
 
 class NeverEmpty(InMemorySales):
-    """Does not store the key of an empty delivery."""
+    """Keeps no key that came with nothing."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         known = delivery and delivery.key in self._deliveries
@@ -139,7 +139,7 @@ class RowByRow(InMemorySales):
 
 
 class KeyFirst(InMemorySales):
-    """Stores a key before the sales."""
+    """Remembers a key before it has looked at what came with it."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         if delivery and delivery.key not in self._deliveries:
@@ -151,7 +151,7 @@ class KeyFirst(InMemorySales):
 
 
 class Careless(InMemorySales):
-    """Pauses between looking up a key and storing it, without a lock."""
+    """Takes its time between looking for a key and keeping it, and holds no lock meanwhile."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         if delivery and delivery.key in self._deliveries:
@@ -167,7 +167,7 @@ class Careless(InMemorySales):
 
 
 class Racing(InMemorySales):
-    """Pauses between reading and writing sales, without a lock."""
+    """As above, with the sales."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         kept = {prediction: list(each) for prediction, each in self._by_prediction.items()}
@@ -184,14 +184,14 @@ class Misplacing(InMemorySales):
 
 
 class Timeless(InMemorySales):
-    """Loses the time of recording."""
+    """Forgets the time that something was recorded at."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         return super().append([evolve(each, recorded_at=datetime(1970, 1, 1, tzinfo=UTC)) for each in sales], delivery)
 
 
 class Remembering(InMemorySales):
-    """Returns erased sales in a replay."""
+    """Gives what was erased to whoever delivers it again."""
 
     def erase(self, predictions: Sequence[UUID]) -> int:
         deliveries = dict(self._deliveries)
@@ -201,7 +201,7 @@ class Remembering(InMemorySales):
 
 
 class Latest(InMemorySales):
-    """Erases only the current sale, so the corrected one counts again."""
+    """Erases what counts, and lets count what it had corrected."""
 
     def erase(self, predictions: Sequence[UUID]) -> int:
         kept = {
@@ -213,14 +213,14 @@ class Latest(InMemorySales):
 
 
 class Thorough(InMemorySales):
-    """Prunes more than the limit."""
+    """Prunes more than it was asked to."""
 
     def prune(self, before: UUID, limit: int) -> int:
         return super().prune(before, limit + 1)
 
 
 class Smallest(InMemorySales):
-    """Uses the smallest id instead of the largest."""
+    """Takes the id that is recorded first for the largest."""
 
     def largest_id(self) -> UUID | None:
         return min((each[0].id for each in self._by_prediction.values()), default=None)
