@@ -1,4 +1,4 @@
-"""housepredict estimates the sale prices of houses, and stores each estimate. Start with `housepredict.open`."""
+"""housepredict estimates the sale prices of houses and stores each estimate. Start with `housepredict.open`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from housepredict.version import __version__ as __version__
 
-# Names are imported on first use (PEP 562), so that importing housepredict is fast.
+# Names are imported on first use (PEP 562) so that importing housepredict is fast.
 _NAMES_IN = {
     "adapters.training.regressor": "HousePriceRegressor",
     "domain.errors": (
@@ -41,12 +41,12 @@ _NAMES_IN = {
 }
 _HOMES = {name: f"{__name__}.{module}" for module, names in _NAMES_IN.items() for name in names.split()}
 
-# The extra and its purpose, for names that need one.
+# For each name that needs an optional extra: the extra, and what it is for.
 _EXTRAS = {"asgi_app": ("serve", "Serving over HTTP"), "HousePriceRegressor": ("train", "Training")}
 
 __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
-if TYPE_CHECKING:  # Type checkers can't evaluate the table above.
+if TYPE_CHECKING:  # Type checkers can't evaluate _NAMES_IN.
     from housepredict.adapters.training.regressor import HousePriceRegressor as HousePriceRegressor
     from housepredict.domain.errors import BrokenRules as BrokenRules
     from housepredict.domain.errors import ErasedPredictions as ErasedPredictions

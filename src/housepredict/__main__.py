@@ -1,6 +1,7 @@
-"""The entry point of `housepredict` and `python -m housepredict`, which ends an interrupted command with one line.
+"""Entry point of the `housepredict` command and of `python -m housepredict`.
 
-The signal handlers are installed before the imports, which take most of the time of a short command.
+An interrupted command prints one line instead of a traceback. The signal handlers are installed before the imports
+because a short command spends most of its time importing.
 """
 
 from __future__ import annotations
@@ -19,17 +20,21 @@ _received: list[int] = []
 
 
 def main() -> int:
-    """Run the command in this process's arguments. Returns the exit code; after a signal, 128 plus its number."""
+    """Run the command given in `sys.argv`.
+
+    Returns:
+        The exit code. If the command was interrupted by a signal, this is 128 plus the signal number.
+    """
     sys.unraisablehook = _report
     for number in _SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` and background jobs of scripts ignore it.
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` or a script may have disabled it.
             signal.signal(number, _interrupt)
     try:
         from housepredict.entrypoints.cli.main import main as run
 
         code = run()
     except BaseException:
-        # An interrupted import may raise another error.
+        # An interrupted import may raise something other than KeyboardInterrupt.
         if not _received:
             raise
         sys.stderr.write("housepredict: interrupted\n")
@@ -37,12 +42,12 @@ def main() -> int:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # Nothing is left to interrupt.
+            signal.signal(number, signal.SIG_IGN)  # The command is over, so there is nothing left to interrupt.
     return 128 + _received[0] if _received else code
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt with the signal's number. Later signals are ignored, so that cleanup can finish."""
+    """Raise KeyboardInterrupt with the signal number, and ignore later signals so that cleanup can finish."""
     _received.append(number)
     for other in _SIGNALS:
         signal.signal(other, signal.SIG_IGN)
@@ -52,7 +57,7 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 
 def _interrupt_again(_number: int, _frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt again if it got lost: a library caught it, or it was raised in a destructor."""
+    """Raise KeyboardInterrupt again if the first one was swallowed by a library or raised in a destructor."""
     error = sys.exception()
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__

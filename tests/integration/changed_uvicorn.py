@@ -1,4 +1,4 @@
-"""The service on a uvicorn with other internals than it knows: `CHANGED` says which."""
+"""Run the service on a uvicorn whose internals differ from the supported ones. `CHANGED` names the difference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 
 def rename(old: str, new: str) -> None:
-    """Give an attribute or a method another name, wherever uvicorn uses it."""
+    """Rename an attribute or method everywhere in uvicorn."""
     for owner in (HttpToolsProtocol, RequestResponseCycle):
         for name, function in list(vars(owner).items()):
             if isinstance(function, FunctionType):
@@ -23,7 +23,7 @@ def rename(old: str, new: str) -> None:
 
 
 def hide(name: str) -> None:
-    """Let an attribute of a cycle be there, but not for the lane."""
+    """Keep an attribute of the request cycle, but hide it from the express lane."""
 
     def get(cycle: RequestResponseCycle) -> Any:
         if sys._getframe(1).f_globals["__name__"].endswith(".express"):

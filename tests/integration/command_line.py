@@ -1,4 +1,4 @@
-"""The command line in this process, as whoever types it sees it."""
+"""Fixtures that run the command line in this process and capture its output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from housepredict.entrypoints.cli.main import main
 
 
 class Outcome(NamedTuple):
-    """How a command ended, and what it printed."""
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
 
     @property
     def document(self) -> Any:
-        """What it printed, as JSON."""
+        """Standard output, parsed as JSON."""
         return json.loads(self.out)
 
 
@@ -32,7 +32,7 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run housepredict in a folder of its own, with nothing set."""
+    """Run housepredict in an empty directory with no settings."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".housepredict").mkdir()
 
@@ -50,7 +50,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 @pytest.fixture
 def sales(tmp_path: Path) -> str:
-    """A small file of sales, with two rows that are none."""
+    """Write a small CSV file of sales in which two rows have no usable price."""
     draw = random.Random(1)
     with (tmp_path / "sales.csv").open("w", newline="") as stream:
         rows = csv.writer(stream)

@@ -1,4 +1,4 @@
-"""A database for each test that asks for one, on a server that is started once."""
+"""Fixtures for PostgreSQL: one server per session and one database per test."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ __all__ = ["run", "sales"]
 
 @pytest.fixture(scope="session")
 def postgres_server(pytestconfig: pytest.Config) -> Iterator[str]:
-    """The conninfo of a running server's administrator."""
+    """Yield the administrator's conninfo of a running server."""
     with pytestconfig.stash[POSTGRES_SERVER].running() as server:
         yield server.conninfo
 
 
 @pytest.fixture
 def postgres(postgres_server: str) -> Iterator[str]:
-    """The conninfo of an empty database, the administrator's."""
+    """Yield the administrator's conninfo of an empty database."""
     with database(postgres_server) as conninfo:
         yield conninfo
 
 
 @pytest.fixture
 def administrator(postgres: str) -> Iterator[psycopg.Connection]:
-    """The administrator's connection to that database."""
+    """Yield the administrator's connection to the test's database."""
     with psycopg.connect(postgres, autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture
 def relay(postgres: str) -> Iterator[Relay]:
-    """A relay in front of that database's server."""
+    """Yield a relay in front of the test's database server."""
     with Relay.before(postgres).running() as relay:
         yield relay
 
 
 @pytest.fixture(scope="session")
 def another_server(pytestconfig: pytest.Config) -> Iterator[Server]:
-    """A server for tests that stop it."""
+    """Yield a second server, which tests may stop."""
     with pytestconfig.stash[POSTGRES_SERVER].running() as server:
         yield server
 
 
 @pytest.fixture
 def stoppable(another_server: Server) -> Server:
-    """A running server to stop."""
+    """Return a running server that the test may stop."""
     another_server.start()
     return another_server

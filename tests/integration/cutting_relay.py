@@ -21,7 +21,7 @@ from tests.integration.relay import Relay
 
 
 class Cut(Enum):
-    """Where a statement and its answer are cut off."""
+    """Where the relay cuts the connection relative to a statement's commit."""
 
     BEFORE_COMMIT = "the statement is not passed on"
     MID_STATEMENT = "the first part of the statement is passed on"
@@ -37,44 +37,44 @@ class _Plan:
     share: float
 
     def first_part(self, whole: bytes) -> int:
-        """The number of bytes to pass on: at least one, and not all."""
+        """Return how many bytes to pass on: at least one, but not all."""
         return min(max(1, int(len(whole) * self.share)), len(whole) - 1)
 
 
 @define
 class CuttingRelay(Relay):
-    """A relay for clients that do not encrypt."""
+    """A relay that cuts connections around commits. It supports unencrypted clients only."""
 
     answers: list[bytes] = field(factory=list, init=False)
-    """For each cut, the bytes of the server's answer that the relay read and did not pass on."""
+    """The bytes of the server's response that each cut withheld from the client."""
     _plans: deque[_Plan] = field(factory=deque, init=False)
     _doomed: dict[socket.socket, _Plan] = field(factory=dict, init=False)
     _planned: int = field(default=0, init=False)
     _progress: Condition = field(factory=Condition, init=False)
 
     def cut_next(self, where: Cut, statement: bytes = b"", share: float = 0.5) -> None:
-        """Plan to cut off one more statement.
+        """Plan one more cut.
 
         Args:
             where: Where to cut.
-            statement: A part of the SQL of the statements that count; earlier plans take theirs first.
-            share: How much of a statement or of an answer is passed on where a part of it is, from 0 to 1.
+            statement: SQL fragment that a statement must contain to be cut. Plans are used in order.
+            share: Fraction (0 to 1) of the statement or response to pass on, if `where` passes on a part.
         """
         with self._progress:
             self._planned += 1
             self._plans.append(_Plan(where, statement, share))
 
     def has_cut(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds. Returns whether all planned cuts have been made."""
+        """Wait up to `timeout` seconds. Return whether all planned cuts were made."""
         with self._progress:
             return self._progress.wait_for(lambda: len(self.answers) == self._planned, timeout)
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """Cut all connections, and refuse new ones until the block ends."""
+        """Cut all connections and refuse new ones until the block ends."""
         connect, self.connect = self.connect, _refuse
         for end in list(self._ends):
-            with suppress(OSError):  # closed already
+            with suppress(OSError):  # already closed
                 end.shutdown(socket.SHUT_RDWR)
         try:
             yield
@@ -117,7 +117,7 @@ class CuttingRelay(Relay):
                     answer += message
                     if message.startswith(b"Z"):
                         middle = plan.first_part(answer) if plan.where is Cut.MID_ANSWER else 0
-                        with suppress(OSError):  # a client that timed out has closed its end
+                        with suppress(OSError):  # a client that timed out has already closed its end
                             client.sendall(answer[:middle])
                         self._hang_up(client, server, answer[middle:])
                         break
@@ -129,7 +129,7 @@ class CuttingRelay(Relay):
             return self._plans.popleft() if self._plans and self._plans[0].statement in query else None
 
     def _hang_up(self, client: socket.socket, server: socket.socket, withheld: bytes) -> None:
-        # recorded first: once it is cut off, the client goes on
+        # record the cut first, because the client continues as soon as it is disconnected
         with self._progress:
             self.answers.append(withheld)
             self._progress.notify_all()
@@ -148,7 +148,7 @@ def _messages(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 def _statements(stream: IO[bytes]) -> Iterator[list[bytes]]:
-    """Messages in groups: those of a statement up to its Sync, and each other message alone."""
+    """Group messages: a statement's messages up to Sync form one group, every other message is a group of its own."""
     messages: list[bytes] = []
     for message in _messages(stream):
         messages.append(message)
@@ -158,7 +158,7 @@ def _statements(stream: IO[bytes]) -> Iterator[list[bytes]]:
 
 
 def _executed(messages: list[bytes], queries: dict[bytes, bytes]) -> bytes | None:
-    """The SQL that the server is asked to execute, or None. `queries` holds what was prepared, by name."""
+    """Return the SQL that the server is asked to execute, or None. `queries` maps names to prepared SQL."""
     bound, executed = b"", None
     for message in messages:
         match message[:1]:

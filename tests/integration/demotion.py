@@ -1,4 +1,4 @@
-"""Two servers behind one name: the first is demoted, and the name leads to the second."""
+"""Two servers behind one host name. The first is demoted, and the name then leads to the second."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OURS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database(
 
 @frozen
 class Pair:
-    """A database on each of two servers. `relay` stands for the name, which leads to the first."""
+    """A database on each of two servers. `relay` plays the role of the host name and leads to the first server."""
 
     first: str
     second: str
@@ -32,18 +32,18 @@ class Pair:
 
     @property
     def named(self) -> str:
-        """The database at the name."""
+        """The conninfo that uses the shared name."""
         return make_conninfo(self.first, host="127.0.0.1", port=self.relay.port)
 
     def demote(self) -> None:
-        """The first server takes no writes any more, and the name leads to the second."""
+        """Make the first server read-only and point the name at the second."""
         _set_read_only(self.first, "on")
         self.relay.lead_to(self.second)
 
 
 @contextmanager
 def pair(first: str, other: Server) -> Iterator[Pair]:
-    """The database, and one of its name on the other server, both with tables."""
+    """Yield the database and a database of the same name on the other server, both with tables."""
     name = str(conninfo_to_dict(first)["dbname"])
     with psycopg.connect(other.conninfo, autocommit=True) as administrator:
         administrator.execute(f"CREATE DATABASE {name}")
@@ -59,8 +59,8 @@ def pair(first: str, other: Server) -> Iterator[Pair]:
             administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def everything_follows(folder: Path, servers: Pair, **variables: str) -> None:
-    """Whether all that a service records after a demotion arrives at the other server, and no connection stays."""
+def check_service_follows_demotion(folder: Path, servers: Pair, **variables: str) -> None:
+    """Check that the service stores everything after a demotion on the second server and leaves no old connection."""
     with running(folder, "--demo", **variables) as service, httpx2.Client(base_url=service.url, timeout=30) as client:
         before = _estimate_and_sell(client, "before")
         caught_up(service)

@@ -1,4 +1,4 @@
-"""Asks a service that runs for everything it can do, with values that a session could change, and restarts it."""
+"""Call every route of a running service, with values that session settings could alter, and restart the service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.integration.services import Service, running
 from tests.integration.test_training_jobs import QUICK, columns
 
 HOUSE = {"sqft": 2512.375, "age": 10, "town": "Łódź"}
-"""A fraction that six digits do not hold, and letters that neither ASCII nor LATIN1 has."""
+"""A number with more than six digits, and letters outside ASCII and LATIN1."""
 SALE = {"price": 250_000.25, "date": "2025-06-02"}
 _PAIRS = {(route.path, method) for route in ROUTES for method in (route.methods or ())} - {
     (route.path, "HEAD") for route in ROUTES
@@ -30,26 +30,26 @@ _PAIRS = {(route.path, method) for route in ROUTES for method in (route.methods 
 @define
 class _Client:
     client: httpx2.Client
-    asked: set[tuple[str, str]] = field(factory=set)
+    requested: set[tuple[str, str]] = field(factory=set)
 
     def ask(self, method: str, route: str, status: int = 200, query: str = "", /, **options: Any) -> httpx2.Response:
-        """Ask at a route, whose parameters are among the options by their names in braces."""
+        """Send a request to `route`. Options named like `{id}` fill the route's parameters."""
         path = re.sub(r"\{\w+\}", lambda name: str(options.pop(name[0])), route)
         answer = self.client.request(method, path + query, timeout=600, **options)
         assert answer.status_code == status, f"{method} {path}: {answer.text}"
-        self.asked.add((route, method))
+        self.requested.add((route, method))
         return answer
 
     def get(self, route: str, **options: Any) -> Any:
         return self.ask("GET", route, **options).json()
 
 
-def all_is_well(folder: Path, **variables: str) -> None:
-    """Whether every route does what it should, and after a restart what was recorded reads as before."""
-    with _asked(folder, **variables) as client:
+def check_every_route(folder: Path, **variables: str) -> None:
+    """Check that every route works and that stored data reads the same after a restart."""
+    with _running_client(folder, **variables) as client:
         before = _drive(client)
-        assert client.asked == _PAIRS
-    with _asked(folder, **variables) as client:
+        assert client.requested == _PAIRS
+    with _running_client(folder, **variables) as client:
         assert client.get("/predictions")["predictions"] == before
         assert client.get("/health")["model_loaded"] is True
         assert client.ask("POST", "/predict", json=HOUSE).json()["prediction"] == before[0]["predicted_price"]
@@ -57,7 +57,7 @@ def all_is_well(folder: Path, **variables: str) -> None:
 
 
 @contextmanager
-def _asked(folder: Path, **variables: str) -> Iterator[_Client]:
+def _running_client(folder: Path, **variables: str) -> Iterator[_Client]:
     with running(folder, **variables) as service, httpx2.Client(base_url=service.url) as client:
         yield _Client(client)
         assert _stops(service)
@@ -89,7 +89,7 @@ def _drive(client: _Client) -> list[dict[str, Any]]:
     name = [_trained_on(client, rows) for rows in (200, 210)][-1]
     newest, first = client.get("/trainings")["trainings"]
     assert (newest["state"], newest["model_version"], first["state"]) == ("succeeded", name, "succeeded")
-    _recent(newest["started_at"], began)
+    _assert_recent(newest["started_at"], began)
     assert client.get("/trainings/{id}", **{"{id}": newest["id"]}) == newest
     client.ask("DELETE", "/trainings/{id}", 409, **{"{id}": newest["id"]})
 
@@ -98,15 +98,15 @@ def _drive(client: _Client) -> list[dict[str, Any]]:
     assert again == estimate
     others = client.ask("POST", "/predict", json=[HOUSE, {**HOUSE, "town": "Köln"}]).json()["predictions"]
     id_ = {"{id}": estimate["id"]}
-    told = client.get("/predictions/{id}", **id_)
-    assert {**told, **HOUSE, "predicted_price": estimate["prediction"]} == told
-    _recent(told["created_at"], began)
-    assert told in client.get("/predictions")["predictions"]
+    prediction = client.get("/predictions/{id}", **id_)
+    assert {**prediction, **HOUSE, "predicted_price": estimate["prediction"]} == prediction
+    _assert_recent(prediction["created_at"], began)
+    assert prediction in client.get("/predictions")["predictions"]
 
     client.ask("POST", "/predictions/{id}/sale", 201, json=SALE, **id_)
     sale = client.get("/predictions/{id}/sale", **id_)
     assert (sale["price"], sale["date"]) == (SALE["price"], SALE["date"])
-    _recent(sale["recorded_at"], began)
+    _assert_recent(sale["recorded_at"], began)
     client.ask("POST", "/sales", 201, json=[{"prediction": others[0]["id"], **SALE}])
     assert client.get("/accuracy")["sales"] == 2
 
@@ -136,9 +136,9 @@ def _drive(client: _Client) -> list[dict[str, Any]]:
         client.ask("POST", f"{route}/infer", json={"inputs": tensors}, **place)
 
     client.ask("DELETE", "/predictions/{id}", 204, **{"{id}": others[1]["id"]})
-    found: list[dict[str, Any]] = client.get("/predictions")["predictions"]
-    return found
+    predictions: list[dict[str, Any]] = client.get("/predictions")["predictions"]
+    return predictions
 
 
-def _recent(text: str, began: datetime) -> None:
+def _assert_recent(text: str, began: datetime) -> None:
     assert timedelta(minutes=-1) < datetime.fromisoformat(text) - began < timedelta(minutes=10)

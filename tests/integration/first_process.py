@@ -1,4 +1,4 @@
-"""`housepredict` as the first process of a container is: whoever loses its parent becomes a child of it. Linux alone.
+"""Run `housepredict` like process 1 of a container: orphaned processes become its children. Linux only.
 
 python -m tests.integration.first_process serve …
 """

@@ -1,4 +1,4 @@
-"""Clients that post without a pause and remember what they were answered, to compare with what is stored."""
+"""Clients that send requests without pause and record the responses, to compare them with the stored predictions."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from tests.integration.services import LAB_HOUSE, PREDICT, read_answer
 
 T = TypeVar("T")
 
-SOON = 120.0  # seconds: an upper bound
+SOON = 120.0  # seconds, an upper bound
 
-kept_and_seen_to_be_broken = pytest.mark.parametrize(
+with_sound_and_lossy_service = pytest.mark.parametrize(
     ("module", "outcome"),
     [
         ("housepredict", nullcontext()),
@@ -34,11 +34,11 @@ kept_and_seen_to_be_broken = pytest.mark.parametrize(
     ],
     ids=["sound", "lossy"],
 )
-"""Runs the test of a promise with the service, and with one that forgets, which has to fail."""
+"""Runs a test with the real service, and with a lossy one for which the test must fail."""
 
 
 class Reachable(Protocol):
-    """A service, wherever it runs."""
+    """A service that can be reached over HTTP, wherever it runs."""
 
     @property
     def url(self) -> str: ...
@@ -47,11 +47,11 @@ class Reachable(Protocol):
 
 @define
 class Load:
-    """What was asked for and answered. No two houses are of one size: a row tells whose it is, answered or not."""
+    """Requests and their responses. Every house has its own size, so a stored row identifies its request."""
 
     clients: int = 4
     acknowledged: dict[str, int] = field(factory=dict, init=False)
-    """Sizes by id."""
+    """The size of each acknowledged house, by prediction id."""
     unanswered: set[int] = field(factory=set, init=False)
     statuses: Counter[int] = field(factory=Counter, init=False)
     _sizes: Iterator[int] = field(factory=lambda: count(1), init=False)
@@ -59,25 +59,25 @@ class Load:
 
     @contextmanager
     def on(self, service: Reachable) -> Iterator[None]:
-        """Post to the service until the block or the service ends."""
-        enough = Event()
+        """Send requests until the block or the service ends."""
+        stop = Event()
         with ThreadPoolExecutor(self.clients) as pool:
-            clients = [pool.submit(self._post, service, enough) for _ in range(self.clients)]
+            clients = [pool.submit(self._post, service, stop) for _ in range(self.clients)]
             try:
                 yield
             finally:
-                enough.set()
+                stop.set()
         for client in clients:
             client.result()
 
     def wait_for(self, answers: int) -> None:
-        """Return when so many more have come."""
+        """Wait until `answers` more responses have arrived."""
         with self._answered:
             wanted = self.statuses.total() + answers
             assert self._answered.wait_for(lambda: self.statuses.total() >= wanted, SOON), "no answers any more"
 
     def compare_with(self, rows: list[tuple[str, int]]) -> None:
-        """Whether what is stored is what was acknowledged, and maybe what got no answer."""
+        """Check that all acknowledged rows are stored, and no others except unanswered ones."""
         stored = dict(rows)
         assert len(set(stored.values())) == len(rows), "stored twice"
         assert self.acknowledged.items() <= stored.items(), "lost"
@@ -85,27 +85,27 @@ class Load:
             "stored, and denied"
         )
 
-    def _post(self, service: Reachable, enough: Event) -> None:
+    def _post(self, service: Reachable, stop: Event) -> None:
         with service.connect() as connection, connection.makefile("rb") as stream:
-            while not enough.is_set():
+            while not stop.is_set():
                 size = next(self._sizes)
                 body = json.dumps({**LAB_HOUSE, "size": size}).encode()
                 try:
                     connection.sendall(PREDICT + b"Content-Length: %d\r\n\r\n" % len(body) + body)
                     status, answer = read_answer(stream)
-                    told = json.loads(answer)
-                except (OSError, IndexError, ValueError):  # it ended, before or within the answer
+                    document = json.loads(answer)
+                except (OSError, IndexError, ValueError):  # the connection ended before or within the response
                     self.unanswered.add(size)
                     return
                 with self._answered:
                     self.statuses[status] += 1
                     if status == 200:
-                        self.acknowledged[told["id"]] = size
+                        self.acknowledged[document["id"]] = size
                     self._answered.notify_all()
 
 
 def stored(conninfo: str) -> list[tuple[str, int]]:
-    """Ids and sizes in the order in which they came, transaction by transaction."""
+    """Return the ids and sizes of stored predictions in commit order."""
     with psycopg.connect(conninfo) as connection:
         return connection.execute(
             "SELECT id::text, (features->>'size')::int FROM predictions ORDER BY xmin::text::bigint, id"
@@ -113,19 +113,19 @@ def stored(conninfo: str) -> list[tuple[str, int]]:
 
 
 def url(conninfo: str, **more: str) -> str:
-    """The same as a URL, which is what the settings take."""
+    """Return the conninfo as a URL, the form that the settings accept."""
     return f"postgresql://?{urlencode(conninfo_to_dict(conninfo, **more), quote_via=quote)}"
 
 
 def caught_up(service: Reachable) -> None:
-    """Return when the service says that nothing waits, and that the database is there."""
+    """Wait until the spool is drained and the database is available."""
     eventually(lambda: "spool" not in httpx2.get(f"{service.url}/predictions").json())
 
 
 def eventually(find: Callable[[], T]) -> T:
-    """What is found in the end; for what other processes tell only when they are asked."""
+    """Poll `find` until it returns something truthy, and return that."""
     deadline = time.monotonic() + SOON
-    while not (found := find()):
+    while not (result := find()):
         assert time.monotonic() < deadline, "it does not come about"
         time.sleep(0.02)
-    return found
+    return result

@@ -1,5 +1,6 @@
-"""`housepredict`, but a batch is estimated by whichever version came last, not by the one that it names: what a test of
-a promise must notice.
+"""Run `housepredict` with a bug: batches are estimated by the last loaded version instead of the one they name.
+
+Tests use it to show that they detect such a bug.
 
 python -m tests.integration.mixing_service serve …
 """
@@ -23,7 +24,7 @@ from housepredict.entrypoints.composition import Application
 
 @define
 class Loader:
-    """Loads predictors that all predict as the one that was loaded last."""
+    """Loads predictors that all predict like the last one loaded."""
 
     last: Predictor | None = None
 

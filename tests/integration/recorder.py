@@ -1,4 +1,4 @@
-"""A process that appends batches to an SQLite file and says which were acknowledged: FILE BATCHES, or FILE for ever."""
+"""Append batches to an SQLite file and print the acknowledged ids: FILE BATCHES, or FILE alone to run until killed."""
 
 from __future__ import annotations
 

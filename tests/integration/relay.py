@@ -1,4 +1,4 @@
-"""A relay in front of a server, to take the server away without a word: connections stay open, and nothing passes."""
+"""A relay in front of a server that can freeze: connections stay open, but no data passes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from attrs import define, field
 
 @define
 class Relay:
-    """Listens at `port` and passes on what comes, to and from the connections that `connect` makes."""
+    """Listens on `port` and relays data to and from the connections that `connect` opens."""
 
     connect: Callable[[], socket.socket]
     _listener: socket.socket = field(factory=lambda: socket.create_server(("127.0.0.1", 0)), init=False)
@@ -23,11 +23,11 @@ class Relay:
 
     @classmethod
     def before(cls, conninfo: str) -> Self:
-        """A relay in front of a PostgreSQL."""
+        """Create a relay in front of a PostgreSQL server."""
         return cls(to_server(conninfo))
 
     def lead_to(self, conninfo: str) -> None:
-        """Pass on to another PostgreSQL what connects from now on; connections that are open stay where they are."""
+        """Relay new connections to another PostgreSQL server. Open connections stay with the old one."""
         self.connect = to_server(conninfo)
 
     @property
@@ -46,7 +46,7 @@ class Relay:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
             for end in list(self._ends):
-                with suppress(OSError):  # most are closed at the other side
+                with suppress(OSError):  # most were already closed by the other side
                     end.shutdown(socket.SHUT_RDWR)
                 end.close()
 
@@ -65,10 +65,10 @@ class Relay:
             try:
                 server = self.connect()
             except OSError:
-                client.close()  # as a server that is away refuses it
+                client.close()  # like a server that refuses the connection
                 continue
             for end in (client, server):
-                if end.family != socket.AF_UNIX:  # else small messages wait for each other, 40 ms each time
+                if end.family != socket.AF_UNIX:  # without this, small messages wait for each other, 40 ms each time
                     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._ends |= {client, server}
             Thread(target=self._pass_both_ways, args=(client, server), daemon=True).start()
@@ -78,7 +78,7 @@ class Relay:
         answers.start()
         self._to_server(client, server)
         answers.join()
-        for end in (client, server):  # else a client that reconnects a thousand times uses up all files
+        for end in (client, server):  # without this, a client that reconnects often runs out of file descriptors
             self._ends.discard(end)
             end.close()
 
@@ -95,11 +95,11 @@ class Relay:
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # one end was closed, so the other has nothing left to hear
+            pass  # one end was closed, so there is nothing left to relay
 
 
 def to_server(conninfo: str) -> Callable[[], socket.socket]:
-    """What connects to a PostgreSQL."""
+    """Return a function that connects to the PostgreSQL server."""
     with psycopg.connect(conninfo) as connection:
         host, port = connection.info.host, connection.info.port
 

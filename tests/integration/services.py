@@ -1,4 +1,4 @@
-"""The service as it is started for good, a process and a port, to test from outside."""
+"""Run the service in a process of its own, for tests from outside."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Service:
         return socket.create_connection(self.address, timeout=30)
 
     def workers(self) -> list[int]:
-        """The process ids of its workers; Linux alone tells."""
+        """Return the process ids of the service's workers. Linux only."""
         pid = self.process.pid
         return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -61,7 +61,7 @@ class Service:
 
 @contextmanager
 def running(folder: Path, *options: str, module: str = "housepredict", **variables: str) -> Iterator[Service]:
-    """A service that greeted; stopped at the end, and whose log then holds no traceback."""
+    """Run a service until the block ends, then check that its log has no traceback. Yields after the greeting."""
     folder.mkdir(exist_ok=True)
     log = folder / "log"
     where = ["--port", "0", "--data-dir", str(folder / "data")]
@@ -104,7 +104,7 @@ def finished(*arguments: str, **variables: str) -> subprocess.CompletedProcess[s
 
 
 def failing(*options: str, **variables: str) -> tuple[int, str]:
-    """The exit code and the one line of a service that does not start."""
+    """Return the exit code and the single error line of a service that fails to start."""
     ended = finished("-m", "housepredict", "serve", *options, **variables)
     assert ended.stdout == ""
     (line,) = ended.stderr.splitlines()
@@ -112,13 +112,13 @@ def failing(*options: str, **variables: str) -> tuple[int, str]:
 
 
 def stored(folder: Path) -> list[str]:
-    """The ids of all that a service in this folder remembers."""
+    """Return the ids of all predictions stored by a service in this directory."""
     with SqlitePredictions.open(folder / "data" / "predictions.sqlite") as predictions:
         return sorted(str(each.id) for each in predictions.recent(10**6))
 
 
 def post(document: object, path: str = "/predict") -> bytes:
-    """A request to estimate, as its bytes."""
+    """Return the bytes of a prediction request."""
     body = json.dumps(document).encode()
     return PREDICT.replace(b"/predict", path.encode()) + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
@@ -143,7 +143,7 @@ class Answer:
 
     @classmethod
     def read(cls, stream: IO[bytes]) -> Self | None:
-        """The next one, or None where the connection ends without."""
+        """Read the next response, or return None if the connection ends first."""
         line = stream.readline()
         if not line:
             return None
@@ -153,8 +153,8 @@ class Answer:
         return cls(int(line.split()[1]), headers, stream.read(int(headers[b"content-length"])))
 
 
-def asked(service: Service, request: bytes) -> Answer:
-    """The answer to a request on a connection of its own."""
+def send(service: Service, request: bytes) -> Answer:
+    """Return the response to a request sent on a new connection."""
     with service.connect() as connection, connection.makefile("rb") as stream:
         connection.sendall(request)
         answer = Answer.read(stream)

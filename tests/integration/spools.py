@@ -1,4 +1,4 @@
-"""A repository behind to which things happen, the spool before it, and spools that break their promises."""
+"""A repository with simulated failures, the spool in front of it, and spools that violate their guarantees."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from housepredict.domain.estimates import Prediction
 from tests.doubles import a_batch
 from tests.in_loop import Done, at_once
 
-SOON = 20.0  # seconds: an upper bound for what takes milliseconds
+SOON = 20.0  # seconds, an upper bound for operations that take milliseconds
 QUICK = Backoff(first=0.001, cap=0.02)
 
 
 @define
 class Behind(InMemoryPredictions):
-    """A repository behind, and what befalls it."""
+    """The repository behind the spool, with simulated failures."""
 
     down: bool = False
     unsure: bool = False
@@ -72,11 +72,11 @@ class Behind(InMemoryPredictions):
             raise RepositoryUnavailable("down")
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing, because no resource is open."""
 
 
 class BehindInLoop(Behind):
-    """One that takes appends of an event loop."""
+    """A repository behind the spool that supports appends from an event loop."""
 
     def append_in_loop(self, predictions: Sequence[Prediction], done: Done) -> bool:
         asyncio.get_running_loop().call_soon(at_once, lambda: self.append(predictions), done)
@@ -85,7 +85,7 @@ class BehindInLoop(Behind):
 
 @define
 class LockableSpool(SqliteSpool):
-    """A spool in which erasures fail while `locked` is set, as in a file that another process keeps locked."""
+    """A spool in which erasures fail while `locked` is set, as if another process locked the file."""
 
     locked: bool = False
 
@@ -99,7 +99,7 @@ class LockableSpool(SqliteSpool):
 
 @define
 class Forgetful(SqliteSpool):
-    """Lossy: of a batch it keeps all but one."""
+    """Lossy: drops the first prediction of each batch."""
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         super().append(predictions[1:])
@@ -107,7 +107,7 @@ class Forgetful(SqliteSpool):
 
 @define
 class Hasty(SqliteSpool):
-    """Lossy: forgets what is poison."""
+    """Lossy: deletes rejected predictions instead of keeping dead letters."""
 
     def add_dead_letter(self, refused: Prediction, reason: str) -> None:
         self.remove([refused])
@@ -115,7 +115,7 @@ class Hasty(SqliteSpool):
 
 @define
 class Bottomless(SqliteSpool):
-    """Lossy: when there is no room it says nothing."""
+    """Lossy: ignores a full spool."""
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         with suppress(RepositoryUnavailable):
@@ -124,7 +124,7 @@ class Bottomless(SqliteSpool):
 
 @define
 class Fresh(SqliteSpool):
-    """Lossy: begins anew at each start."""
+    """Lossy: starts with an empty file."""
 
     @classmethod
     def open(cls, path: Path, *, timeout: float = 5.0, max_rows: int = 1_000_000) -> Self:
@@ -134,7 +134,7 @@ class Fresh(SqliteSpool):
 
 @define
 class Renaming(SqliteSpool):
-    """Lossy: what it keeps has another id, so that nobody knows it again."""
+    """Lossy: stores predictions under other ids."""
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         super().append(
@@ -145,6 +145,6 @@ class Renaming(SqliteSpool):
 def spooled(
     path: Path, behind: Behind, kind: type[SqliteSpool] = SqliteSpool, max_rows: int = 10**6
 ) -> SpooledPredictions:
-    """Connected when this returns, however busy the machine is."""
+    """Open a spool in front of `behind`, with enough patience to connect on a busy machine."""
     spool = kind.open(path, max_rows=max_rows)
     return SpooledPredictions.open(spool, lambda: behind, backoff=QUICK, patience=SOON)

@@ -1,4 +1,4 @@
-"""An append of an event loop is an append: whatever comes between, nothing is lost, and the loop is not blocked."""
+"""Appends from an event loop store everything, whatever fails, and never block the loop."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def predictions(postgres: str) -> Iterator[PostgresPredictions]:
 
 
 def ignore(error: Exception | None) -> None:
-    """Nobody waits."""
+    """Ignore the outcome."""
 
 
 def behind(relay: Relay, postgres: str, timeout: float) -> PostgresPredictions:
     return PostgresPredictions.open(make_conninfo(postgres, host="127.0.0.1", port=relay.port), timeout=timeout)
 
 
-def test_append_ends_when_the_server_has_answered(postgres: str, relay: Relay) -> None:
+def test_append_completes_when_server_responds(postgres: str, relay: Relay) -> None:
     batch = a_batch(3)
 
     async def scene(predictions: PostgresPredictions) -> None:
@@ -82,7 +82,7 @@ def test_append_ends_when_the_server_has_answered(postgres: str, relay: Relay) -
         assert predictions.recent(10) == batch[::-1]
 
 
-def test_batch_larger_than_the_buffers_of_the_connection_is_sent(postgres: str) -> None:
+def test_append_sends_batch_larger_than_socket_buffers(postgres: str) -> None:
     estimate = evolve(a_batch(1)[0].estimate, house=House({"text": "x" * 20_000}))
     batch = [evolve(each, estimate=estimate) for each in a_batch(1000)]
     with PostgresPredictions.open(postgres, timeout=SOON) as predictions:
@@ -90,7 +90,7 @@ def test_batch_larger_than_the_buffers_of_the_connection_is_sent(postgres: str) 
         assert len(predictions.recent(2000)) == 1000
 
 
-def test_append_in_flight_lets_no_other_begin_and_threads_wait_for_it(predictions: PostgresPredictions) -> None:
+def test_append_in_flight_blocks_other_appends(predictions: PostgresPredictions) -> None:
     first, second, third = a_batch(3)
 
     async def scene() -> None:
@@ -104,7 +104,7 @@ def test_append_in_flight_lets_no_other_begin_and_threads_wait_for_it(prediction
     assert predictions.recent(10) == [third, second, first]
 
 
-def test_append_that_the_server_refuses_says_so_and_keeps_the_connection(predictions: PostgresPredictions) -> None:
+def test_append_rejected_by_server_keeps_connection(predictions: PostgresPredictions) -> None:
     poison, well = a_batch(2)
     poison = evolve(poison, estimate=evolve(poison.estimate, house=House({"text": "\0"})))
     before = predictions._writer._connection
@@ -119,12 +119,12 @@ def test_append_that_the_server_refuses_says_so_and_keeps_the_connection(predict
     assert predictions.recent(10) == [well]
 
 
-def test_append_does_not_begin_on_a_lost_connection(postgres: str, predictions: PostgresPredictions) -> None:
+def test_append_does_not_start_on_lost_connection(postgres: str, predictions: PostgresPredictions) -> None:
     before, after = a_batch(2)
 
     async def scene() -> None:
         await append_in_loop(predictions, [before])
-        await asyncio.to_thread(end_others, postgres)
+        await asyncio.to_thread(terminate_other_sessions, postgres)
         assert not predictions.append_in_loop([after], ignore)
         await asyncio.to_thread(predictions.append, [after])
         assert predictions.append_in_loop([after], ignore)
@@ -133,7 +133,7 @@ def test_append_does_not_begin_on_a_lost_connection(postgres: str, predictions: 
     assert predictions.recent(10) == [after, before]
 
 
-def test_append_does_not_begin_where_no_more_files_may_be_open(predictions: PostgresPredictions) -> None:
+def test_append_does_not_start_without_free_file_descriptors(predictions: PostgresPredictions) -> None:
     batch = a_batch(1)
 
     async def scene() -> None:
@@ -150,7 +150,7 @@ def test_append_does_not_begin_where_no_more_files_may_be_open(predictions: Post
     assert predictions.recent(10) == batch
 
 
-def end_others(conninfo: str) -> None:
+def terminate_other_sessions(conninfo: str) -> None:
     with psycopg.connect(conninfo) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
@@ -158,7 +158,7 @@ def end_others(conninfo: str) -> None:
         )
 
 
-def test_append_gives_up_a_silent_server(postgres: str, relay: Relay) -> None:
+def test_append_times_out_on_unresponsive_server(postgres: str, relay: Relay) -> None:
     batch = a_batch(2)
     with behind(relay, postgres, 0.1) as predictions:
         relay.freeze()
@@ -169,7 +169,7 @@ def test_append_gives_up_a_silent_server(postgres: str, relay: Relay) -> None:
         assert predictions.recent(10) == batch[::-1]
 
 
-def test_append_of_a_loop_that_has_ended_does_not_keep_the_repository_open(postgres: str) -> None:
+def test_append_of_ended_loop_does_not_block_close(postgres: str) -> None:
     async def scene(repository: PostgresPredictions) -> None:
         assert repository.append_in_loop(a_batch(1), ignore)
 
@@ -181,26 +181,24 @@ def test_append_of_a_loop_that_has_ended_does_not_keep_the_repository_open(postg
 
 @define
 class Counting:
-    """A repository, and how often a thread other than the spool's has appended to it."""
+    """A repository that counts the appends from threads other than the spool's."""
 
-    _whole: Any
+    _repository: Any
     appends: int = 0
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         self.appends += current_thread().name != "housepredict-spool"
-        self._whole.append(predictions)
+        self._repository.append(predictions)
 
     def append_in_loop(self, predictions: Sequence[Prediction], done: Done) -> bool:
-        begun: bool = self._whole.append_in_loop(predictions, done)
-        return begun
+        started: bool = self._repository.append_in_loop(predictions, done)
+        return started
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._whole, name)
+        return getattr(self._repository, name)
 
 
-def test_spool_takes_over_an_append_that_fails_and_the_server_is_not_asked_again(
-    postgres: str, relay: Relay, tmp_path: Path
-) -> None:
+def test_spool_stores_failed_append_without_retrying_server(postgres: str, relay: Relay, tmp_path: Path) -> None:
     opened: list[Counting] = []
 
     def open_behind() -> Counting:
@@ -220,7 +218,7 @@ def test_spool_takes_over_an_append_that_fails_and_the_server_is_not_asked_again
         assert predictions.recent(10) == batch[::-1]
 
 
-def test_spool_appends_in_a_thread_what_the_repository_behind_cannot_begin(tmp_path: Path) -> None:
+def test_spool_appends_in_thread_without_loop_support(tmp_path: Path) -> None:
     batch = a_batch(1)
     with spooled(tmp_path / "spool.sqlite", Behind()) as predictions:
         assert predictions.drained(SOON)

@@ -1,4 +1,4 @@
-"""Intervals hold what they promise, whatever the number of sales: the unit of calibration is that of serving."""
+"""Intervals reach nominal coverage for every number of sales."""
 
 from __future__ import annotations
 
@@ -47,16 +47,20 @@ HELD_OUT = 500
 
 @cache
 def residuals(seed: int) -> tuple[TrainingTable, NDArray[np.float64]]:
-    """3,500 such sales, and the logarithms of estimates that know everything but the scatter."""
+    """Return 3,500 sales, and log estimates that are exact except for the random scatter."""
     sales = scattered_sales(3500, seed)
     prices = np.array([sale.price for sale in sales])
     table = table_of(TUTORIAL, Encoder(TUTORIAL)([sale.house for sale in sales]), prices, 0.0)
     return table, np.log([200 * float(sale.house.values["size"]) for sale in sales])
 
 
-def inside(folds: NDArray[np.int64], seed: int, *, scaled: bool | None = None) -> tuple[bool, list[NDArray[np.bool_]]]:
-    """Calibrate on as many residuals as there are folds; whether there are spread trees, and which of the others lie in
-    their 80 and in their 90% interval, if there is one.
+def fit_and_check_coverage(
+    folds: NDArray[np.int64], seed: int, *, scaled: bool | None = None
+) -> tuple[bool, list[NDArray[np.bool_]]]:
+    """Calibrate on the first `len(folds)` residuals.
+
+    Returns:
+        Whether spread trees were fitted, and for each available interval (80% and 90%), the held-out prices it covers.
     """
     table, log_prices = residuals(seed)
     count = len(folds)
@@ -76,7 +80,7 @@ def inside(folds: NDArray[np.int64], seed: int, *, scaled: bool | None = None) -
 
 
 def tolerated(level: float, calibrated_on: int, draws: int) -> float:
-    """Four standard deviations of the mean coverage of several draws, each with its own calibration."""
+    """Return four standard deviations of the mean coverage over `draws` independent calibrations."""
     variance = level * (1 - level)
     return 4 * math.sqrt(variance * (1 / calibrated_on + 1 / HELD_OUT) / draws)
 
@@ -87,7 +91,7 @@ SIZES = [60, 99, 100, 150, 250, 320, 399, 400, 401, 420, 450, 480, 498, 499, 500
 @pytest.mark.parametrize("size", SIZES)
 def test_coverage_is_nominal_for_every_number_of_sales(size: int) -> None:
     seeds = range(2)
-    drawn = [inside(np.arange(size) % FOLDS, seed) for seed in seeds]
+    drawn = [fit_and_check_coverage(np.arange(size) % FOLDS, seed) for seed in seeds]
     assert {scaled for scaled, _ in drawn} == {size >= 500}
     for place, level in enumerate((0.8, 0.9)):
         shares = [covered[place].mean() for _, covered in drawn if len(covered) > place]
@@ -97,8 +101,8 @@ def test_coverage_is_nominal_for_every_number_of_sales(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [50, 99, 100, 250, 480])
-def test_coverage_is_nominal_with_spread_trees_that_a_larger_training_decided_on(size: int) -> None:
-    drawn = [inside(np.arange(size) % FOLDS, seed, scaled=True)[1] for seed in range(2)]
+def test_coverage_is_nominal_with_spread_trees_below_threshold(size: int) -> None:
+    drawn = [fit_and_check_coverage(np.arange(size) % FOLDS, seed, scaled=True)[1] for seed in range(2)]
     for place, level in enumerate((0.8, 0.9)):
         shares = [covered[place].mean() for covered in drawn if len(covered) > place]
         if shares:
@@ -129,10 +133,12 @@ def test_spread_trees_need_enough_sales_without_the_largest_fold(sizes: list[int
 @pytest.mark.parametrize("sizes", [[60, 60, 60, 60, 1500], [700], [450, 200]], ids=str)
 @pytest.mark.parametrize("scaled", [None, True])
 def test_coverage_is_nominal_with_uneven_folds(sizes: list[int], scaled: bool | None) -> None:
-    drawn = [inside(np.repeat(np.arange(len(sizes)), sizes), seed, scaled=scaled)[1] for seed in range(2)]
+    drawn = [
+        fit_and_check_coverage(np.repeat(np.arange(len(sizes)), sizes), seed, scaled=scaled)[1] for seed in range(2)
+    ]
     for place, level in enumerate((0.8, 0.9)):
         shares = [covered[place].mean() for covered in drawn]
-        # spread trees of unequal sizes are a little unlike those that serve
+        # spread trees fitted on unequal folds differ slightly from those that serve
         assert np.mean(shares) == pytest.approx(level, abs=0.02 + tolerated(level, sum(sizes), len(drawn)))
 
 
@@ -155,8 +161,8 @@ def require_coverage(rows: Sequence[Valued]) -> None:
     assert not [each for each in tests if each.rejects]
 
 
-def test_plain_alternative_is_the_same_model_without_spread_trees() -> None:
-    sales, asked = scattered_sales(600, 21), scattered_sales(200, 22)
+def test_plain_intervals_share_the_model_without_spread_trees() -> None:
+    sales, test_sales = scattered_sales(600, 21), scattered_sales(200, 22)
     fitted = fit(sales)
     assert fitted.with_plain_intervals
     plain = fitted.with_plain_intervals()
@@ -164,28 +170,28 @@ def test_plain_alternative_is_the_same_model_without_spread_trees() -> None:
     assert not has_spread_trees(plain)
     assert joblib.load(BytesIO(plain.artifact[ESTIMATOR_FILE]))["spread"] is None
     assert plain.artifact[EXPLANATION_FILE] == fitted.artifact[EXPLANATION_FILE]
-    houses = [sale.house for sale in asked]
+    houses = [sale.house for sale in test_sales]
     assert plain.predict(houses).prices == fitted.predict(houses).prices
-    rows = estimated(asked, plain)
+    rows = estimated(test_sales, plain)
     assert {row.spread for row in rows} == {1.0}
     require_coverage(rows)
     widths = {round(row.intervals[0].high / row.estimate, 6) for row in rows}
     assert len(widths) == 1
-    # a version that serves them can be loaded, and earlier sales get the same kind
+    # a version with these intervals can be loaded, and a refit on earlier sales keeps the kind of interval
     version = evolve(
         sample_version(a_log_form())[0], schema=TUTORIAL, algorithm=plain.algorithm, digests=digests_of(plain.artifact)
     )
     assert load_predictor(version, plain.artifact).predict(houses) == plain.predict(houses)
     earlier = scattered_sales(1000, 23)
-    assert {row.spread for row in estimated(asked, plain.refit(earlier))} == {1.0}
-    assert len({row.spread for row in estimated(asked, fitted.refit(earlier))}) > 1
+    assert {row.spread for row in estimated(test_sales, plain.refit(earlier))} == {1.0}
+    assert len({row.spread for row in estimated(test_sales, fitted.refit(earlier))}) > 1
 
 
-def test_linear_model_has_no_other_intervals() -> None:
+def test_linear_model_has_no_plain_intervals() -> None:
     assert fit(scattered_sales(600, 21), Algorithm.LINEAR).with_plain_intervals is None
 
 
-def test_estimates_of_nothing_or_less_count_as_outside_every_interval() -> None:
+def test_nonpositive_estimates_count_as_outside_every_interval() -> None:
     errors = np.array([0.1] * 80 + [-0.2] * 15 + [np.inf] * 5)
     calibration = calibrate(errors, np.ones(100))
     assert (calibration.within_80, calibration.within_90) == (0.2, 0.2)
@@ -199,11 +205,9 @@ def test_estimates_of_nothing_or_less_count_as_outside_every_interval() -> None:
     slope=st.floats(0, 1),
     lost=st.integers(0, 20),
 )
-def test_errors_are_scaled_as_if_no_sales_were_lacking(
-    errors: list[float], floor: float, slope: float, lost: int
-) -> None:
+def test_error_scale_extrapolates_to_all_sales(errors: list[float], floor: float, slope: float, lost: int) -> None:
     def of(share: float) -> NDArray[np.float64]:
-        """Errors of fits to this share of the sales, some of them of estimates that are no prices."""
+        """Return the errors of fits to this share of the sales. The first `lost` errors are infinite."""
         scaled = (np.array(errors) + 4) * (floor + slope * floor / share)
         scaled[:lost] = np.inf
         return scaled
@@ -214,42 +218,44 @@ def test_errors_are_scaled_as_if_no_sales_were_lacking(
 
 @pytest.mark.parametrize("more", [0.0, 0.1, math.inf])
 @pytest.mark.parametrize("less", [0.0, 0.1, 100.0, math.inf])
-def test_errors_that_tell_nothing_are_hardly_scaled(more: float, less: float) -> None:
+def test_error_scale_stays_near_one_for_uninformative_errors(more: float, less: float) -> None:
     assert 0.8 <= error_scale_of(np.full(60, more), np.full(60, less)) <= 1.1
 
 
-def test_an_error_that_is_alone_is_not_scaled() -> None:
+def test_error_scale_is_one_for_single_finite_error() -> None:
     errors = np.array([0.1, *[math.inf] * 59])
     assert error_scale_of(errors, errors * 2) == 1
 
 
 @pytest.mark.parametrize("seed", [31, 32, 33])
 @pytest.mark.parametrize(
-    "recipe", [Candidate(on_a_line=True), Candidate(on_a_line=True, leaves=8, iterations=32)], ids=str
+    "candidate", [Candidate(on_a_line=True), Candidate(on_a_line=True, leaves=8, iterations=32)], ids=str
 )
-def test_few_sales_are_calibrated_to_the_errors_of_a_model_of_all_of_them(recipe: Candidate, seed: int) -> None:
+def test_calibration_scales_errors_of_few_sales(candidate: Candidate, seed: int) -> None:
     sales = scattered_sales(200, seed)
     matrix, prices, folds = encoded(TUTORIAL, sales)
     table = table_of(TUTORIAL, matrix, prices, 0.0)
-    found = search([recipe], table, folds, 1, lambda *_: None, jobs=1)
+    result = search([candidate], table, folds, 1, lambda *_: None, jobs=1)
     less = np.empty(len(table))
     for fold in range(FOLDS):
         known = (folds != fold) & (folds != (fold + 1) % FOLDS)
-        model = fit_candidate(found.candidate, table.rows(known), 1)
+        model = fit_candidate(result.candidate, table.rows(known), 1)
         less[folds == fold] = model.predict(table.columns, table.values[folds == fold])
-    errors = table.log_prices - found.log_prices
-    assert found.error_scale == pytest.approx(error_scale_of(errors, table.log_prices - less))
-    fitted = SklearnTrainer(lambda *_: [recipe], jobs=1).fit(TUTORIAL, sales, TrainingOptions(seed=1), lambda *_: None)
-    assert fitted.calibration == calibrate(errors * found.error_scale, np.ones(len(errors)))
-    # so are the intervals that are evaluated on the latest sales
-    _, unscaled = refit(TUTORIAL, sales, found.candidate, 1, scaled=False, error_scale=1.0)
+    errors = table.log_prices - result.log_prices
+    assert result.error_scale == pytest.approx(error_scale_of(errors, table.log_prices - less))
+    fitted = SklearnTrainer(lambda *_: [candidate], jobs=1).fit(
+        TUTORIAL, sales, TrainingOptions(seed=1), lambda *_: None
+    )
+    assert fitted.calibration == calibrate(errors * result.error_scale, np.ones(len(errors)))
+    # the out-of-time evaluation scales its intervals the same way
+    _, unscaled = refit(TUTORIAL, sales, result.candidate, 1, scaled=False, error_scale=1.0)
     latest = fitted.refit(sales).calibration
     assert latest
-    assert latest.deviation == pytest.approx(unscaled.deviation * found.error_scale)
+    assert latest.deviation == pytest.approx(unscaled.deviation * result.error_scale)
 
 
-def test_many_sales_are_calibrated_to_errors_as_they_are() -> None:
+def test_calibration_does_not_scale_errors_of_many_sales() -> None:
     assert [needs_error_scale(count) for count in (49, 50, 1999, 2000)] == [False, True, True, False]
     table = residuals(1)[0].rows(np.arange(2000))
-    found = search([Candidate(on_a_line=True)], table, np.arange(2000) % FOLDS, 1, lambda *_: None, jobs=1)
-    assert found.error_scale == 1
+    result = search([Candidate(on_a_line=True)], table, np.arange(2000) % FOLDS, 1, lambda *_: None, jobs=1)
+    assert result.error_scale == 1

@@ -1,4 +1,4 @@
-"""The command line, as whoever types it sees it: output, exit codes, and what the next command finds."""
+"""The command line as a user sees it: output, exit codes, and the state that the next command finds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.integration.command_line import Run
 LAB_HOUSE = ("size=2500", "bedrooms=3", "age=10")
 
 
-def test_contributions_to_a_logarithm_are_told_in_percent(run: Run, sales: str) -> None:
+def test_log_price_contributions_are_shown_as_percentages(run: Run, sales: str) -> None:
     run("train", sales, "--algorithm", "ridge")
     house = ("sqft=2000", "zip=98101", "pool=true")
     explained = run("predict", "--explain", *house)
@@ -36,7 +36,7 @@ def test_estimates_follow_the_schema_of_the_trained_file(run: Run, sales: str) -
 
 
 @pytest.mark.parametrize(
-    ("given", "violation"),
+    ("pair", "violation"),
     [
         ("size=abc", "size: must be a number, not text"),
         ("size=NaN", "size: must be a finite number"),
@@ -49,8 +49,8 @@ def test_estimates_follow_the_schema_of_the_trained_file(run: Run, sales: str) -
         ("colour=red", "colour: not a feature of this model"),
     ],
 )
-def test_each_violation_is_named(run: Run, given: str, violation: str) -> None:
-    house = {pair.partition("=")[0]: pair for pair in (*LAB_HOUSE, given)}
+def test_predict_names_each_violation(run: Run, pair: str, violation: str) -> None:
+    house = {text.partition("=")[0]: text for text in (*LAB_HOUSE, pair)}
     refused = run("predict", "--demo", *house.values())
     assert (refused.code, refused.out) == (3, "")
     assert violation in refused.err
@@ -76,7 +76,7 @@ def test_each_violation_is_named(run: Run, given: str, violation: str) -> None:
         ("serve", "--port", "70000"),
     ],
 )
-def test_a_command_line_that_cannot_be_read_ends_with_2(run: Run, arguments: tuple[str, ...]) -> None:
+def test_invalid_command_line_exits_with_2(run: Run, arguments: tuple[str, ...]) -> None:
     assert run(*arguments).code == 2
 
 

@@ -1,4 +1,4 @@
-"""Contributions are the Shapley values that scikit-learn's own trees and lines come to, and add up to the estimate."""
+"""Contributions equal the Shapley values of scikit-learn's trees and linear models, and add up to the estimate."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 BOTH = Candidate(on_a_line=True, leaves=8, iterations=8, share=0.25)
 
 
-def a_model(schema: FeatureSchema, seed: int, missing: float, recipe: Candidate) -> tuple[Model, TrainingTable]:
+def a_model(schema: FeatureSchema, seed: int, missing: float, candidate: Candidate) -> tuple[Model, TrainingTable]:
     sales = sample_sales(schema, 120, seed, missing)
     matrix = Encoder(schema)([sale.house for sale in sales])
     table = table_of(schema, matrix, np.array([sale.price for sale in sales]), 0.0)
-    return fit_candidate(recipe, table, seed), table
+    return fit_candidate(candidate, table, seed), table
 
 
 def contributions_of(model: Model, table: TrainingTable) -> Contributions:
@@ -48,25 +48,25 @@ def contributions_of(model: Model, table: TrainingTable) -> Contributions:
 
 
 def brute_force(players: int, value: Mapping[frozenset[int], float]) -> list[float]:
-    """Shapley values from the worth of every coalition, by their definition."""
-    found = []
+    """Compute Shapley values from the value of every coalition, by definition."""
+    values = []
     for player in range(players):
         others = [other for other in range(players) if other != player]
         coalitions = chain.from_iterable(combinations(others, size) for size in range(players))
-        found.append(
+        values.append(
             sum(
                 (value[frozenset({*coalition, player})] - value[frozenset(coalition)])
                 / (players * math.comb(players - 1, len(coalition)))
                 for coalition in coalitions
             )
         )
-    return found
+    return values
 
 
-def trees_say(estimator: Any, row: Matrix, owners: Sequence[int], known: Collection[int]) -> float:
-    """What scikit-learn's trees say where these players alone are known, from its own tables of nodes."""
+def tree_value(estimator: Any, row: Matrix, owners: Sequence[int], known: Collection[int]) -> float:
+    """Compute what scikit-learn's trees predict if only the `known` players are known, from its node tables."""
     columns = list(range(len(owners)))
-    if estimator.is_categorical_ is not None:  # which it puts first, and gives codes of its own
+    if estimator.is_categorical_ is not None:  # scikit-learn puts categorical columns first and recodes them
         columns.sort(key=lambda column: not estimator.is_categorical_[column])
         row = estimator._preprocessor.transform(row[np.newaxis])[0]
 
@@ -91,11 +91,11 @@ def trees_say(estimator: Any, row: Matrix, owners: Sequence[int], known: Collect
     return baseline + sum(say(predictor, 0) for (predictor,) in estimator._predictors)
 
 
-def line_adds(model: Model, table: TrainingTable, row: Matrix, owners: Sequence[int], player: int) -> float:
-    """What the line says on average of the sales with a player's columns as the house has them, above what it says."""
+def line_contribution(model: Model, table: TrainingTable, row: Matrix, owners: Sequence[int], player: int) -> float:
+    """Return how much the linear estimate changes on average if the player's columns are set to the house's values."""
     changed = table.for_lines.copy()
-    own = np.array(owners) == player
-    changed[:, own] = row[own]
+    is_player = np.array(owners) == player
+    changed[:, is_player] = row[is_player]
     return float((predicted(model.line, changed) - predicted(model.line, table.for_lines)).mean()) if model.line else 0
 
 
@@ -108,7 +108,7 @@ def line_adds(model: Model, table: TrainingTable, row: Matrix, owners: Sequence[
     share=st.sampled_from([0.0, 0.25, 1.0]),
     seed=st.integers(0, 10**6),
 )
-def test_contributions_are_the_shapley_values_of_scikit_learns_own_trees_and_line(
+def test_contributions_match_brute_force_shapley_values(
     kinds: list[Kind], coordinates: bool, missing: float, on_a_line: bool, share: float, seed: int
 ) -> None:
     features = [
@@ -127,23 +127,23 @@ def test_contributions_are_the_shapley_values_of_scikit_learns_own_trees_and_lin
     matrix = Encoder(schema)(houses)
     for_lines, for_trees = (columns.players[part].tolist() for part in (columns.for_lines, columns.for_trees))
     weights = {SQUARED: 1 - share, ABSOLUTE: share}
-    for row, found in zip(columns(matrix), contributions(matrix), strict=True):
-        line = [line_adds(model, table, row[columns.for_lines], for_lines, player) for player in range(players)]
+    for row, actual in zip(columns(matrix), contributions(matrix), strict=True):
+        line = [line_contribution(model, table, row[columns.for_lines], for_lines, player) for player in range(players)]
         base = model.base if model.line is None else predicted(model.line, table.for_lines).mean()
         expected = np.array(line, dtype=float)
         for loss, estimator in model.trees.items():
             say = {
-                frozenset(known): trees_say(estimator, row[columns.for_trees], for_trees, known)
+                frozenset(known): tree_value(estimator, row[columns.for_trees], for_trees, known)
                 for size in range(players + 1)
                 for known in combinations(range(players), size)
             }
             expected = expected + weights[loss] * np.array(brute_force(players, say), dtype=float)
             base += weights[loss] * say[frozenset()]
-        assert found == pytest.approx(expected, abs=1e-9)
+        assert actual == pytest.approx(expected, abs=1e-9)
         assert contributions.base == pytest.approx(base, abs=1e-9)
 
 
-def test_features_that_turned_axes_connect_are_one_player_named_after_them() -> None:
+def test_contributions_group_features_joined_by_rotated_axes() -> None:
     schema = FeatureSchema(tuple(Feature(name, Kind.NUMBER) for name in ("size", "lat", "age", "long")))
     sales = sample_sales(schema, 150)
     fitted = SklearnTrainer(lambda *_: [BOTH]).fit(schema, sales, TrainingOptions(), lambda _done, _total: None)
@@ -163,11 +163,11 @@ def test_features_that_turned_axes_connect_are_one_player_named_after_them() -> 
         ("king_county_sales.csv.gz", Algorithm.BOOSTING),
     ],
 )
-def test_contributions_add_up_to_the_estimates_of_real_houses(file: str, algorithm: Algorithm) -> None:
+def test_contributions_add_up_to_estimates_of_real_houses(file: str, algorithm: Algorithm) -> None:
     options = TrainingOptions(price="price")
     sales = prepare(SalesFile(EXAMPLES / file).read(), options)
-    recipe = evolve(BOTH, leaves=31, iterations=40 if algorithm is Algorithm.BOOSTING else 0)
-    fitted = SklearnTrainer(lambda *_: [recipe]).fit(
+    candidate = evolve(BOTH, leaves=31, iterations=40 if algorithm is Algorithm.BOOSTING else 0)
+    fitted = SklearnTrainer(lambda *_: [candidate]).fit(
         sales.schema, sales.training[:3000], evolve(options, algorithm=algorithm), lambda _done, _total: None
     )
     houses = [sale.house for sale in sales.held_out[:50]]
@@ -191,7 +191,7 @@ def test_contributions_add_up_to_the_estimates_of_real_houses(file: str, algorit
         assert {name for each in explanation.contributions for name in each.features} == sales.schema.names
 
 
-def test_the_contributions_of_a_linear_model_are_its_terms_above_their_mean() -> None:
+def test_contributions_of_linear_model_average_to_zero() -> None:
     sales = sample_sales(MIXED, 200)
     options = TrainingOptions(algorithm=Algorithm.LINEAR)
     fitted = SklearnTrainer().fit(MIXED, sales, options, lambda _done, _total: None)
@@ -204,20 +204,20 @@ def test_the_contributions_of_a_linear_model_are_its_terms_above_their_mean() ->
     assert amounts.mean(axis=0) == pytest.approx(np.zeros(6), abs=1e-6)
 
 
-def _a_mean_off(paths: Paths) -> Paths:
+def _shift_mean(paths: Paths) -> Paths:
     return evolve(paths, mean=paths.mean + 1e-6)
 
 
-def _a_ratio_off(paths: Paths) -> Paths:
+def _shift_ratios(paths: Paths) -> Paths:
     return evolve(paths, ratios=np.where(paths.ratios < 1, paths.ratios * 0.999, 1.0))
 
 
-def _a_side_that_agrees_with_nothing(paths: Paths) -> Paths:
+def _clear_mask_bit(paths: Paths) -> Paths:
     return evolve(paths, masks=paths.masks & ~np.uint32(1))
 
 
-@pytest.mark.parametrize("damage", [_a_mean_off, _a_ratio_off, _a_side_that_agrees_with_nothing])
-def test_the_proof_finds_contributions_that_do_not_add_up(damage: Callable[[Paths], Paths]) -> None:
+@pytest.mark.parametrize("damage", [_shift_mean, _shift_ratios, _clear_mask_bit])
+def test_contribution_check_detects_wrong_sums(damage: Callable[[Paths], Paths]) -> None:
     model, table = a_model(MIXED, 1, 0.2, BOTH)
     form = model.form(table, None)
     right = attribution(model, form, table)
@@ -228,7 +228,7 @@ def test_the_proof_finds_contributions_that_do_not_add_up(damage: Callable[[Path
         read_contributions(pack(evolve(right, squared=damage(right.squared))), form).check_sum(matrix)
 
 
-def test_a_house_is_explained_alike_in_every_batch() -> None:
+def test_contributions_do_not_depend_on_batch() -> None:
     model, table = a_model(MIXED, 1, 0.2, BOTH)
     contributions = contributions_of(model, table)
     matrix = Encoder(MIXED)([sale.house for sale in sample_sales(MIXED, 700)])
@@ -236,7 +236,7 @@ def test_a_house_is_explained_alike_in_every_batch() -> None:
     assert contributions(matrix[:0]).shape == (0, 6)
 
 
-def test_a_model_that_is_the_same_for_every_house_has_contributions_of_nothing() -> None:
+def test_contributions_of_constant_model_are_zero() -> None:
     schema = FeatureSchema((Feature("size", Kind.NUMBER),))
     model, table = a_model(schema, 1, 1.0, evolve(BOTH, on_a_line=False))
     contributions = contributions_of(model, table)
@@ -244,12 +244,12 @@ def test_a_model_that_is_the_same_for_every_house_has_contributions_of_nothing()
     contributions.check_sum(np.array([[3.0]]))
 
 
-def test_an_attribution_of_another_model_is_refused() -> None:
+def test_attribution_of_another_model_is_rejected() -> None:
     model, table = a_model(MIXED, 1, 0.2, BOTH)
     other, _ = a_model(MIXED, 2, 0.2, evolve(BOTH, iterations=5))
     form = model.form(table, None)
     right, wrong = attribution(model, form, table), attribution(other, other.form(table, None), table)
-    unlike: list[Attribution] = [wrong, evolve(right, squared=None), evolve(right, means=right.means[1:])]
-    for each in unlike:
+    mismatched: list[Attribution] = [wrong, evolve(right, squared=None), evolve(right, means=right.means[1:])]
+    for each in mismatched:
         with pytest.raises(ValueError, match=r"don't match the trees|must have a mean"):
             read_contributions(pack(each), form)

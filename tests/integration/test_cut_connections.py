@@ -1,4 +1,4 @@
-"""A connection to PostgreSQL that is cut around a commit: whether it happened or not, the row is there once."""
+"""A connection to PostgreSQL that is cut around a commit: the row is stored exactly once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from housepredict.adapters.spool import SpooledPredictions
 from housepredict.adapters.sqlite.spool_file import SqliteSpool
 from tests.doubles import a_batch
 from tests.integration.cutting_relay import Cut, CuttingRelay
-from tests.integration.load import Load, caught_up, kept_and_seen_to_be_broken, stored, url
+from tests.integration.load import Load, caught_up, stored, url, with_sound_and_lossy_service
 from tests.integration.services import running
 from tests.integration.spools import QUICK, SOON, Renaming
 
@@ -29,38 +29,36 @@ def relay(postgres: str) -> Iterator[CuttingRelay]:
 
 
 def through(relay: CuttingRelay, postgres: str) -> str:
-    # the relay wants to read along
+    # no encryption, because the relay parses the protocol
     return make_conninfo(postgres, host="127.0.0.1", port=relay.port, sslmode="disable", gssencmode="disable")
 
 
-def a_cut_loses_and_doubles_nothing(
+def check_cut_stores_each_row_once(
     path: Path, relay: CuttingRelay, postgres: str, where: Cut, kind: type[SqliteSpool]
 ) -> None:
     batch = a_batch(4)
     opened = partial(PostgresPredictions.open, through(relay, postgres))
     with SpooledPredictions.open(kind.open(path), opened, backoff=QUICK) as predictions:
         assert predictions.drained(SOON)
-        already = len(stored(postgres))
+        count_before = len(stored(postgres))
         predictions.append(batch[:1])
         relay.cut_next(where)
         for each in batch[1:]:
             predictions.append([each])
         assert predictions.drained(SOON)
     assert (COMMITTED in relay.answers[-1]) == (where is Cut.AFTER_COMMIT)
-    assert [id_ for id_, _ in stored(postgres)[already:]] == [str(each.id) for each in batch]
+    assert [id_ for id_, _ in stored(postgres)[count_before:]] == [str(each.id) for each in batch]
 
 
 @pytest.mark.parametrize("where", Cut)
-def test_a_row_whose_commit_was_cut_off_is_there_once_and_would_be_seen_to_be_elsewhere(
-    tmp_path: Path, relay: CuttingRelay, postgres: str, where: Cut
-) -> None:
-    a_cut_loses_and_doubles_nothing(tmp_path / "sound.sqlite", relay, postgres, where, SqliteSpool)
+def test_cut_around_commit_stores_each_row_once(tmp_path: Path, relay: CuttingRelay, postgres: str, where: Cut) -> None:
+    check_cut_stores_each_row_once(tmp_path / "sound.sqlite", relay, postgres, where, SqliteSpool)
     with pytest.raises(AssertionError):
-        a_cut_loses_and_doubles_nothing(tmp_path / "lossy.sqlite", relay, postgres, where, Renaming)
+        check_cut_stores_each_row_once(tmp_path / "lossy.sqlite", relay, postgres, where, Renaming)
 
 
-@kept_and_seen_to_be_broken
-def test_a_service_whose_connection_is_cut_answers_as_ever(
+@with_sound_and_lossy_service
+def test_service_loses_nothing_when_connection_is_cut(
     tmp_path: Path, relay: CuttingRelay, postgres: str, module: str, outcome: AbstractContextManager[object]
 ) -> None:
     load, database = Load(clients=1), url(through(relay, postgres))

@@ -1,4 +1,4 @@
-"""The folder of model versions: the contract, what stands in it, and what is said of damage."""
+"""The model directory: store contract, file permissions and damaged files."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def store(tmp_path: Path) -> DirectoryModels:
 
 @pytest.fixture
 def folder(store: DirectoryModels) -> Path:
-    """Of the version `a`, kept beside a version `b`."""
+    """Return the directory of version `a`, which is stored next to version `b`."""
     store.add(*sample_version("a"))
     store.add(*sample_version("b"))
     return store.path / "versions" / "a"
 
 
-def test_reading_makes_nothing(store: DirectoryModels) -> None:
+def test_reads_do_not_create_the_directory(store: DirectoryModels) -> None:
     assert (store.versions(), store.pointer().name) == ([], None)
     for read in store.get, store.promote:
         with pytest.raises(UnknownModel):
@@ -53,10 +53,10 @@ def test_reading_makes_nothing(store: DirectoryModels) -> None:
     assert not store.path.exists()
 
 
-def test_what_is_kept_is_for_its_owner_alone_and_nothing_else_is_left(store: DirectoryModels, folder: Path) -> None:
+def test_stored_files_are_private_to_owner(store: DirectoryModels, folder: Path) -> None:
     store.promote("a")
-    kept = {path.relative_to(store.path): oct(path.stat().st_mode & 0o777) for path in store.path.rglob("*")}
-    assert {str(path): mode for path, mode in kept.items() if "b" not in path.parts} == {
+    modes = {path.relative_to(store.path): oct(path.stat().st_mode & 0o777) for path in store.path.rglob("*")}
+    assert {str(path): mode for path, mode in modes.items() if "b" not in path.parts} == {
         "promoted": "0o600",
         "promotion.lock": "0o600",
         "versions": "0o700",
@@ -72,24 +72,24 @@ def cut_short(file: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Damage, str]] = {
-    "a changed byte": (lambda folder: (folder / "model.bin").write_bytes(b"c0ntent"), "model.bin was changed"),
-    "a file cut short": (lambda folder: cut_short(folder / "model.bin"), "model.bin was changed"),
-    "a missing file": (lambda folder: (folder / "model.bin").unlink(), "its files are none, not model.bin"),
-    "one file more": (lambda folder: (folder / "more.bin").touch(), "its files are model.bin, more.bin"),
-    "a folder more": (lambda folder: (folder / "more").mkdir(), "more is not a regular file"),
-    "a pipe": (lambda folder: os.mkfifo(folder / "pipe"), "pipe is not a regular file"),
-    "a link": (lambda folder: (folder / "link").symlink_to("model.bin"), "link is not a regular file"),
-    "a huge file": (lambda folder: os.truncate(folder / "model.bin", MAX_ARTIFACT + 1), "model.bin is too large"),
+    "changed byte": (lambda folder: (folder / "model.bin").write_bytes(b"c0ntent"), "model.bin was changed"),
+    "truncated file": (lambda folder: cut_short(folder / "model.bin"), "model.bin was changed"),
+    "missing file": (lambda folder: (folder / "model.bin").unlink(), "expected files model.bin, found none"),
+    "extra file": (lambda folder: (folder / "more.bin").touch(), "found model.bin, more.bin"),
+    "extra folder": (lambda folder: (folder / "more").mkdir(), "more is not a regular file"),
+    "pipe": (lambda folder: os.mkfifo(folder / "pipe"), "pipe is not a regular file"),
+    "link": (lambda folder: (folder / "link").symlink_to("model.bin"), "link is not a regular file"),
+    "huge file": (lambda folder: os.truncate(folder / "model.bin", MAX_ARTIFACT + 1), "model.bin is too large"),
 }
 DAMAGED_MANIFESTS: dict[str, tuple[Damage, str]] = {
     "no manifest": (lambda folder: (folder / "manifest.json").unlink(), "manifest.json is missing"),
-    "half a manifest": (lambda folder: cut_short(folder / "manifest.json"), "The manifest is damaged"),
-    "a huge manifest": (lambda folder: os.truncate(folder / "manifest.json", 2**40), "manifest.json is too large"),
-    "another's manifest": (
+    "truncated manifest": (lambda folder: cut_short(folder / "manifest.json"), "The manifest is damaged"),
+    "huge manifest": (lambda folder: os.truncate(folder / "manifest.json", 2**40), "manifest.json is too large"),
+    "manifest of another version": (
         lambda folder: (folder / "manifest.json").write_bytes((folder.parent / "b" / "manifest.json").read_bytes()),
         "its manifest belongs to b",
     ),
-    "a manifest of tomorrow": (
+    "newer manifest": (
         lambda folder: (folder / "manifest.json").write_text('{"format": 2}'),
         "made by a newer release of housepredict",
     ),
@@ -97,7 +97,7 @@ DAMAGED_MANIFESTS: dict[str, tuple[Damage, str]] = {
 
 
 @pytest.mark.parametrize(("damage", "reason"), (DAMAGES | DAMAGED_MANIFESTS).values(), ids=DAMAGES | DAMAGED_MANIFESTS)
-def test_a_damaged_version_is_refused_with_the_reason(
+def test_damaged_version_is_rejected_with_reason(
     store: DirectoryModels, folder: Path, damage: Damage, reason: str
 ) -> None:
     damage(folder)
@@ -109,10 +109,10 @@ def test_a_damaged_version_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     "damage", [damage for damage, _ in (DAMAGES | DAMAGED_MANIFESTS).values()], ids=DAMAGES | DAMAGED_MANIFESTS
 )
-def test_a_damaged_version_that_is_added_again_is_whole(store: DirectoryModels, folder: Path, damage: Damage) -> None:
+def test_damaged_version_is_repaired_by_adding_again(store: DirectoryModels, folder: Path, damage: Damage) -> None:
     damage(folder)
     store.add(*sample_version("a"))
-    if damage is DAMAGED_MANIFESTS["a manifest of tomorrow"][0]:
+    if damage is DAMAGED_MANIFESTS["newer manifest"][0]:
         assert (folder / "manifest.json").read_text() == '{"format": 2}'
     else:
         assert store.get("a") == sample_version("a")
@@ -120,7 +120,7 @@ def test_a_damaged_version_that_is_added_again_is_whole(store: DirectoryModels, 
 
 
 @pytest.mark.parametrize(("damage", "reason"), DAMAGED_MANIFESTS.values(), ids=DAMAGED_MANIFESTS)
-def test_a_version_without_a_good_manifest_is_left_out_of_the_list_and_the_log_says_so(
+def test_version_with_invalid_manifest_is_skipped_with_warning(
     store: DirectoryModels, folder: Path, damage: Damage, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     damage(folder)
@@ -131,13 +131,13 @@ def test_a_version_without_a_good_manifest_is_left_out_of_the_list_and_the_log_s
     assert reason in message
 
 
-def test_files_that_are_no_versions_are_left_alone(store: DirectoryModels, folder: Path) -> None:
+def test_unrelated_files_are_ignored(store: DirectoryModels, folder: Path) -> None:
     (folder.parent / ".DS_Store").touch()
     (folder.parent / "lost+found").mkdir()
     assert [version.name for version in store.versions()] == ["a", "b"]
 
 
-def test_a_file_of_a_version_may_not_take_the_manifests_name(store: DirectoryModels) -> None:
+def test_artifact_file_named_like_manifest_is_rejected(store: DirectoryModels) -> None:
     artifact = {"manifest.json": b"{}"}
     version = evolve(sample_version()[0], digests=digests_of(artifact))
     with pytest.raises(RefusedModel, match="may not be named"):
@@ -147,7 +147,7 @@ def test_a_file_of_a_version_may_not_take_the_manifests_name(store: DirectoryMod
 @pytest.mark.parametrize(
     "content", [b"", b"../a\n", b"\xff\xfe\n", b"a\0", b"a\nb\ngenerat", b"a\nb\ngeneration 1", b"a"]
 )
-def test_a_damaged_pointer_is_reported_and_mended_by_a_promotion(
+def test_damaged_pointer_is_reported_and_fixed_by_promotion(
     store: DirectoryModels, folder: Path, content: bytes
 ) -> None:
     pointer = store.path / "promoted"
@@ -158,9 +158,7 @@ def test_a_damaged_pointer_is_reported_and_mended_by_a_promotion(
     assert store.pointer().name == "a"
 
 
-def test_a_pointer_without_a_history_and_a_generation_is_read_and_goes_on_from_there(
-    store: DirectoryModels, folder: Path
-) -> None:
+def test_pointer_without_history_or_generation_is_read(store: DirectoryModels, folder: Path) -> None:
     (store.path / "promoted").write_text("a\n")
     assert (store.pointer(), list(store.history())) == (Pointer("a", 1), ["a"])
     store.promote("b")
@@ -168,20 +166,20 @@ def test_a_pointer_without_a_history_and_a_generation_is_read_and_goes_on_from_t
     assert (store.path / "promoted").read_text() == "b\na\ngeneration 2\n"
 
 
-def test_the_history_is_no_longer_than_it_has_to_be(store: DirectoryModels, folder: Path) -> None:
+def test_history_is_truncated_to_limit(store: DirectoryModels, folder: Path) -> None:
     (store.path / "promoted").write_text("a\nb\n" * 1000)
     store.promote("b")
     assert list(store.history()) == ["b", "a"] * 500
 
 
-def test_a_damaged_history_leads_nowhere(store: DirectoryModels, folder: Path) -> None:
+def test_damaged_history_is_unavailable(store: DirectoryModels, folder: Path) -> None:
     (store.path / "promoted").write_text("a\n../b\n")
     for call in store.pointer, store.history, lambda: store.rollback("a"):
         with pytest.raises(ModelStoreUnavailable, match="is damaged"):
             call()
 
 
-def test_promotions_at_once_are_all_remembered(store: DirectoryModels, folder: Path) -> None:
+def test_concurrent_promotions_are_all_in_history(store: DirectoryModels, folder: Path) -> None:
     for number in range(20):
         store.add(*sample_version(f"v{number}"))
     with ThreadPoolExecutor(4) as pool:
@@ -189,7 +187,7 @@ def test_promotions_at_once_are_all_remembered(store: DirectoryModels, folder: P
     assert sorted(store.history()) == sorted(f"v{number}" for number in range(20))
 
 
-def test_a_store_that_cannot_be_read_or_written_is_unavailable(tmp_path: Path) -> None:
+def test_unreadable_store_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = DirectoryModels(tmp_path / "file")
     calls: list[Callable[[], object]] = [store.versions, store.pointer, lambda: store.add(*sample_version())]
@@ -199,7 +197,7 @@ def test_a_store_that_cannot_be_read_or_written_is_unavailable(tmp_path: Path) -
         assert isinstance(raised.value.__cause__, OSError)
 
 
-def test_what_killed_writers_left_is_removed_when_it_is_old(store: DirectoryModels, folder: Path) -> None:
+def test_old_leftovers_of_killed_writers_are_removed(store: DirectoryModels, folder: Path) -> None:
     old, young = store.path / ".tmp-old", store.path / ".tmp-young"
     for leftover in old, young:
         (leftover / "c").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The log of trainings in a folder: the contract, who may read it, and what is damaged in it."""
+"""The training log in a directory: contract, permissions and damaged files."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class TestDirectoryTrainings(TrainingLogContract):
         return DirectoryTrainings(log.path)
 
 
-def test_only_its_owner_may_look_into_it(tmp_path: Path) -> None:
+def test_log_is_private_to_owner(tmp_path: Path) -> None:
     log = DirectoryTrainings(tmp_path / "models" / "trainings")
     log.begin(sample_training())
     assert stat.S_IMODE(log.path.stat().st_mode) == 0o700
     assert {stat.S_IMODE(each.stat().st_mode) for each in log.path.iterdir()} == {0o600}
 
 
-def test_the_oldest_are_forgotten(tmp_path: Path) -> None:
+def test_oldest_records_are_dropped(tmp_path: Path) -> None:
     log, records = DirectoryTrainings(tmp_path), [sample_training() for _ in range(MAX_TRAININGS + 1)]
     for record in records:
         log.begin(record)
@@ -44,7 +44,7 @@ def test_the_oldest_are_forgotten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"id": "x"}', b"\xff"])
-def test_one_that_is_damaged_is_left_out_and_unknown(
+def test_damaged_record_is_skipped_and_unknown(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     log, damaged, whole = DirectoryTrainings(tmp_path), sample_training(), sample_training()
@@ -58,7 +58,7 @@ def test_one_that_is_damaged_is_left_out_and_unknown(
         log.change(damaged.id, TrainingStatus.request_cancellation)
 
 
-def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+def test_partial_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
     log, record = DirectoryTrainings(tmp_path), sample_training()
     (tmp_path / ".tmp-half").write_text("{")
     log.begin(record)
@@ -66,14 +66,14 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".tmp-*"))
 
 
-def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
+def test_log_without_writable_directory_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelStoreUnavailable, match="training log"):
         DirectoryTrainings(tmp_path / "file" / "trainings").begin(sample_training())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a file that its own user cannot replace takes an attribute of root's")
-def test_what_could_not_be_written_leaves_what_was_there(tmp_path: Path) -> None:
+def test_failed_write_leaves_no_temporary_file(tmp_path: Path) -> None:
     log, record = DirectoryTrainings(tmp_path), sample_training()
     log.begin(record)
     (tmp_path / f"{record.id}.json").unlink()

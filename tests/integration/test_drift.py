@@ -1,4 +1,4 @@
-"""Drift of a model that was really trained, over estimates that were really recorded."""
+"""Drift of a trained model, measured on stored predictions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SALES = ROOT / "examples" / "saratoga_sales.csv"
 QUICK = TrainingOptions(algorithm=Algorithm.LINEAR)
 
 
-def some_houses(count: int) -> list[dict[str, Any]]:
+def sample_houses(count: int) -> list[dict[str, Any]]:
     with SALES.open(encoding="utf-8") as stream:
         rows = Random(1).sample(list(csv.DictReader(stream)), count)
     kinds: dict[str, Callable[[str], object]] = {
@@ -40,8 +40,8 @@ def some_houses(count: int) -> list[dict[str, Any]]:
     return houses
 
 
-def test_no_drift_of_houses_like_those_sold_and_much_of_houses_twice_their_size(tmp_path: Path) -> None:
-    houses = some_houses(300)
+def test_drift_is_detected_only_for_changed_houses(tmp_path: Path) -> None:
+    houses = sample_houses(300)
     with housepredict.open(tmp_path, environment={}) as prices:
         prices.train(SALES, QUICK)
         prices.predict_many(houses)
@@ -57,7 +57,7 @@ def test_no_drift_of_houses_like_those_sold_and_much_of_houses_twice_their_size(
     assert after.estimates.movement is Movement.DRIFTED
 
 
-def test_drift_is_told_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_drift_command_shows_drifted_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--data-dir", str(tmp_path)]
     assert main(["train", str(SALES), "--algorithm", "linear", *where]) == 0
     capsys.readouterr()
@@ -66,20 +66,20 @@ def test_drift_is_told_on_the_command_line(tmp_path: Path, capsys: pytest.Captur
     assert few.startswith("Measured on 0 of the newest 0 predictions: those by ")
     assert "Too few to measure drift: at least 100 are needed." in few
     with housepredict.open(tmp_path, environment={}) as prices:
-        prices.predict_many([house | {"age": house["age"] + 100} for house in some_houses(200)])
+        prices.predict_many([house | {"age": house["age"] + 100} for house in sample_houses(200)])
     assert main(["drift", *where]) == 0
-    told = capsys.readouterr().out
-    assert told.startswith("Measured on 200 of the newest 200 predictions: those by ")
-    # what moved most comes first, behind the estimates
-    assert told.splitlines()[5].split()[0] == "age"
-    assert told.splitlines()[5].split()[3] == "drifted"
+    report = capsys.readouterr().out
+    assert report.startswith("Measured on 200 of the newest 200 predictions: those by ")
+    # features are sorted by drift, after the estimates
+    assert report.splitlines()[5].split()[0] == "age"
+    assert report.splitlines()[5].split()[3] == "drifted"
     assert main(["drift", "--json", *where]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["features"]["age"]["movement"] == "drifted"
     assert document["features"]["bedrooms"]["movement"] == "stable"
 
 
-def test_a_version_of_before_serves_and_has_no_drift(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_drift_needs_a_training_snapshot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with housepredict.open(tmp_path, environment={}) as prices:
         name = prices.train(SALES, QUICK).version.name
     folder = tmp_path / "models" / "versions" / name
@@ -88,7 +88,7 @@ def test_a_version_of_before_serves_and_has_no_drift(tmp_path: Path, capsys: pyt
     del manifest["digests"][SNAPSHOT_FILE]
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with housepredict.open(tmp_path, environment={}) as prices:
-        assert prices.predict(some_houses(1)[0]).price > 0
+        assert prices.predict(sample_houses(1)[0]).price > 0
         with pytest.raises(NoSnapshot):
             prices.drift()
     assert main(["drift", "--data-dir", str(tmp_path)]) == 4

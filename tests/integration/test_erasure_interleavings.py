@@ -1,6 +1,6 @@
-"""Erase, append, spool, drain and read in every order: after an erasure is confirmed, nobody reads what was erased.
+"""Erase, append, spool, drain and read in every order: no read returns predictions after their erasure is confirmed.
 
-`TEST_INTERLEAVINGS` says how many distinct interleavings are run.
+`TEST_INTERLEAVINGS` sets the number of distinct interleavings to run.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ def spools(tmp_path: Path) -> Iterator[list[SqliteSpool]]:
         yield spools
 
 
-def test_interleavings_show_nothing_that_was_erased(spools: list[SqliteSpool]) -> None:
+def test_interleavings_never_return_erased_predictions(spools: list[SqliteSpool]) -> None:
     interleave(spools, SpooledPredictions, INTERLEAVINGS)
 
 
 class Trusting(SpooledPredictions):
-    """Broken: shows what its spool holds, whatever was erased elsewhere."""
+    """Broken: returns everything in its spool, even predictions erased elsewhere."""
 
     def _read_spool(self, behind: Any, read: Callable[[Any], Sequence[Prediction]]) -> dict[UUID, Prediction]:
         return {each.id: each for each in read(self._spool)}
 
 
-class Hasty(SpooledPredictions):
-    """Broken: confirms an erasure before the repository behind has it."""
+class Premature(SpooledPredictions):
+    """Broken: confirms an erasure before the repository behind it has it."""
 
     def erase(self, ids: Sequence[UUID]) -> int:
         self._spool.erase(ids)
         return super().erase(ids) if reaches(self) else len(ids)
 
 
-class Forgetful(SpooledPredictions):
-    """Broken: erases what its spool holds, and not what is still on its way there."""
+class LossyErase(SpooledPredictions):
+    """Broken: erases what its spool stores, but not appends in flight."""
 
     def erase(self, ids: Sequence[UUID]) -> int:
         known = self._query(lambda behind: behind.erase(ids))
@@ -55,26 +55,26 @@ class Forgetful(SpooledPredictions):
         return known
 
 
-class Backwards(SpooledPredictions):
-    """Broken: reads the spool last, and misses what leaves it meanwhile."""
+class SpoolLast(SpooledPredictions):
+    """Broken: reads the spool last, and misses rows drained in the meantime."""
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        found = {each.id: each for each in self._query(lambda behind: behind.find(ids))}
+        stored = {each.id: each for each in self._query(lambda behind: behind.find(ids))}
         spooled = self._query(lambda behind: self._read_spool(behind, lambda spool: spool.find(ids)))
-        return [each for _, each in sorted((found | spooled).items())]
+        return [each for _, each in sorted((stored | spooled).items())]
 
 
 @pytest.mark.parametrize(
-    ("broken", "promise", "first_seed"),  # the search starts where it was quick to find one
+    ("broken", "violation", "first_seed"),  # start the search at a seed that soon finds a violation
     [
         (Trusting, "read after it was erased", 0),
-        (Hasty, "after it was erased", 0),
-        (Forgetful, "read after it was erased here", 450),
-        (Backwards, "misses", 1450),
+        (Premature, "after it was erased", 0),
+        (LossyErase, "read after it was erased here", 450),
+        (SpoolLast, "misses", 1450),
     ],
 )
-def test_interleavings_find_a_repository_that_breaks_a_promise(
-    spools: list[SqliteSpool], broken: type[SpooledPredictions], promise: str, first_seed: int
+def test_interleavings_detect_broken_repository(
+    spools: list[SqliteSpool], broken: type[SpooledPredictions], violation: str, first_seed: int
 ) -> None:
-    with pytest.raises(AssertionError, match=promise):
+    with pytest.raises(AssertionError, match=violation):
         interleave(spools, broken, 3000, first_seed)

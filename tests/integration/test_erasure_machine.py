@@ -1,4 +1,4 @@
-"""Processes with spools before one database: whatever happens, in any order, erased and pruned ids are gone."""
+"""Processes with spools in front of one database: erased and pruned ids stay gone in any order of events."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ PROCESSES = range(3)
 
 
 class Erasures(RuleBasedStateMachine):
-    """What processes, two of which share a spool, and their database go through; their threads' work is a rule.
+    """State machine of a database and several processes, two of which share a spool.
 
-    Ids that were erased or pruned are appended again as well: by an append that is in flight, from a backup of a spool.
+    The processes have no threads; draining is a rule. Erased or pruned ids are also appended again, as by an append in
+    flight or from a backup of a spool.
     """
 
     kind: type[SpooledPredictions] = SpooledPredictions
@@ -37,7 +38,7 @@ class Erasures(RuleBasedStateMachine):
         self.folder = TemporaryDirectory()
         self.behind = BehindInLoop()
         self.made: dict[UUID, Prediction] = {}
-        self.gone: set[UUID] = set()
+        self.removed: set[UUID] = set()
         self.unconfirmed: set[UUID] = set()
         self.acknowledged: list[set[UUID]] = [set() for _ in PROCESSES]
         self.spools = [self.opened(process) for process in PROCESSES]
@@ -47,7 +48,7 @@ class Erasures(RuleBasedStateMachine):
 
     def opened(self, process: int) -> LockableSpool:
         spool = LockableSpool.open(Path(self.folder.name) / f"{process // 2}.sqlite")
-        spool._connection.execute("PRAGMA synchronous = OFF")  # a loss of power is not what this is about
+        spool._connection.execute("PRAGMA synchronous = OFF")  # power failures are out of scope
         return spool
 
     def started(self, process: int) -> SpooledPredictions:
@@ -84,7 +85,7 @@ class Erasures(RuleBasedStateMachine):
 
     @rule(process=st.sampled_from(PROCESSES))
     def drain(self, process: int) -> None:
-        """What the thread of a process does each time."""
+        """Run one pass of the process's drain thread."""
         try:
             self.processes[process]._drain()
         except RepositoryUnavailable as fault:
@@ -92,7 +93,7 @@ class Erasures(RuleBasedStateMachine):
 
     @rule(process=st.sampled_from(PROCESSES), size=st.integers(1, 3))
     def reconnect_while_predictions_wait(self, process: int, size: int) -> None:
-        """They wait for another process that shares the spool and has its turn."""
+        """Append during an outage, and reconnect while another process holds the drain lock of the spool."""
         self.behind.down = True
         self.append(process, size, in_loop=False)
         self.behind.down = False
@@ -112,7 +113,7 @@ class Erasures(RuleBasedStateMachine):
             late = a_batch(1)
             self.made |= {each.id: each for each in late}
             ids |= {each.id for each in late}
-        self.forget(ids, lambda: self.processes[process].erase(list(ids)))
+        self.remove(ids, lambda: self.processes[process].erase(list(ids)))
 
     @precondition(lambda self: self.made)
     @rule(process=st.sampled_from(PROCESSES), data=st.data(), limit=st.integers(1, 3))
@@ -123,23 +124,23 @@ class Erasures(RuleBasedStateMachine):
             while self.processes[process].prune(before, limit) == limit:
                 pass
 
-        self.forget({each for each in self.made if each < before}, prune)
+        self.remove({each for each in self.made if each < before}, prune)
 
-    def forget(self, ids: set[UUID], ask: Callable[[], object]) -> None:
+    def remove(self, ids: set[UUID], ask: Callable[[], object]) -> None:
         self.unconfirmed |= ids
         try:
             ask()
         except RepositoryUnavailable:
             return
-        self.gone |= ids
+        self.removed |= ids
 
     @precondition(lambda self: self.made)
     @rule(process=st.sampled_from(PROCESSES), data=st.data(), limit=st.integers(1, 20))
     def read(self, process: int, data: st.DataObject, limit: int) -> None:
         ids = st.sampled_from([*sorted(self.made), AFTER_ALL])
-        self.look(process, data.draw(ids), data.draw(ids), limit)
+        self.check_reads(process, data.draw(ids), data.draw(ids), limit)
 
-    def look(self, process: int, first: UUID, before: UUID, limit: int) -> None:
+    def check_reads(self, process: int, first: UUID, before: UUID, limit: int) -> None:
         repository, ids = self.processes[process], sorted(self.made)
         reads: list[Callable[[], Sequence[Prediction]]] = [
             lambda: repository.recent(limit),
@@ -150,22 +151,22 @@ class Erasures(RuleBasedStateMachine):
         for read in reads:
             connected = reaches(repository)
             try:
-                found = {each.id for each in read()}
+                ids_read = {each.id for each in read()}
             except RepositoryUnavailable:
                 continue
             if connected and (reaches(repository) or not self.behind.down):
-                assert not found & self.gone, "erased"
+                assert not ids_read & self.removed, "erased"
                 if read is reads[2]:
-                    assert self.acknowledged[process] - self.unconfirmed <= found, "lost"
+                    assert self.acknowledged[process] - self.unconfirmed <= ids_read, "lost"
 
     def teardown(self) -> None:
         try:
             self.behind.down = self.behind.unsure = False
             for process in PROCESSES:
-                self.drain(process)  # the first time it connects, or it drained already
-                assert not {each.id for each in self.processes[process].recent(1000)} & self.gone, "erased"
+                self.drain(process)  # connects on the first call, unless it has already drained
+                assert not {each.id for each in self.processes[process].recent(1000)} & self.removed, "erased"
             stored = {each.id for each in self.behind.recent(1000)}
-            assert not stored & self.gone, "erased"
+            assert not stored & self.removed, "erased"
             assert set().union(*self.acknowledged) - self.unconfirmed <= stored, "lost"
         finally:
             for each in self.spools:
@@ -173,21 +174,21 @@ class Erasures(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-def test_erased_ids_are_gone_whatever_happens() -> None:
+def test_erased_ids_stay_gone_in_any_order() -> None:
     run_state_machine_as_test(Erasures, settings=settings(max_examples=60, stateful_step_count=30))
 
 
-def test_erased_ids_are_seen_by_the_state_machines_rules() -> None:
-    # by hand: a search takes long to come upon it
+def test_state_machine_detects_erased_ids() -> None:
+    # explicit steps, because a random search rarely finds this
     class Broken(Erasures):
         kind = Trusting
 
     machine = Broken()
     try:
         machine.reconnect_while_predictions_wait(0, 1)
-        machine.look(0, min(machine.made), AFTER_ALL, 10)
-        machine.forget(set(machine.made), lambda: machine.processes[2].erase(list(machine.made)))
+        machine.check_reads(0, min(machine.made), AFTER_ALL, 10)
+        machine.remove(set(machine.made), lambda: machine.processes[2].erase(list(machine.made)))
         with pytest.raises(AssertionError, match="erased"):
-            machine.look(0, min(machine.made), AFTER_ALL, 10)
+            machine.check_reads(0, min(machine.made), AFTER_ALL, 10)
     finally:
         machine.teardown()

@@ -1,4 +1,4 @@
-"""Traces as a service sends them: to a receiver of OTLP, over a socket, from its express lane too."""
+"""Traces that a service, including its express lane, sends to an OTLP receiver over HTTP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from threading import Thread
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
-from tests.integration.services import LAB_HOUSE, asked, post, running
+from tests.integration.services import LAB_HOUSE, post, running, send
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"
@@ -23,7 +23,7 @@ def receiver() -> Iterator[tuple[str, Queue[ExportTraceServiceRequest]]]:
     received: Queue[ExportTraceServiceRequest] = Queue()
 
     class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # http.server's own name
+        def do_POST(self) -> None:  # name required by http.server
             body = self.rfile.read(int(self.headers["Content-Length"]))
             assert self.path == "/v1/traces"
             received.put(ExportTraceServiceRequest.FromString(body))
@@ -32,7 +32,7 @@ def receiver() -> Iterator[tuple[str, Queue[ExportTraceServiceRequest]]]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
         thread = Thread(target=server.serve_forever)
@@ -44,12 +44,12 @@ def receiver() -> Iterator[tuple[str, Queue[ExportTraceServiceRequest]]]:
             thread.join()
 
 
-def test_a_service_sends_traces_to_where_the_variables_say(tmp_path: Path) -> None:
+def test_traces_are_sent_to_configured_endpoint(tmp_path: Path) -> None:
     with receiver() as (url, received):
         with running(tmp_path, "--demo", OTEL_EXPORTER_OTLP_ENDPOINT=url) as service:
             named = f"traceparent: {PARENT}\r\nHost".encode()
-            assert asked(service, post(LAB_HOUSE).replace(b"Host", named)).status == 200
-            assert service.stop() == 0  # which sends what has not been sent
+            assert send(service, post(LAB_HOUSE).replace(b"Host", named)).status == 200
+            assert service.stop() == 0  # stopping sends the remaining traces
         resources: list[ResourceSpans] = []
         while not received.empty():
             resources += received.get().resource_spans
@@ -61,8 +61,8 @@ def test_a_service_sends_traces_to_where_the_variables_say(tmp_path: Path) -> No
     assert spans["commit"].parent_span_id == spans["estimate"].parent_span_id == request.span_id
 
 
-def test_a_receiver_that_is_away_harms_nobody(tmp_path: Path) -> None:
+def test_unreachable_trace_receiver_does_not_affect_service(tmp_path: Path) -> None:
     where = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
     with running(tmp_path, "--demo", **where) as service:
-        assert asked(service, post(LAB_HOUSE)).status == 200
+        assert send(service, post(LAB_HOUSE)).status == 200
         assert service.stop() == 0

@@ -1,4 +1,4 @@
-"""The hot route exists twice, below ASGI and above: nobody can tell from its answers."""
+"""The hot route is implemented twice, below ASGI and above. Both give the same responses."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from housepredict.entrypoints.http.server.server import Server
 from housepredict.entrypoints.http.service_state import RunningService, ServiceState
 from housepredict.entrypoints.settings import Settings
 from tests.http_service import application, lab_version
-from tests.integration.services import LAB_HOUSE, Answer, Service, asked, get, post, running
+from tests.integration.services import LAB_HOUSE, Answer, Service, get, post, running, send
 
-TOLD_APART = re.compile(rb'"(id|created_at)":"[^"]*"|urn:uuid:[0-9a-f-]*')
+VOLATILE = re.compile(rb'"(id|created_at)":"[^"]*"|urn:uuid:[0-9a-f-]*')
 HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
 BODIES = [
     json.dumps(LAB_HOUSE).encode(),
@@ -51,26 +51,26 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield made
 
 
-def as_usual(body: bytes) -> bytes:
+def plain_request(body: bytes) -> bytes:
     return HEAD + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
-def alike(answer: Answer) -> tuple[Any, ...]:
+def comparable(answer: Answer) -> tuple[Any, ...]:
     differing = (b"date", b"content-length", b"x-request-id")
     headers = {name: value for name, value in answer.headers.items() if name not in differing}
-    return answer.status, headers, TOLD_APART.sub(b"", answer.body)
+    return answer.status, headers, VOLATILE.sub(b"", answer.body)
 
 
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
-def test_both_ways_have_the_same_answer(service: Service, body: bytes) -> None:
+def test_express_lane_response_matches_asgi(service: Service, body: bytes) -> None:
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:1], body[1:]) if part)
     chunked = HEAD + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
-    assert alike(asked(service, as_usual(body))) == alike(asked(service, chunked))
+    assert comparable(send(service, plain_request(body))) == comparable(send(service, chunked))
 
 
-def test_requests_that_come_in_parts_or_before_the_last_answer_are_answered_in_order(service: Service) -> None:
+def test_split_and_pipelined_requests_are_answered_in_order(service: Service) -> None:
     first, *more = [
-        as_usual(json.dumps({**LAB_HOUSE, "size": size}).encode()) for size in (999, 1000, 1001, 1002, 1003)
+        plain_request(json.dumps({**LAB_HOUSE, "size": size}).encode()) for size in (999, 1000, 1001, 1002, 1003)
     ]
     with service.connect() as connection, connection.makefile("rb") as stream:
         connection.sendall(first)
@@ -81,42 +81,42 @@ def test_requests_that_come_in_parts_or_before_the_last_answer_are_answered_in_o
     assert [answer and answer.document["input"]["size"] for answer in answers] == [999, 1000, 1001, 1002, 1003]
 
 
-def test_a_request_for_an_explanation_leaves_the_lane_and_is_explained(service: Service) -> None:
-    usual = as_usual(BODIES[0])
+def test_explain_request_leaves_lane(service: Service) -> None:
+    usual = plain_request(BODIES[0])
     for query, explained in ((b"", False), (b"?", False), (b"?explain=false", False), (b"?explain=true", True)):
-        answer = asked(service, usual.replace(b"/predict", b"/predict" + query, 1))
+        answer = send(service, usual.replace(b"/predict", b"/predict" + query, 1))
         assert answer.status == 200
         assert ("explanation" in json.loads(answer.body)) is explained
 
 
-def test_other_forms_leave_the_lane_and_come_as_they_are_asked_for(service: Service) -> None:
+def test_other_content_types_and_codings_leave_lane(service: Service) -> None:
     body = json.dumps(LAB_HOUSE).encode()
-    as_table = asked(service, as_usual(body).replace(b"Host", b"Accept: Text/CSV\r\nHost", 1))
+    as_table = send(service, plain_request(body).replace(b"Host", b"Accept: Text/CSV\r\nHost", 1))
     assert as_table.headers[b"content-type"] == b"text/csv; charset=utf-8"
     packed = gzip.compress(body)
-    assert asked(service, as_usual(packed).replace(b"Host", b"Content-Encoding: gzip\r\nHost", 1)).status == 200
-    table = asked(service, as_usual(b"size,bedrooms,age\n2500,3,10").replace(b"application/json", b"text/csv", 1))
+    assert send(service, plain_request(packed).replace(b"Host", b"Content-Encoding: gzip\r\nHost", 1)).status == 200
+    table = send(service, plain_request(b"size,bedrooms,age\n2500,3,10").replace(b"application/json", b"text/csv", 1))
     assert len(table.document["predictions"]) == 1
-    many = as_usual(json.dumps([LAB_HOUSE] * 100).encode())
+    many = plain_request(json.dumps([LAB_HOUSE] * 100).encode())
     for accepted, coding in ((b"gzip, deflate", b"gzip"), (b"identity", None)):
-        answer = asked(service, many.replace(b"Host", b"Accept-Encoding: %b\r\nHost" % accepted, 1))
+        answer = send(service, many.replace(b"Host", b"Accept-Encoding: %b\r\nHost" % accepted, 1))
         assert answer.headers.get(b"content-encoding") == coding
         content = gzip.decompress(answer.body) if coding else answer.body
         assert len(json.loads(content)["predictions"]) == 100
-    compact = as_usual(b"[%b]" % b",".join([b'{"size":2500,"bedrooms":3,"age":1}'] * 60))
-    assert asked(service, compact.replace(b"Host", b"Accept-Encoding: gzip\r\nHost", 1)).headers[b"content-encoding"]
+    compact = plain_request(b"[%b]" % b",".join([b'{"size":2500,"bedrooms":3,"age":1}'] * 60))
+    assert send(service, compact.replace(b"Host", b"Accept-Encoding: gzip\r\nHost", 1)).headers[b"content-encoding"]
 
 
-def test_lane_leaves_pages_of_other_origins_to_cors(tmp_path: Path) -> None:
+def test_cross_origin_request_leaves_lane(tmp_path: Path) -> None:
     from_a_page = post(LAB_HOUSE).replace(b"Host", b"Origin: https://prices.example\r\nHost", 1)
     with running(tmp_path, "--demo", HOUSEPREDICT_CORS_ORIGINS="https://prices.example") as open_service:
-        answer, other = (asked(open_service, request) for request in (from_a_page, post(LAB_HOUSE)))
+        answer, other = (send(open_service, request) for request in (from_a_page, post(LAB_HOUSE)))
     assert (answer.status, other.status) == (200, 200)
     assert answer.headers[b"access-control-allow-origin"] == b"https://prices.example"
     assert b"access-control-allow-origin" not in other.headers
 
 
-def test_what_is_unusual_about_a_request_is_seen(service: Service) -> None:
+def test_unusual_headers_leave_lane(service: Service) -> None:
     body = json.dumps(LAB_HOUSE).encode()
     length = b"Content-Length: %d\r\n" % len(body)
     for headers, status in {
@@ -131,7 +131,7 @@ def test_what_is_unusual_about_a_request_is_seen(service: Service) -> None:
             assert int(stream.readline().split()[1]) == status
 
 
-def test_requests_of_both_kinds_sent_at_once_are_answered_in_order(service: Service) -> None:
+def test_mixed_pipelined_requests_are_answered_in_order(service: Service) -> None:
     requests = [post({**LAB_HOUSE, "size": 1000 + number}) for number in range(6)]
     requests[1::2] = [get("/health/live"), get("/nowhere"), post({})]
     with service.connect() as connection, connection.makefile("rb") as stream:
@@ -141,7 +141,7 @@ def test_requests_of_both_kinds_sent_at_once_are_answered_in_order(service: Serv
     assert [answer.document["input"]["size"] for answer in answers[::2] if answer] == [1000, 1002, 1004]
 
 
-def test_a_connection_closes_after_the_answer_if_the_client_says_so(service: Service) -> None:
+def test_connection_close_header_closes_connection(service: Service) -> None:
     with service.connect() as connection, connection.makefile("rb") as stream:
         connection.sendall(post(LAB_HOUSE).replace(b"Host", b"Connection: close\r\nHost"))
         answer = Answer.read(stream)
@@ -151,7 +151,7 @@ def test_a_connection_closes_after_the_answer_if_the_client_says_so(service: Ser
 
 
 class Wire(asyncio.Transport):
-    """What a protocol writes."""
+    """A transport that queues the data written by a protocol."""
 
     def __init__(self) -> None:
         super().__init__({"sockname": ("127.0.0.1", 5000), "peername": ("127.0.0.1", 50000)})
@@ -167,28 +167,32 @@ class Wire(asyncio.Transport):
         return 0
 
     def pause_reading(self) -> None:
-        """What has come is not taken back."""
+        """Do nothing, because all data has already been delivered."""
 
     def resume_reading(self) -> None:
-        """See above."""
+        """Do nothing."""
 
 
-def test_usual_requests_are_answered_without_the_app(tmp_path: Path) -> None:
+def test_express_lane_responds_without_app(tmp_path: Path) -> None:
     async def scene() -> Sequence[bytes]:
         made = application(lab_version())
         settings = Settings(tmp_path)
-        app = Starlette()  # which has no routes
+        app = Starlette()  # an app without routes
         server = Server(app, settings, lambda: None)
         server.config.load()
         estimator = Estimator(made.live_model, made.predict, 10_000, 10, 10)
         observer = Observer.of((), Meter.of(SharedCounters.of(1)), "none", None)
         app.state.service = ServiceState(embedded=False, running=RunningService(made, observer, estimator, estimator))
         made.live_model.current()
-        of_uvicorn: dict[str, Any] = {"config": server.config, "server_state": server.server_state, "app_state": {}}
-        connection, wire = ExpressProtocol(settings, **of_uvicorn), Wire()
+        protocol_options: dict[str, Any] = {
+            "config": server.config,
+            "server_state": server.server_state,
+            "app_state": {},
+        }
+        connection, wire = ExpressProtocol(settings, **protocol_options), Wire()
         connection.connection_made(wire)
         try:
-            for size in (2500, 999, 998):  # the second before the first is answered
+            for size in (2500, 999, 998):  # the second request arrives before the first is answered
                 connection.data_received(post({**LAB_HOUSE, "size": size}))
             return [await wire.written.get() for _ in range(3)]
         finally:
@@ -216,7 +220,7 @@ def test_usual_requests_are_answered_without_the_app(tmp_path: Path) -> None:
         "late scope",
     ],
 )
-def test_uvicorn_with_other_internals_answers_every_request_the_ordinary_way(tmp_path: Path, changed: str) -> None:
+def test_uvicorn_with_changed_internals_disables_lane(tmp_path: Path, changed: str) -> None:
     module = "tests.integration.changed_uvicorn"
     with running(tmp_path, "--demo", module=module, CHANGED=changed) as service:
         answers: list[Answer | None] = []
@@ -224,9 +228,9 @@ def test_uvicorn_with_other_internals_answers_every_request_the_ordinary_way(tmp
             with service.connect() as connection, connection.makefile("rb") as stream:
                 answers.clear()
                 for count in (2, 1, 1, 2):
-                    connection.sendall(as_usual(BODIES[0]) * count)
+                    connection.sendall(plain_request(BODIES[0]) * count)
                     answers += [Answer.read(stream) for _ in range(count)]
-                connection.sendall(as_usual(BODIES[5]) + get("/health/live"))
+                connection.sendall(plain_request(BODIES[5]) + get("/health/live"))
                 answers += [Answer.read(stream) for _ in range(2)]
             assert [answer and answer.status for answer in answers] == [200] * 6 + [400, 200]
         log = service.log.read_text()

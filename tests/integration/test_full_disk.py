@@ -1,4 +1,4 @@
-"""A service without its PostgreSQL and, soon, without room on its disk: it says so, and gets out of it by itself."""
+"""A service that loses PostgreSQL and then runs out of disk space reports both and recovers on its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from attrs import define, field
 
 from tests.conftest import SMALL_DISK
-from tests.integration.load import caught_up, kept_and_seen_to_be_broken, stored, url
+from tests.integration.load import caught_up, stored, url, with_sound_and_lossy_service
 from tests.integration.services import LAB_HOUSE, Service, running
 from tests.postgres_servers import unreachable
 from tests.small_disks import small_disk
@@ -35,8 +35,8 @@ class Client:
                 pass
 
 
-@kept_and_seen_to_be_broken
-def test_a_full_disk_is_told_and_left_again(
+@with_sound_and_lossy_service
+def test_full_disk_returns_503_and_recovers(
     tmp_path: Path, pytestconfig: pytest.Config, postgres: str, module: str, outcome: AbstractContextManager[object]
 ) -> None:
     with outcome, small_disk(pytestconfig.stash[SMALL_DISK]) as disk:
@@ -55,7 +55,7 @@ def test_a_full_disk_is_told_and_left_again(
             caught_up(service)
             assert client.post(service, 1) == 200, "the database is back"
             assert client.acknowledged == [each for each, _ in stored(postgres)], "lost"
-            # the room that was given up for it is found again
+            # the reserve file is created again
             with unreachable(postgres):
                 disk.resize(pid, 12)
                 client.fill_the_disk(service)

@@ -1,4 +1,4 @@
-"""The service does what its OpenAPI document says: schemathesis makes requests of all kinds, and checks all answers."""
+"""The service conforms to its OpenAPI document: schemathesis generates requests and checks all responses."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ TOKEN = "an-example-of-a-token"
 FOLDER = Path(__file__).parent / "conformance"
 
 
-def two_versions(models: DirectoryModels) -> None:
-    """The demonstration's model, twice, with bounds in which it has a price for every house."""
+def add_two_versions(models: DirectoryModels) -> None:
+    """Store the demonstration model twice, with feature bounds within which every house has a price."""
     folder = files("housepredict.adapters.serving.demonstration")
     version = from_json(folder.joinpath("manifest.json").read_bytes())
     features = tuple(evolve(each, maximum=1e6) for each in version.schema.features)
@@ -37,16 +37,16 @@ def two_versions(models: DirectoryModels) -> None:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    """With a training that never ends: each request to train is checked, and then told of the one under way."""
+    """Run a service during a training job that never ends, so that every valid training request is a conflict."""
     folder = tmp_path / "service" / "data"
     models = DirectoryModels(folder / "models")
-    two_versions(models)
+    add_two_versions(models)
     DirectoryTrainings(folder / "models" / "trainings").begin(TrainingStatus(uuid4(), SystemClock().now(), None))
     with models.training(), running(tmp_path / "service", HOUSEPREDICT_TOKEN=TOKEN) as made:
         yield made
 
 
-def test_requests_of_all_kinds_are_answered_as_the_document_says(service: Service, tmp_path: Path) -> None:
+def test_responses_conform_to_openapi_document(service: Service, tmp_path: Path) -> None:
     command = ["-m", "schemathesis.cli", "--config-file", str(FOLDER / "schemathesis.toml"), "--no-color", "run"]
     ended = subprocess.run(
         [sys.executable, *command, f"{service.url}/openapi.json", "--header", f"Authorization: Bearer {TOKEN}"],

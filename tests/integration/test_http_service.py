@@ -1,4 +1,4 @@
-"""The service as it is started for good: a process, a port, and clients of all manners."""
+"""The service in a process of its own, with all kinds of clients."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield made
 
 
-def test_the_request_that_it_prints_gets_the_tutorials_price(service: Service) -> None:
+def test_greeting_request_returns_tutorial_price(service: Service) -> None:
     words = shlex.split(service.greeting.splitlines()[-1])
     assert words[:4] == ["curl", "-X", "POST", f"{service.url}/predict"]
     assert words[4:6] == ["-H", "Content-Type: application/json"]
@@ -46,20 +46,20 @@ def test_the_request_that_it_prints_gets_the_tutorials_price(service: Service) -
     assert httpx2.get(f"{service.url}/predictions").json()["predictions"][0]["predicted_price"] == LAB_PRICE
 
 
-def test_the_demonstration_says_that_it_is_one_everywhere(service: Service) -> None:
+def test_demonstration_is_labeled_everywhere(service: Service) -> None:
     assert "synthetic" in service.greeting
     assert "synthetic" in service.log.read_text()
     (warning,) = httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).json()["warnings"]
     assert warning["code"] == "demonstration"
 
 
-def test_it_says_when_and_not_what_it_is(service: Service) -> None:
+def test_response_has_date_header_and_no_server_header(service: Service) -> None:
     headers = httpx2.get(f"{service.url}/health/live").headers
     assert "Date" in headers
     assert "Server" not in headers
 
 
-def test_head_has_no_body(service: Service) -> None:
+def test_head_response_has_no_body(service: Service) -> None:
     with service.connect() as connection:
         connection.sendall(b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\nGET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
         stream = connection.makefile("rb")
@@ -68,13 +68,13 @@ def test_head_has_no_body(service: Service) -> None:
         assert read_answer(stream) == (200, b'{"status":"alive"}')
 
 
-def test_service_with_a_removed_setting_starts_with_a_warning(tmp_path: Path) -> None:
+def test_removed_setting_logs_warning(tmp_path: Path) -> None:
     with running(tmp_path, "--demo", HOUSEPREDICT_RATE_LIMIT="1/h") as service:
         assert [httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code for _ in range(2)] == [200, 200]
         assert "HOUSEPREDICT_RATE_LIMIT was removed and has no effect: limit requests" in service.log.read_text()
 
 
-def test_a_body_over_the_limit_is_refused_before_it_ends(service: Service) -> None:
+def test_body_over_limit_is_rejected_early(service: Service) -> None:
     for framing, body in (
         (b"Transfer-Encoding: chunked\r\n\r\n", b"800\r\n" + b" " * 2048 + b"\r\n1\r\n \r\n"),
         (b"Content-Length: 2049\r\n\r\n", b""),
@@ -85,7 +85,7 @@ def test_a_body_over_the_limit_is_refused_before_it_ends(service: Service) -> No
             assert json.loads(answer)["type"] == "urn:housepredict:problem:body-too-large"
 
 
-def test_a_connection_is_good_for_more_after_a_body_that_was_refused(service: Service) -> None:
+def test_connection_survives_rejected_body(service: Service) -> None:
     with service.connect() as connection:
         stream = connection.makefile("rb")
         connection.sendall(PREDICT + b"Content-Length: 100000\r\n\r\n" + b" " * 100_000)
@@ -94,7 +94,7 @@ def test_a_connection_is_good_for_more_after_a_body_that_was_refused(service: Se
         assert read_answer(stream)[0] == 200
 
 
-def test_requests_sent_at_once_on_one_connection_are_answered_in_order(service: Service) -> None:
+def test_pipelined_requests_are_answered_in_order(service: Service) -> None:
     sizes = [1000, 2000, "x", 3000]
     requests = b""
     for size in sizes:
@@ -109,7 +109,7 @@ def test_requests_sent_at_once_on_one_connection_are_answered_in_order(service: 
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 9])
-def test_who_would_rather_speak_http_2_is_answered_in_http_1(service: Service, pieces: int) -> None:
+def test_http2_upgrade_offer_is_answered_in_http1(service: Service, pieces: int) -> None:
     body = json.dumps(LAB_HOUSE).encode()
     offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"
     sent = PREDICT + offer + b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -125,7 +125,7 @@ def test_who_would_rather_speak_http_2_is_answered_in_http_1(service: Service, p
     assert [b"alive" in answers[1][1], b"extensions" in answers[2][1]] == [True, True]
 
 
-def test_however_many_offers_of_another_protocol_come_at_once_each_is_answered(service: Service) -> None:
+def test_many_pipelined_upgrade_offers_are_answered(service: Service) -> None:
     request = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
     with service.connect() as connection:
         stream = connection.makefile("rb")
@@ -133,14 +133,14 @@ def test_however_many_offers_of_another_protocol_come_at_once_each_is_answered(s
         assert {read_answer(stream)[0] for _ in range(2000)} == {200}
 
 
-def faults(service: Service) -> list[str]:
-    """What is logged of anything but requests."""
+def non_access_lines(service: Service) -> list[str]:
+    """Return all log lines except the access log."""
     lines = service.log.read_text().splitlines()
     return [line for line in lines if json.loads(line)["logger"] != "housepredict.access"]
 
 
-def test_clients_that_leave_in_the_midst_of_a_request_leave_no_trace(service: Service) -> None:
-    before = faults(service)
+def test_disconnecting_clients_log_no_errors(service: Service) -> None:
+    before = non_access_lines(service)
     for part in (
         b"",
         b"POST",
@@ -148,30 +148,30 @@ def test_clients_that_leave_in_the_midst_of_a_request_leave_no_trace(service: Se
         PREDICT + b"Content-Length: 40\r\n\r\n{",
         PREDICT + b"Content-Length: 0\r\n\r\n",
     ):
-        for linger in (struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)):  # reset, and closed politely
+        for linger in (struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)):  # a reset, and an orderly close
             with service.connect() as connection:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 connection.sendall(part)
     assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
-    assert faults(service) == before
+    assert non_access_lines(service) == before
 
 
-def test_a_proxy_cannot_speak_for_this_machine(service: Service) -> None:
+def test_forwarded_headers_do_not_grant_loopback_access(service: Service) -> None:
     for header in ("X-Forwarded-For", "Forwarded"):
         answer = httpx2.post(f"{service.url}/train", headers={header: "127.0.0.1"})
         assert answer.status_code == 403
 
 
-def test_predictions_outlive_the_process(tmp_path: Path) -> None:
+def test_predictions_survive_restart(tmp_path: Path) -> None:
     with running(tmp_path, "--demo") as first:
         sent = httpx2.post(f"{first.url}/predict", json=[LAB_HOUSE] * 3).json()["predictions"]
         assert first.stop() == 0
     with running(tmp_path, "--demo") as second:
-        kept = httpx2.get(f"{second.url}/predictions").json()["predictions"]
-    assert [each["id"] for each in kept] == [each["id"] for each in sent][::-1]
+        stored_predictions = httpx2.get(f"{second.url}/predictions").json()["predictions"]
+    assert [each["id"] for each in stored_predictions] == [each["id"] for each in sent][::-1]
 
 
-def test_predictions_outlive_a_process_that_is_killed(tmp_path: Path) -> None:
+def test_predictions_survive_kill(tmp_path: Path) -> None:
     with running(tmp_path, "--demo") as first:
         sent = httpx2.post(f"{first.url}/predict", json=LAB_HOUSE).json()
         assert first.stop(signal.SIGKILL) == -signal.SIGKILL
@@ -180,12 +180,12 @@ def test_predictions_outlive_a_process_that_is_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("with_signal", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_it_first_answers_what_it_has_accepted(tmp_path: Path, with_signal: int) -> None:
+def test_shutdown_answers_accepted_requests(tmp_path: Path, with_signal: int) -> None:
     body = json.dumps(LAB_HOUSE).encode()
     with running(tmp_path, "--demo") as service, service.connect() as connection:
         connection.sendall(PREDICT + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
         stream = connection.makefile("rb")
-        # from here on it waits for the body
+        # from here on, the service waits for the body
         assert stream.readline().startswith(b"HTTP/1.1 100")
         assert stream.readline() == b"\r\n"
         service.process.send_signal(with_signal)
@@ -197,7 +197,7 @@ def test_told_to_stop_it_first_answers_what_it_has_accepted(tmp_path: Path, with
         assert service.process.stdout.read() == ""
 
 
-def test_without_a_model_it_starts_and_says_how_to_train_one(tmp_path: Path) -> None:
+def test_service_without_model_explains_training(tmp_path: Path) -> None:
     with running(tmp_path) as service:
         assert "housepredict train" in service.greeting
         assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 503
@@ -205,12 +205,12 @@ def test_without_a_model_it_starts_and_says_how_to_train_one(tmp_path: Path) -> 
         assert httpx2.get(f"{service.url}/health").status_code == 200
 
 
-def test_a_token_of_the_environment_is_asked_for(tmp_path: Path) -> None:
+def test_token_from_environment_is_required(tmp_path: Path) -> None:
     with running(tmp_path, "--demo", HOUSEPREDICT_TOKEN="an-example-of-a-token") as service:
         assert httpx2.post(f"{service.url}/train").status_code == 401
 
 
-def test_trained_anew_the_demonstration_is_the_same_model_and_stays_in_service(tmp_path: Path) -> None:
+def test_retrained_demonstration_stays_in_service(tmp_path: Path) -> None:
     with running(tmp_path, "--demo") as service:
         trained = httpx2.post(f"{service.url}/train", timeout=600)
         assert trained.status_code == 200, trained.text
@@ -221,23 +221,23 @@ def test_trained_anew_the_demonstration_is_the_same_model_and_stays_in_service(t
         assert trained.json()["model_version"] in service.greeting
 
 
-def test_a_port_in_use_is_told_in_one_line(service: Service, tmp_path: Path) -> None:
+def test_port_in_use_is_reported_in_one_line(service: Service, tmp_path: Path) -> None:
     port = str(urlsplit(service.url).port)
     code, line = failing("--port", port, "--data-dir", str(tmp_path))
     assert code == 1
     assert port in line
 
 
-def test_storage_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:
+def test_unusable_storage_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where a folder should be")
     code, line = failing("--port", "0", "--data-dir", str(tmp_path / "data"))
     assert code == 5
     assert "data" in line
 
 
-def test_a_database_that_is_down_keeps_nobody_from_estimating_and_everybody_is_told(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
+def test_unreachable_database_spools_predictions_and_is_reported(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     url = f"postgresql://me:s3cret@127.0.0.1:{port}/mldata"
     with running(tmp_path, "--demo", HOUSEPREDICT_DATABASE_URL=url, HOUSEPREDICT_MODELS="folder") as service:
         assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
@@ -253,14 +253,14 @@ def test_a_database_that_is_down_keeps_nobody_from_estimating_and_everybody_is_t
 
 
 @pytest.mark.parametrize("missing", ["uvicorn", "starlette"])
-def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+def test_missing_extra_names_package_to_install(missing: str) -> None:
     without = f"import sys; sys.modules[{missing!r}] = None"
     ended = finished("-c", f"{without}; from housepredict.entrypoints.cli.main import main; sys.exit(main(['serve']))")
     assert ended.returncode == 6
     assert "housepredict[serve]" in ended.stderr
 
 
-def test_serving_loads_neither_scikit_learn_nor_a_driver(tmp_path: Path) -> None:
+def test_serving_loads_no_scikit_learn_or_driver(tmp_path: Path) -> None:
     script = """
 import sys
 from starlette.testclient import TestClient
@@ -274,7 +274,7 @@ print(*({"sklearn", "scipy", "joblib", "psycopg", "pyarrow", "uvicorn"} & sys.mo
     assert (ended.returncode, ended.stdout.split()) == (0, []), ended.stderr
 
 
-def test_the_service_that_is_to_be_noticed_by_the_tests_of_promises_does_forget(tmp_path: Path) -> None:
+def test_lossy_service_loses_predictions(tmp_path: Path) -> None:
     with running(tmp_path, "--demo", module="campaign.broken lossy") as service:
         assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
         assert httpx2.get(f"{service.url}/predictions").json()["predictions"] == []

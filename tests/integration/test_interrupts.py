@@ -1,4 +1,4 @@
-"""Interrupts of a real process, at moments that are forced: it says so in one line and leaves nothing half done."""
+"""Interrupts sent at chosen moments: the process reports one line and leaves nothing incomplete."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ sys.addaudithook(hook)
 from housepredict.__main__ import main
 sys.exit(main())
 """
-"""`housepredict`, which sends a signal to its process group at an event of Python's that has some text."""
+"""Runs `housepredict` and signals its process group at an audit event whose arguments contain `text`."""
 
 
 class Ended(NamedTuple):
-    """What is left of a process that a signal was sent to."""
+    """The state left by a process that received a signal."""
 
     code: int
     err: str
@@ -49,16 +49,16 @@ class Ended(NamedTuple):
 
     @property
     def outcomes(self) -> list[Any]:
-        """How the trainings ended, as their log has it."""
+        """The outcomes of the training jobs in the log."""
         files = sorted((self.data / "models" / "trainings").glob("[!.]*.json"))
         return [json.loads(file.read_text())["outcome"] for file in files]
 
     @property
     def versions(self) -> list[str]:
-        """The versions that are stored."""
+        """The names of the stored versions."""
         return sorted(each.name for each in (self.data / "models" / "versions").glob("*"))
 
-    def assert_nothing_is_half_done(self) -> None:
+    def assert_no_leftovers(self) -> None:
         assert [str(each) for each in self.data.parent.rglob(".tmp-*")] == []
         assert [str(each) for each in self.data.parent.glob(".prices*")] == []
 
@@ -86,8 +86,8 @@ def interrupted(
 
 
 def living(group: int) -> list[int]:
-    """The processes of a group that are not dead. One that was killed takes a moment to die."""
-    found = []
+    """Return the processes of a group that are still alive. A killed process takes a moment to die."""
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             _, _, rest = (folder / "stat").read_text().rpartition(") ")
@@ -95,8 +95,8 @@ def living(group: int) -> list[int]:
             continue
         state, _, group_id = rest.split()[:3]
         if int(group_id) == group and state not in "ZX":
-            found.append(int(folder.name))
-    return found
+            pids.append(int(folder.name))
+    return pids
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -111,7 +111,7 @@ def living(group: int) -> list[int]:
         ("os.mkdir", "trainings"),
     ],
 )
-def test_training_interrupted_before_it_stores_leaves_nothing(
+def test_training_interrupted_before_storing_leaves_nothing(
     tmp_path: Path,
     sales: str,
     event: str,
@@ -123,11 +123,11 @@ def test_training_interrupted_before_it_stores_leaves_nothing(
     assert ended.err in ("housepredict: interrupted\n", "housepredict: interrupted; no model version was stored\n")
     assert ended.versions == []
     assert all(each["version"] is None and "cancelled" in each["error"] for each in ended.outcomes)
-    ended.assert_nothing_is_half_done()
+    ended.assert_no_leftovers()
 
 
 @pytest.mark.parametrize(("event", "text"), [("tempfile.mkdtemp", "models"), ("os.rename", "versions")])
-def test_training_interrupted_while_it_stores_ends_storing(
+def test_training_interrupted_while_storing_finishes(
     tmp_path: Path,
     sales: str,
     event: str,
@@ -138,7 +138,7 @@ def test_training_interrupted_while_it_stores_ends_storing(
     assert (ended.code, ended.err) == (130, f"housepredict: interrupted; model version {version} was stored\n")
     assert [(each["version"], each["promoted"]) for each in ended.outcomes] == [(version, True)]
     assert version in (ended.data / "models" / "promoted").read_text()
-    ended.assert_nothing_is_half_done()
+    ended.assert_no_leftovers()
 
 
 @pytest.mark.parametrize(
@@ -146,15 +146,15 @@ def test_training_interrupted_while_it_stores_ends_storing(
     [("import", "popen_loky", 1), ("os.rename", "trainings", 2)],
     ids=["before they start", "while they fit"],
 )
-def test_search_interrupted_ends_its_processes_in_silence(
+def test_interrupted_search_ends_processes_silently(
     tmp_path: Path, sales: str, event: str, text: str, times: int
 ) -> None:
     ended = interrupted(tmp_path, event, text, "train", str(tmp_path / sales), "--effort", "low", times=times)
     assert_training_was_cancelled(ended)
 
 
-def test_search_interrupted_while_its_processes_import_ends_them_in_silence(tmp_path: Path, sales: str) -> None:
-    (tmp_path / "sitecustomize.py").write_text(IN_A_PROCESS_OF_THE_SEARCH)
+def test_search_interrupted_during_imports_ends_processes_silently(tmp_path: Path, sales: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SEARCH_PROCESS_HOOK)
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     ended = interrupted(tmp_path, "", "", "train", str(tmp_path / sales), "--effort", "low", PYTHONPATH=path)
     assert_training_was_cancelled(ended)
@@ -164,10 +164,10 @@ def assert_training_was_cancelled(ended: Ended) -> None:
     assert (ended.code, ended.err) == (130, "housepredict: interrupted; no model version was stored\n")
     assert ended.versions == []
     assert ["cancelled" in each["error"] for each in ended.outcomes] == [True]
-    ended.assert_nothing_is_half_done()
+    ended.assert_no_leftovers()
 
 
-FAILING_IN_ANOTHER_WAY = AT.replace(
+FAILING_DIFFERENTLY = AT.replace(
     "from housepredict.__main__",
     """
 from housepredict.adapters.training.trainer import SklearnTrainer
@@ -183,12 +183,12 @@ from housepredict.__main__""",
 )
 
 
-def test_training_that_fails_in_another_way_because_of_an_interrupt_is_cancelled(tmp_path: Path, sales: str) -> None:
-    ended = interrupted(tmp_path, "", "", "train", str(tmp_path / sales), script=FAILING_IN_ANOTHER_WAY)
+def test_training_failing_due_to_interrupt_is_cancelled(tmp_path: Path, sales: str) -> None:
+    ended = interrupted(tmp_path, "", "", "train", str(tmp_path / sales), script=FAILING_DIFFERENTLY)
     assert_training_was_cancelled(ended)
 
 
-IN_A_PROCESS_OF_THE_SEARCH = """
+SEARCH_PROCESS_HOOK = """
 import os, signal, sys
 
 def hook(name, arguments):
@@ -204,13 +204,13 @@ def _blocked() -> set[int]:
     return {int(each) for each in signal.pthread_sigmask(signal.SIG_BLOCK, [])}
 
 
-def test_processes_of_a_search_do_not_see_the_interrupt_of_a_terminal() -> None:
+def test_search_processes_block_terminal_interrupts() -> None:
     with results_of((delayed(_blocked)() for _ in range(4)), 2) as results:
         assert all(signal.SIGINT in each for each in results)
     assert signal.SIGINT not in _blocked()
 
 
-def test_file_of_prices_is_whole_or_not_there(tmp_path: Path) -> None:
+def test_price_file_is_complete_or_absent(tmp_path: Path) -> None:
     houses = tmp_path / "houses.csv"
     houses.write_text("size,bedrooms,age\n" + "2500,3,10\n" * 3000)
     ended = interrupted(
@@ -218,11 +218,11 @@ def test_file_of_prices_is_whole_or_not_there(tmp_path: Path) -> None:
     )
     assert (ended.code, ended.err) == (130, "housepredict: interrupted\n")
     assert not (tmp_path / "prices.csv").exists()
-    ended.assert_nothing_is_half_done()
+    ended.assert_no_leftovers()
 
 
 @pytest.mark.parametrize(("number", "text"), [(signal.SIGINT, "uvicorn"), (signal.SIGTERM, "starlette")])
-def test_service_interrupted_while_it_starts_ends_in_one_line(tmp_path: Path, number: int, text: str) -> None:
+def test_service_interrupted_during_startup_logs_one_line(tmp_path: Path, number: int, text: str) -> None:
     ended = interrupted(tmp_path, "import", text, "serve", "--demo", "--port", "0", number=number)
     assert (ended.code, ended.err) == (128 + number, "housepredict: interrupted\n")
 
@@ -258,7 +258,7 @@ sys.exit(main())
 
 
 @pytest.mark.parametrize("way", ["Dropping()", "swallow()"])
-def test_interrupt_that_somebody_drops_comes_again(way: str) -> None:
+def test_swallowed_interrupt_is_raised_again(way: str) -> None:
     script = SWALLOWING.replace("WAY", way)
     ended = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=600, env=environment(), check=False
@@ -266,7 +266,7 @@ def test_interrupt_that_somebody_drops_comes_again(way: str) -> None:
     assert (ended.returncode, ended.stderr) == (130, "")
 
 
-def test_interrupts_are_held_back_until_the_context_is_left() -> None:
+def test_interrupts_are_deferred_until_context_exits() -> None:
     steps = []
 
     def note(number: int, _frame: object) -> None:

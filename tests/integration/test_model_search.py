@@ -1,4 +1,4 @@
-"""What a search prefers, what it sees of the sales, and how sure it says that it is."""
+"""What a model search prefers, how it splits the sales, and how it calibrates intervals."""
 
 from __future__ import annotations
 
@@ -57,21 +57,19 @@ def stepped(size: float, bedrooms: int, age: float) -> float:
 
 
 @pytest.mark.parametrize(("price", "expected"), [(smooth, LINE), (stepped, TREES)])
-def test_a_line_is_found_where_prices_slope_and_trees_where_they_step(
-    price: Callable[..., float], expected: Candidate
-) -> None:
+def test_search_picks_line_or_trees_by_price_shape(price: Callable[..., float], expected: Candidate) -> None:
     sales = sales_by(price)
     steps: list[tuple[int, int]] = []
     folds = folds_of([sale.house_key for sale in sales])
-    found = search([LINE, TREES], a_table(TUTORIAL, sales), folds, 1, lambda *step: steps.append(step))
-    assert found.candidate in expected.variants()
-    assert found.rows.tolist() == list(range(400))
-    assert np.abs(found.log_prices - np.log(prices_of(sales))).mean() < 0.3
+    result = search([LINE, TREES], a_table(TUTORIAL, sales), folds, 1, lambda *step: steps.append(step))
+    assert result.candidate in expected.variants()
+    assert result.rows.tolist() == list(range(400))
+    assert np.abs(result.log_prices - np.log(prices_of(sales))).mean() < 0.3
     assert steps == [(done, 3 * FOLDS) for done in range(1, 3 * FOLDS + 1)]
 
 
-def test_no_sale_is_estimated_by_trees_that_have_seen_its_house() -> None:
-    """Each house has a price of its own that nothing tells: who has seen one of its sales knows the others."""
+def test_search_folds_do_not_leak_houses() -> None:
+    """Give each house a random price, so that only a model that has seen the house can estimate it."""
     random = Random(1)
     sales = []
     for number in range(20):
@@ -86,7 +84,7 @@ def test_no_sale_is_estimated_by_trees_that_have_seen_its_house() -> None:
 
 
 @given(st.lists(st.text(max_size=5), min_size=FOLDS, max_size=50, unique=True))
-def test_all_sales_of_a_house_are_in_one_fold_and_folds_are_alike(keys: list[str]) -> None:
+def test_folds_group_houses_and_are_balanced(keys: list[str]) -> None:
     folds = folds_of([*keys, *keys])
     assert folds[: len(keys)].tolist() == folds[len(keys) :].tolist()
     sizes = np.bincount(folds, minlength=FOLDS)
@@ -95,11 +93,11 @@ def test_all_sales_of_a_house_are_in_one_fold_and_folds_are_alike(keys: list[str
     assert folds_of(list(reversed(keys))).tolist() == folds[: len(keys)][::-1].tolist()
 
 
-def test_sales_of_fewer_houses_than_folds_are_told_apart_all_the_same() -> None:
+def test_folds_split_houses_if_there_are_too_few() -> None:
     assert set(folds_of(["one"] * 20 + ["other"] * 20).tolist()) == set(range(FOLDS))
 
 
-def test_more_effort_compares_more_and_few_sales_need_fewer_trees() -> None:
+def test_candidates_grow_with_effort_and_sales() -> None:
     low, normal, high = (
         candidates(Algorithm.AUTO, effort, 100_000) for effort in (Effort.LOW, Effort.NORMAL, Effort.HIGH)
     )
@@ -122,15 +120,15 @@ def dated(rate: float, turn: float = 0.0) -> list[Sale]:
 
 
 @pytest.mark.parametrize(
-    ("sales", "days"), [(dated(0.3), 365.0), (dated(0.6, turn=350), 0.0)], ids=["goes on", "ended"]
+    ("sales", "days"), [(dated(0.3), 365.0), (dated(0.6, turn=350), 0.0)], ids=["continues", "ended"]
 )
-def test_a_trend_goes_on_only_if_it_would_have_done_well_before(sales: list[Sale], days: float) -> None:
+def test_trend_continues_only_if_backtest_supports_it(sales: list[Sale], days: float) -> None:
     matrix = Encoder(DATED)([sale.house for sale in sales])
     assert trend_days(DATED, matrix, prices_of(sales), 1) == days
     assert trend_days(evolve(DATED, sale_date=None), matrix, prices_of(sales), 1) == 0
 
 
-def test_a_trend_that_goes_on_stops_after_a_year() -> None:
+def test_trend_stops_after_a_year() -> None:
     sales = dated(0.3)
     fitted = SklearnTrainer(lambda *_: [LINE]).fit(DATED, sales, TrainingOptions(), lambda _done, _total: None)
     last = FIRST + timedelta(699)
@@ -141,16 +139,16 @@ def test_a_trend_that_goes_on_stops_after_a_year() -> None:
     assert in_ten == in_a_year
 
 
-def test_coordinates_get_turned_axes_and_amounts_logarithms() -> None:
+def test_coordinates_get_rotated_axes_and_amounts_logarithms() -> None:
     sales = [Sale(a_house(lat=47.0 + n / 100, long=-122.0 + n % 7 / 10, zip="1"), 1e5, str(n)) for n in range(50)]
     columns = a_table(PLACED, sales).columns
     assert columns.turned.tolist() == [[0, 1]] * 6
-    assert columns.logged.tolist() == [0]  # a longitude below zero has none
+    assert columns.logged.tolist() == [0]  # a negative longitude has no logarithm
     assert a_table(TUTORIAL, sales_by(smooth, 50)).columns.turned.size == 0
 
 
 @given(st.integers(0, 10**6), st.integers(10, 400))
-def test_calibration_is_what_conformal_prediction_asks_for(seed: int, count: int) -> None:
+def test_calibration_matches_conformal_prediction(seed: int, count: int) -> None:
     random = np.random.default_rng(seed)
     errors, spreads = random.normal(0, 0.1, count), random.uniform(0.5, 2, count)
     calibration = calibrate(errors, spreads)
@@ -162,12 +160,12 @@ def test_calibration_is_what_conformal_prediction_asks_for(seed: int, count: int
             assert (scores < within).sum() < level * (count + 1)
     tenths = calibration.within_tenths
     assert list(tenths) == sorted(tenths)
-    # those of which ten sales at least lie beyond
+    # levels beyond which there are at least ten sales
     assert len(tenths) == min(9, 10 - math.ceil(100 / count))
     assert tenths[7:] == tuple(each for each in (calibration.within_80, calibration.within_90) if each is not None)
 
 
-def test_houses_whose_prices_scatter_get_wider_intervals_and_both_are_right_about_as_often_as_they_say() -> None:
+def test_intervals_widen_with_price_scatter_at_nominal_coverage() -> None:
     def scattered(count: int, seed: int) -> list[Sale]:
         random = Random(seed)
         sales = []
@@ -183,12 +181,12 @@ def test_houses_whose_prices_scatter_get_wider_intervals_and_both_are_right_abou
         TUTORIAL, scattered(2000, 1), TrainingOptions(), lambda _done, _total: None
     )
     test = scattered(2000, 2)
-    said, calibration = fitted.predict([sale.house for sale in test]), fitted.calibration
+    estimates, calibration = fitted.predict([sale.house for sale in test]), fitted.calibration
     assert calibration
-    assert said.spreads
+    assert estimates.spreads
     inside: dict[int, list[bool]] = {0: [], 1: []}
-    for number, (sale, price, spread) in enumerate(zip(test, said.prices, said.spreads, strict=True)):
+    for number, (sale, price, spread) in enumerate(zip(test, estimates.prices, estimates.spreads, strict=True)):
         (_, ninety) = calibration.intervals(price, spread)
         inside[number % 2].append(ninety.low <= sale.price <= ninety.high)
-    assert said.spreads[1] > 3 * said.spreads[0]
+    assert estimates.spreads[1] > 3 * estimates.spreads[0]
     assert all(0.85 <= sum(each) / len(each) <= 0.97 for each in inside.values())

@@ -1,4 +1,4 @@
-"""The service run by the ASGI servers of others, as the documentation says to start them."""
+"""The service on other ASGI servers, started as documented."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.integration.services import LAB_HOUSE, LAB_PRICE, environment
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "run-on-another-server.md"
 
-# what each says when it serves, and its options for a socket and a prefix
+# the output that shows readiness, and the options for a socket and a prefix
 SERVERS = {
     "uvicorn": ("Uvicorn running", "--uds {} --root-path /api"),
     "hypercorn": ("Running on", "--bind unix:{} --root-path /api"),
     "granian": ("Started worker", "--uds {} --url-path-prefix /api"),
 }
-STOPPED = (0, -signal.SIGTERM)  # some raise the signal again once they are done
+STOPPED = (0, -signal.SIGTERM)  # some servers raise the signal again when they are done
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def started(name: str, folder: Path) -> Iterator[httpx2.Client]:
     documented = re.search(rf"^({name} .+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert documented
     with (
-        TemporaryDirectory() as short,  # the address of a socket may have some hundred characters
+        TemporaryDirectory() as short,  # a socket path may have only about a hundred characters
         subprocess.Popen(
             [sys.executable, "-m", *shlex.split(documented[1]), *options.format(f"{short}/socket").split()],
             stdout=subprocess.PIPE,
@@ -62,9 +62,9 @@ def started(name: str, folder: Path) -> Iterator[httpx2.Client]:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_it_serves_and_stops(name: str, tmp_path: Path) -> None:
+def test_asgi_server_serves_and_stops(name: str, tmp_path: Path) -> None:
     with started(name, tmp_path) as client:
-        prefix = "/api" if name == "granian" else ""  # which takes it away by itself
+        prefix = "/api" if name == "granian" else ""  # granian strips the prefix itself
         answer = client.post(f"{prefix}/predict", json=[LAB_HOUSE] * 2)
         assert answer.status_code == 200, answer.text
         assert [each["prediction"] for each in answer.json()["predictions"]] == [LAB_PRICE] * 2

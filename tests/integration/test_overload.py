@@ -1,4 +1,4 @@
-"""More than the service can take: the excess is told so at once, and nothing that was acknowledged is lost."""
+"""Under overload, the service rejects the excess immediately and loses nothing that it acknowledged."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import pytest
 from tests.integration.services import (
     LAB_HOUSE,
     Answer,
-    asked,
     assert_refused,
     get,
     post,
     running,
+    send,
     stored,
 )
 
@@ -27,15 +27,15 @@ WAITING = 20
 
 @contextmanager
 def busy_disk(folder: Path) -> Iterator[None]:
-    """Nothing can be recorded meanwhile; the service has 5 seconds' patience, and needs some milliseconds of it."""
+    """Block all writes to the database file. The service waits up to 5 seconds for the lock."""
     with closing(sqlite3.connect(folder / "data" / "predictions.sqlite", isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("ROLLBACK")
 
 
-def the_excess_is_told_at_once_and_the_rest_is_kept(folder: Path, module: str) -> None:
-    kept = []
+def check_excess_is_rejected_and_rest_stored(folder: Path, module: str) -> None:
+    stored_ids = []
     limits = {"HOUSEPREDICT_MAX_WAITING": str(WAITING), "HOUSEPREDICT_MAX_BATCH": "1"}
     with running(folder, "--demo", module=module, **limits) as service:
         for _ in range(3):
@@ -44,10 +44,12 @@ def the_excess_is_told_at_once_and_the_rest_is_kept(folder: Path, module: str) -
                 with busy_disk(folder):
                     for each in connections:
                         each.sendall(post(LAB_HOUSE))
-                    told: set[socket.socket] = set()
-                    # behind the one that may be in flight already there is room for so many
-                    while len(told) < len(connections) - WAITING - 1:
-                        told |= set(select.select([each for each in connections if each not in told], [], [])[0])
+                    rejected: set[socket.socket] = set()
+                    # `WAITING` requests fit in the queue behind the one that may be in flight
+                    while len(rejected) < len(connections) - WAITING - 1:
+                        rejected |= set(
+                            select.select([each for each in connections if each not in rejected], [], [])[0]
+                        )
                 for each in connections:
                     with each.makefile("rb") as stream:
                         answer = Answer.read(stream)
@@ -56,21 +58,21 @@ def the_excess_is_told_at_once_and_the_rest_is_kept(folder: Path, module: str) -
                         assert (answer.status, answer.headers[b"retry-after"]) == (503, b"1")
                         assert answer.document["type"] == "urn:housepredict:problem:overloaded"
                     else:
-                        assert each not in told
-                        kept.append(answer.document["id"])
-            kept.append(asked(service, post(LAB_HOUSE)).document["id"])
+                        assert each not in rejected
+                        stored_ids.append(answer.document["id"])
+            stored_ids.append(send(service, post(LAB_HOUSE)).document["id"])
         assert service.stop() == 0
-    assert 3 * (WAITING + 1) <= len(kept) <= 3 * (WAITING + 2)
-    assert sorted(kept) == stored(folder)
+    assert 3 * (WAITING + 1) <= len(stored_ids) <= 3 * (WAITING + 2)
+    assert sorted(stored_ids) == stored(folder)
 
 
-def test_overload_is_told_and_loses_nothing_and_passes(tmp_path: Path) -> None:
-    the_excess_is_told_at_once_and_the_rest_is_kept(tmp_path / "sound", "housepredict")
+def test_overload_rejects_excess_and_loses_nothing(tmp_path: Path) -> None:
+    check_excess_is_rejected_and_rest_stored(tmp_path / "sound", "housepredict")
     with pytest.raises(AssertionError):
-        the_excess_is_told_at_once_and_the_rest_is_kept(tmp_path / "lossy", "campaign.broken lossy")
+        check_excess_is_rejected_and_rest_stored(tmp_path / "lossy", "campaign.broken lossy")
 
 
-def test_a_connection_too_many_is_refused_at_once_and_one_that_ends_makes_room(tmp_path: Path) -> None:
+def test_connection_limit_rejects_excess_connections(tmp_path: Path) -> None:
     with running(tmp_path, "--demo", HOUSEPREDICT_MAX_CONNECTIONS="5") as service, ExitStack() as opened:
         connections = [opened.enter_context(service.connect()) for _ in range(5)]
         streams = [opened.enter_context(each.makefile("rb")) for each in connections]
@@ -80,13 +82,13 @@ def test_a_connection_too_many_is_refused_at_once_and_one_that_ends_makes_room(t
             assert answer
             assert answer.status == 200
         with service.connect() as refused, refused.makefile("rb") as stream:
-            answer = Answer.read(stream)  # without a request
+            answer = Answer.read(stream)  # no request was sent
             assert_refused(answer, 503, "too-many-connections")
             assert answer
             assert answer.headers[b"retry-after"] == b"1"
             assert Answer.read(stream) is None
         connections[0].sendall(get("/health").replace(b"Host", b"Connection: close\r\nHost"))
         assert streams[0].read().startswith(b"HTTP/1.1 200")
-        # the end of the one before may be seen by this side first
-        while asked(service, get("/health")).status == 503:
+        # the client may see the end of the previous connection before the server does
+        while send(service, get("/health")).status == 503:
             pass

@@ -1,4 +1,4 @@
-"""Lists of predictions that are read while the database is away, which comes back before the list is answered."""
+"""Lists of predictions read during an outage that ends before the response is sent."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from tests.integration.spools import SOON, Behind, spooled
 
 
 @define
-class Overtaken(SqliteSpool):
-    """A spool that is drained while somebody reads it."""
+class DrainedDuringRead(SqliteSpool):
+    """A spool that is drained during a read."""
 
     meanwhile: Callable[[], object] | None = field(default=None, init=False)
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        found = super().recent(limit, before)
+        rows = super().recent(limit, before)
         if self.meanwhile:
             meanwhile, self.meanwhile = self.meanwhile, None
             meanwhile()
-        return found
+        return rows
 
 
-def test_list_without_what_the_database_holds_says_so_although_the_database_is_back(tmp_path: Path) -> None:
+def test_partial_list_is_marked_although_database_recovered(tmp_path: Path) -> None:
     stored, waiting = a_batch(2)
     way, made = Behind(), application(lab_version())
-    with spooled(tmp_path / "spool.sqlite", way, Overtaken) as predictions:
+    with spooled(tmp_path / "spool.sqlite", way, DrainedDuringRead) as predictions:
         assert predictions.drained(SOON)
         predictions.append([stored])
         way.down = True
         predictions.append([waiting])
 
-        def come_back() -> None:
+        def recover() -> None:
             way.down = False
             assert predictions.drained(SOON)
 
-        predictions._spool.meanwhile = come_back  # type: ignore[attr-defined]
+        predictions._spool.meanwhile = recover  # type: ignore[attr-defined]
         made.storage.predictions = predictions
         with served(made) as client:
             partial = client.get("/predictions").json()

@@ -46,12 +46,12 @@ def name_of(conninfo: str) -> str:
 
 
 def terminate(administrator: psycopg.Connection, name: str) -> None:
-    """End every connection to a database, and return when they are gone."""
+    """End all connections to a database and wait until they are gone."""
     query = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s"
     administrator.execute(query, (name,))
 
 
-def test_connections_that_the_server_has_ended_are_replaced_before_anyone_notices(
+def test_terminated_connections_are_replaced(
     postgres: str, predictions: PostgresPredictions, administrator: psycopg.Connection
 ) -> None:
     before, after = a_batch(2)
@@ -61,7 +61,7 @@ def test_connections_that_the_server_has_ended_are_replaced_before_anyone_notice
     assert predictions.recent(10) == [after, before]
 
 
-def test_a_database_that_is_gone_is_unavailable_and_found_again_when_it_is_back(
+def test_lost_database_is_unavailable_until_it_returns(
     postgres: str, predictions: PostgresPredictions, administrator: psycopg.Connection
 ) -> None:
     before, lost, after = a_batch(3)
@@ -75,16 +75,14 @@ def test_a_database_that_is_gone_is_unavailable_and_found_again_when_it_is_back(
     with pytest.raises(RepositoryUnavailable, match="not currently accepting connections"):
         PostgresPredictions.open(postgres)
     administrator.execute(f"ALTER DATABASE {name_of(postgres)} ALLOW_CONNECTIONS true")
-    for _ in range(20):  # the pool tries again, a little later each time
+    for _ in range(20):  # the pool retries with growing pauses
         with suppress(RepositoryUnavailable):
             predictions.append([after])
             break
     assert predictions.recent(10) == [after, before]
 
 
-def test_a_table_that_somebody_keeps_locked_is_unavailable_until_they_let_go(
-    postgres: str, predictions: PostgresPredictions
-) -> None:
+def test_locked_table_is_unavailable_until_released(postgres: str, predictions: PostgresPredictions) -> None:
     with psycopg.connect(postgres) as other:
         other.execute("LOCK TABLE predictions")
         with pytest.raises(RepositoryUnavailable, match="statement timeout"):
@@ -93,7 +91,7 @@ def test_a_table_that_somebody_keeps_locked_is_unavailable_until_they_let_go(
     assert len(predictions.recent(10)) == 1
 
 
-def test_a_locked_table_is_noticed_by_the_check(postgres: str, predictions: PostgresPredictions) -> None:
+def test_check_detects_locked_table(postgres: str, predictions: PostgresPredictions) -> None:
     with psycopg.connect(postgres) as other:
         other.execute("LOCK TABLE predictions")
         with pytest.raises(RepositoryUnavailable, match="statement timeout"):
@@ -102,7 +100,7 @@ def test_a_locked_table_is_noticed_by_the_check(postgres: str, predictions: Post
     assert list(predictions.recent(10)) == []
 
 
-def test_a_server_that_falls_silent_is_unavailable_and_not_waited_for(postgres: str, relay: Relay) -> None:
+def test_unresponsive_server_times_out(postgres: str, relay: Relay) -> None:
     before, unsure, after = a_batch(3)
     behind = make_conninfo(postgres, host="127.0.0.1", port=relay.port)
     with PostgresPredictions.open(behind, timeout=0.2) as predictions:
@@ -116,13 +114,13 @@ def test_a_server_that_falls_silent_is_unavailable_and_not_waited_for(postgres: 
         assert predictions.recent(10) == [after, unsure, before]
 
 
-def test_a_server_that_never_speaks_is_unavailable(postgres: str, relay: Relay) -> None:
+def test_unresponsive_server_is_unavailable_at_open(postgres: str, relay: Relay) -> None:
     relay.freeze()
     with pytest.raises(RepositoryUnavailable, match=f"127.0.0.1:{relay.port}/test_.*timeout"):
         PostgresPredictions.open(make_conninfo(postgres, host="127.0.0.1", port=relay.port, connect_timeout=2))
 
 
-def test_a_read_only_server_is_noticed_by_the_check(postgres: str, administrator: psycopg.Connection) -> None:
+def test_check_detects_read_only_server(postgres: str, administrator: psycopg.Connection) -> None:
     PostgresPredictions.open(postgres).close()
     administrator.execute(f"ALTER DATABASE {name_of(postgres)} SET default_transaction_read_only = on")
     with PostgresPredictions.open(postgres) as predictions:
@@ -133,17 +131,17 @@ def test_a_read_only_server_is_noticed_by_the_check(postgres: str, administrator
             predictions.append(a_batch(1))
 
 
-def test_a_table_that_is_gone_is_noticed_by_the_check(postgres: str, predictions: PostgresPredictions) -> None:
+def test_check_detects_missing_table(postgres: str, predictions: PostgresPredictions) -> None:
     with psycopg.connect(postgres) as other:
         other.execute("DROP TABLE predictions")
     with pytest.raises(RepositoryUnavailable, match="does not exist"):
         predictions.check()
 
 
-def test_append_is_repeated_once_after_a_serialization_failure(postgres: str, predictions: PostgresPredictions) -> None:
+def test_append_is_retried_once_after_serialization_failure(postgres: str, predictions: PostgresPredictions) -> None:
     first, second = a_batch(2), a_batch(2)
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute("CREATE SEQUENCE attempts")  # no rollback sets it back
+        connection.execute("CREATE SEQUENCE attempts")  # a rollback does not reset a sequence
         connection.execute(
             "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
             " IF nextval('public.attempts') IN (1, 3, 4) THEN RAISE EXCEPTION USING ERRCODE = '40001'; END IF;"
@@ -158,14 +156,14 @@ def test_append_is_repeated_once_after_a_serialization_failure(postgres: str, pr
     assert {each.id for each in predictions.recent(10)} == {each.id for each in (*first, *second)}
 
 
-def test_after_close_it_is_unavailable(predictions: PostgresPredictions) -> None:
+def test_closed_repository_is_unavailable(predictions: PostgresPredictions) -> None:
     predictions.close()
     for use in (predictions.check, lambda: predictions.recent(1), lambda: predictions.append(a_batch(1))):
         with pytest.raises(RepositoryUnavailable):
             use()
 
 
-def test_a_server_that_is_not_there_is_named_without_the_password() -> None:
+def test_unreachable_server_is_named_without_password() -> None:
     conninfo = "postgresql://someone:hush%40hush@127.0.0.1:1/houses"
     with pytest.raises(RepositoryUnavailable, match=r"127\.0\.0\.1:1/houses: .*refused") as caught:
         PostgresPredictions.open(conninfo)
@@ -173,15 +171,15 @@ def test_a_server_that_is_not_there_is_named_without_the_password() -> None:
 
 
 @pytest.mark.parametrize("form", ["url", "key=value"])
-def test_every_character_may_stand_in_a_password(form: str, postgres: str, administrator: psycopg.Connection) -> None:
+def test_password_may_contain_any_character(form: str, postgres: str, administrator: psycopg.Connection) -> None:
     user, password, name = "o'hara", "p@ss w/o:rd%25 '\\#?&=é", name_of(postgres)
     administrator.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(user), password))
     try:
         administrator.execute(
             sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(user))
         )
-        given = conninfo_to_dict(postgres)
-        host, port = str(given.get("host", "")), str(given.get("port", 5432))
+        parameters = conninfo_to_dict(postgres)
+        host, port = str(parameters.get("host", "")), str(parameters.get("port", 5432))
         conninfo = {
             "url": f"postgresql://{quote(user, '')}:{quote(password, '')}@/{name}?host={quote(host, '')}&port={port}",
             "key=value": make_conninfo(postgres, user=user, password=password),

@@ -1,4 +1,4 @@
-"""Databases whose encoding is not UTF-8 are refused, with how to convert them."""
+"""Databases with an encoding other than UTF-8 are rejected with instructions to convert them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOW = "`createdb -E UTF8 -T template0"
 
 @pytest.fixture(params=["SQL_ASCII", "LATIN1"])
 def other_encoding(postgres_server: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The conninfo of a database in another encoding."""
+    """Yield the conninfo of a database with another encoding."""
     name = f"in_{request.param.lower()}"
     with psycopg.connect(postgres_server, autocommit=True) as administrator:
         administrator.execute(f"CREATE DATABASE {name} ENCODING '{request.param}' LOCALE 'C' TEMPLATE template0")
@@ -31,14 +31,14 @@ def other_encoding(postgres_server: str, request: pytest.FixtureRequest) -> Iter
         administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def test_other_encoding_is_refused_and_nothing_is_made(other_encoding: str) -> None:
+def test_non_utf8_database_is_rejected_unchanged(other_encoding: str) -> None:
     with pytest.raises(UnusableDatabase, match=r"has the encoding (SQL_ASCII|LATIN1), .*`pg_restore"):
         PostgresPredictions.open(other_encoding)
     with psycopg.connect(other_encoding) as connection:
         assert connection.execute("SELECT to_regclass('_yoyo_migration')").fetchone() == (None,)
 
 
-def test_commands_end_with_how_to_convert_another_encoding(
+def test_commands_explain_how_to_convert_encoding(
     other_encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = {"HOUSEPREDICT_DATABASE_URL": url(other_encoding), "HOUSEPREDICT_DATA_DIR": str(tmp_path)}
@@ -58,13 +58,13 @@ def test_commands_end_with_how_to_convert_another_encoding(
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_service_does_not_start_on_another_encoding(other_encoding: str, tmp_path: Path, workers: str) -> None:
+def test_service_does_not_start_on_non_utf8_database(other_encoding: str, tmp_path: Path, workers: str) -> None:
     options = ["--demo", "--port", "0", "--data-dir", str(tmp_path), "--workers", workers]
     code, line = failing(*options, HOUSEPREDICT_DATABASE_URL=url(other_encoding))
     assert (code, HOW in line) == (2, True)
 
 
-def test_encoding_that_is_seen_after_an_outage_makes_the_service_not_ready(other_encoding: str, tmp_path: Path) -> None:
+def test_non_utf8_database_after_outage_is_not_ready(other_encoding: str, tmp_path: Path) -> None:
     variables = {"HOUSEPREDICT_DATABASE_URL": url(other_encoding), "HOUSEPREDICT_MODELS": "folder"}
     with ExitStack() as outage, ExitStack() as services:
         outage.enter_context(unreachable(other_encoding))
@@ -72,8 +72,8 @@ def test_encoding_that_is_seen_after_an_outage_makes_the_service_not_ready(other
         ready = f"{service.url}/health/ready"
         assert httpx2.get(ready).status_code == 200
         outage.close()
-        found = eventually(lambda: answer if (answer := httpx2.get(ready)).status_code == 503 else None)
-        assert found
-        assert HOW in found.json()["checks"]["predictions"]["reason"]
+        response = eventually(lambda: answer if (answer := httpx2.get(ready)).status_code == 503 else None)
+        assert response
+        assert HOW in response.json()["checks"]["predictions"]["reason"]
         assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
         assert httpx2.get(f"{service.url}/predictions").json()["spool"]["pending"] == 1

@@ -1,4 +1,4 @@
-"""Erased and pruned predictions in PostgreSQL: whoever appends them again, and whenever."""
+"""Predictions erased or pruned in PostgreSQL stay gone when they are appended again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from housepredict.testing.drawing import new_delivery
 from tests.doubles import a_batch
 from tests.erasure_worlds import AFTER_ALL
 from tests.integration.spools import SOON
-from tests.integration.test_postgres_upgrades import insert_as_before
+from tests.integration.test_postgres_upgrades import insert_with_old_columns
 from tests.releases import yoyo_database
 
 
@@ -31,7 +31,7 @@ def predictions(postgres: str) -> Iterator[PostgresPredictions]:
         yield predictions
 
 
-def test_pruned_ids_are_not_stored_by_a_late_append(postgres: str, predictions: PostgresPredictions) -> None:
+def test_late_append_does_not_store_pruned_ids(postgres: str, predictions: PostgresPredictions) -> None:
     old, erased, kept = batch = a_batch(3)
     predictions.append(batch)
     predictions.erase([erased.id])
@@ -42,12 +42,12 @@ def test_pruned_ids_are_not_stored_by_a_late_append(postgres: str, predictions: 
         assert connection.execute("SELECT id FROM predictions").fetchall() == [(kept.id,)]
 
 
-def test_pruned_ids_are_not_read_when_an_append_was_in_flight(postgres: str, predictions: PostgresPredictions) -> None:
-    """It began before the prune, and commits after it; a release that knows no watermark stores them just so."""
+def test_append_in_flight_does_not_restore_pruned_ids(postgres: str, predictions: PostgresPredictions) -> None:
+    """The append starts before the prune and commits after it, as in a release without a watermark."""
     old, late, kept = a_batch(3)
     predictions.append([old, kept])
     with psycopg.connect(postgres) as connection:
-        insert_as_before(connection, late)
+        insert_with_old_columns(connection, late)
         assert predictions.prune(kept.id, 10) == 1
         connection.commit()
         ids = [old.id, late.id, kept.id]
@@ -55,15 +55,13 @@ def test_pruned_ids_are_not_read_when_an_append_was_in_flight(postgres: str, pre
         assert list(predictions.find(ids)) == [kept]
         assert list(predictions.between(old.id, AFTER_ALL, 10)) == [kept]
         assert predictions.erase([late.id]) == 0
-        # the next run deletes it, or what the erasure has left of it
+        # the next run deletes the row, or the erasure marker
         assert predictions.prune(kept.id, 10) == 1
         assert connection.execute("SELECT id FROM predictions").fetchall() == [(kept.id,)]
 
 
-def test_pruned_ids_are_not_read_while_another_transaction_holds_them(
-    postgres: str, predictions: PostgresPredictions
-) -> None:
-    """As an erasure does whose process lost its machine: the server notices late that nobody is there."""
+def test_locked_pruned_ids_are_not_read(postgres: str, predictions: PostgresPredictions) -> None:
+    """The lock stands for an erasure whose process lost its machine, which the server notices late."""
     old, held, kept = a_batch(3)
     predictions.append([old, held, kept])
     with psycopg.connect(postgres) as connection:
@@ -72,15 +70,13 @@ def test_pruned_ids_are_not_read_while_another_transaction_holds_them(
         assert list(predictions.recent(10)) == [kept]
         assert list(predictions.find([old.id, held.id, kept.id])) == [kept]
         connection.rollback()
-        # the next run deletes it
+        # the next run deletes the row
         assert predictions.prune(kept.id, 10) == 1
         assert connection.execute("SELECT id FROM predictions").fetchall() == [(kept.id,)]
 
 
-def test_prune_deletes_no_more_than_the_limit_from_a_small_table(
-    postgres: str, predictions: PostgresPredictions
-) -> None:
-    """By its statistics it has one row: the planner may then repeat a subquery for each row."""
+def test_prune_respects_limit_in_small_table(postgres: str, predictions: PostgresPredictions) -> None:
+    """The table's statistics say one row, so the planner may repeat a subquery for each row."""
     batch = a_batch(5)
     predictions.append(batch[:1])
     with psycopg.connect(postgres) as connection:
@@ -90,7 +86,7 @@ def test_prune_deletes_no_more_than_the_limit_from_a_small_table(
     assert list(predictions.recent(10)) == batch[:0:-1]
 
 
-def test_the_watermark_stays_below_what_comes_next(predictions: PostgresPredictions) -> None:
+def test_watermark_stays_below_next_ids(predictions: PostgresPredictions) -> None:
     predictions.prune(AFTER_ALL, 10)
     predictions.prune(first_id_at(datetime(2100, 1, 1, tzinfo=UTC)), 10)
     batch = a_batch(2)
@@ -100,7 +96,7 @@ def test_the_watermark_stays_below_what_comes_next(predictions: PostgresPredicti
     assert list(predictions.recent(10)) == batch[::-1]
 
 
-def test_the_watermark_does_not_fall(predictions: PostgresPredictions) -> None:
+def test_watermark_does_not_decrease(predictions: PostgresPredictions) -> None:
     old, kept = a_batch(2)
     predictions.append([old, kept])
     assert predictions.prune(kept.id, 10) == 1
@@ -109,9 +105,7 @@ def test_the_watermark_does_not_fall(predictions: PostgresPredictions) -> None:
     assert list(predictions.recent(10)) == [kept]
 
 
-def test_a_role_that_could_prune_before_the_watermark_still_can(
-    postgres: str, administrator: psycopg.Connection
-) -> None:
+def test_role_with_prune_rights_keeps_them_after_upgrade(postgres: str, administrator: psycopg.Connection) -> None:
     administrator.execute(yoyo_database(9).encode())
     administrator.execute('CREATE ROLE "Old Pruner"; CREATE ROLE reader')
     try:
@@ -127,7 +121,7 @@ def test_a_role_that_could_prune_before_the_watermark_still_can(
         administrator.execute('DROP OWNED BY "Old Pruner", reader; DROP ROLE "Old Pruner", reader')
 
 
-def test_a_process_that_was_cut_off_stores_nothing_that_was_erased_or_pruned(
+def test_disconnected_process_does_not_restore_removed_predictions(
     postgres: str, tmp_path: Path, predictions: PostgresPredictions
 ) -> None:
     old, erased, kept = batch = a_batch(3)
@@ -145,7 +139,7 @@ def test_a_process_that_was_cut_off_stores_nothing_that_was_erased_or_pruned(
         assert connection.execute("SELECT id FROM predictions WHERE erased_at IS NULL").fetchall() == [(kept.id,)]
 
 
-def test_a_key_tells_of_an_erasure_without_the_predictions(postgres: str, predictions: PostgresPredictions) -> None:
+def test_key_reports_erasure_without_predictions(postgres: str, predictions: PostgresPredictions) -> None:
     erased, kept = batch = a_batch(2)
     predictions.append(batch)
     with closing(PostgresKeys.at(postgres)) as keys:

@@ -25,7 +25,7 @@ class TestPostgresKeys(PredictionKeysContract):
         return lambda: closing(PostgresKeys.at(postgres))
 
 
-def test_while_the_server_is_away_no_key_is_known_or_unknown(postgres: str, relay: Relay) -> None:
+def test_keys_are_unavailable_during_outage(postgres: str, relay: Relay) -> None:
     through = make_conninfo(postgres, host="127.0.0.1", port=relay.port)
     delivery, ids = new_delivery(), new_ids(2)
     with closing(PostgresKeys(Database.at(through), patience=0.1)) as keys:

@@ -41,7 +41,7 @@ OPEN += "P.open(sys.argv[1]).close()"
 
 @pytest.fixture
 def lab(administrator: psycopg.Connection) -> psycopg.Connection:
-    """A connection to a database that the tutorial's SQL has set up."""
+    """Return a connection to a database that was set up with the tutorial's SQL."""
     administrator.execute(LAB_TABLE)
     return administrator
 
@@ -52,7 +52,7 @@ def start(conninfo: str) -> subprocess.Popen[str]:
     )
 
 
-def test_the_tutorials_rows_are_taken_over_to_the_cent(postgres: str, lab: psycopg.Connection) -> None:
+def test_tutorial_rows_are_migrated_exactly(postgres: str, lab: psycopg.Connection) -> None:
     before = lab.execute("SELECT *, ctid FROM predictions").fetchall()
     created_at = before[0][5].replace(tzinfo=UTC)
     with PostgresPredictions.open(postgres) as predictions:
@@ -83,7 +83,7 @@ def test_the_tutorials_rows_are_taken_over_to_the_cent(postgres: str, lab: psyco
     assert lab.execute("SELECT count(*) FROM predictions_lab").fetchall() == [(0,)]
 
 
-def test_every_real_keeps_its_cents_and_its_shortest_form(postgres: str, lab: psycopg.Connection) -> None:
+def test_real_values_keep_cents_and_shortest_form(postgres: str, lab: psycopg.Connection) -> None:
     prices = [0.0, 0.01, 0.1, 99.99, 1234.56, 16777.21, 65536.33, 131071.99, 185000.75, 999999.99, 1e6, 12345678.0, 3e9]
     sizes = [0.1, 33.3, 850.5, 1234.56, 2500.0, 99999.9, 16777216.0, 1e-5]
     lab.execute("TRUNCATE predictions")
@@ -103,7 +103,7 @@ def test_every_real_keeps_its_cents_and_its_shortest_form(postgres: str, lab: ps
     ]
 
 
-def test_the_order_is_the_tutorials(postgres: str, lab: psycopg.Connection) -> None:
+def test_migrated_rows_keep_tutorial_order(postgres: str, lab: psycopg.Connection) -> None:
     times = [
         "2026-01-01 12:00:00.000900",
         "2026-01-01 12:00:00.000100",
@@ -127,7 +127,7 @@ def test_the_order_is_the_tutorials(postgres: str, lab: psycopg.Connection) -> N
     assert datetime(1970, 1, 1, tzinfo=UTC) in {each.created_at for each in recorded}
 
 
-def test_times_are_read_as_utc_whatever_the_servers_zone(postgres: str, lab: psycopg.Connection) -> None:
+def test_times_are_read_as_utc_in_any_server_zone(postgres: str, lab: psycopg.Connection) -> None:
     lab.execute("UPDATE predictions SET created_at = '2026-07-01 12:00'")
     lab.execute(
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone = ''Asia/Tokyo''', current_database()); END $$"
@@ -138,7 +138,7 @@ def test_times_are_read_as_utc_whatever_the_servers_zone(postgres: str, lab: psy
     assert newest.created_at.utcoffset() == timedelta(0)
 
 
-def test_rows_that_the_new_table_cannot_hold_stay_in_the_old_one_and_are_counted(
+def test_unmigratable_rows_stay_in_old_table(
     postgres: str, lab: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     odd = [
@@ -167,7 +167,7 @@ def test_rows_that_the_new_table_cannot_hold_stay_in_the_old_one_and_are_counted
 
 
 @pytest.mark.parametrize(("table", "count"), [("", 0), (LAB_TABLE, 3)], ids=["empty", "lab"])
-def test_replicas_may_start_together(
+def test_replicas_migrate_concurrently(
     table: LiteralString, count: int, postgres: str, administrator: psycopg.Connection
 ) -> None:
     administrator.execute(table)
@@ -178,7 +178,7 @@ def test_replicas_may_start_together(
     assert counts == [(count, count)]
 
 
-def test_a_process_killed_while_it_migrates_leaves_everything_as_it_was(postgres: str, lab: psycopg.Connection) -> None:
+def test_killed_migration_changes_nothing(postgres: str, lab: psycopg.Connection) -> None:
     with psycopg.connect(postgres) as holder:
         holder.execute("LOCK TABLE predictions IN ACCESS SHARE MODE")
         killed = start(postgres)

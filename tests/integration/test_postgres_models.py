@@ -1,4 +1,4 @@
-"""Model versions in PostgreSQL: the contract, what other connections see, and what is said of damage and outages."""
+"""Model versions in PostgreSQL: store contract, concurrent connections, damage and outages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Execute = Callable[[str], psycopg.Cursor[tuple[object, ...]]]
 
 @pytest.fixture
 def execute(administrator: psycopg.Connection) -> Execute:
-    """Executes a statement on the database, beside the store."""
+    """Return a function that executes a statement on the database, bypassing the store."""
     return administrator.execute
 
 
@@ -40,7 +40,7 @@ class TestPostgresModels(ModelStoreContract):
     @pytest.fixture
     def new_store(self, store: PostgresModels, execute: Execute) -> NewStore:
         def emptied() -> PostgresModels:
-            store.versions()  # makes the tables
+            store.versions()  # creates the tables
             execute("TRUNCATE model_files, model_versions")
             execute("UPDATE model_pointer SET history = '{}', generation = 0")
             return store
@@ -59,22 +59,22 @@ class TestPostgresModels(ModelStoreContract):
         return self._other
 
 
-def test_the_generation_grows_with_each_move_of_the_pointer(store: PostgresModels, execute: Execute) -> None:
+def test_generation_increases_with_each_pointer_change(store: PostgresModels, execute: Execute) -> None:
     for name in "ab":
         store.add(*sample_version(name))
     generations = []
     for move, name in ((store.promote, "a"), (store.promote, "b"), (store.rollback, "a")):
-        for _ in range(2):  # the second time it stays where it is
+        for _ in range(2):  # the second call changes nothing
             move(name)
             generations.append(execute("SELECT generation FROM model_pointer").fetchone())
     assert generations == [(1,), (1,), (2,), (2,), (3,), (3,)]
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "reason"),
     [
         ("UPDATE model_files SET content = 'other' WHERE version = 'a'", "model.bin was changed"),
-        # compressed, so that it is large for whoever reads it alone
+        # stored compressed, so that it is large only when read
         (
             (
                 "ALTER TABLE model_files ALTER COLUMN content SET STORAGE EXTENDED;"
@@ -82,8 +82,8 @@ def test_the_generation_grows_with_each_move_of_the_pointer(store: PostgresModel
             ),
             "too large",
         ),
-        ("DELETE FROM model_files WHERE version = 'a'", "its files are none"),
-        ("INSERT INTO model_files VALUES ('a', 'more.bin', '')", "its files are model.bin, more.bin"),
+        ("DELETE FROM model_files WHERE version = 'a'", "found none"),
+        ("INSERT INTO model_files VALUES ('a', 'more.bin', '')", "found model.bin, more.bin"),
         ("UPDATE model_versions SET manifest = '{' WHERE name = 'a'", "manifest is damaged"),
         (
             "UPDATE model_versions SET manifest = b.manifest FROM model_versions AS b WHERE b.name = 'b'",
@@ -91,13 +91,13 @@ def test_the_generation_grows_with_each_move_of_the_pointer(store: PostgresModel
         ),
     ],
 )
-def test_a_damaged_version_is_refused_and_says_why(
-    store: PostgresModels, execute: Execute, damage: str, said: str, caplog: pytest.LogCaptureFixture
+def test_damaged_version_is_rejected_with_reason(
+    store: PostgresModels, execute: Execute, damage: str, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.add(*sample_version("a"))
     store.add(*sample_version("b"))
     execute(damage)
-    with pytest.raises(RefusedModel, match=said):
+    with pytest.raises(RefusedModel, match=reason):
         store.get("a")
     with caplog.at_level(logging.WARNING):
         listed = [version.name for version in store.versions()]
@@ -106,7 +106,7 @@ def test_a_damaged_version_is_refused_and_says_why(
     assert store.get("b") == sample_version("b")
 
 
-def test_a_version_is_added_whole_or_not_at_all(store: PostgresModels, execute: Execute) -> None:
+def test_add_is_atomic(store: PostgresModels, execute: Execute) -> None:
     store.versions()
     execute("ALTER TABLE model_files ADD CHECK (name <> 'model.bin')")
     with pytest.raises(ModelStoreUnavailable):
@@ -114,7 +114,7 @@ def test_a_version_is_added_whole_or_not_at_all(store: PostgresModels, execute: 
     assert store.versions() == []
 
 
-def test_a_store_that_is_down_is_unavailable_and_serves_again_when_it_is_back(stoppable: Server) -> None:
+def test_store_is_unavailable_until_server_returns(stoppable: Server) -> None:
     store = PostgresModels(ModelDatabase.at(stoppable.conninfo))
     store.add(*sample_version("outlives-a-restart"))
     stoppable.stop()
@@ -126,7 +126,7 @@ def test_a_store_that_is_down_is_unavailable_and_serves_again_when_it_is_back(st
     store._server.close()
 
 
-def test_a_server_that_says_nothing_is_unavailable(postgres: str, relay: Relay) -> None:
+def test_unresponsive_server_is_unavailable(postgres: str, relay: Relay) -> None:
     store = PostgresModels(
         ModelDatabase(Database.at(make_conninfo(postgres, host="127.0.0.1", port=relay.port)), patience=0.2)
     )
@@ -139,9 +139,7 @@ def test_a_server_that_says_nothing_is_unavailable(postgres: str, relay: Relay) 
     store._server.close()
 
 
-def test_whoever_loses_the_connection_while_training_keeps_nobody_from_it(
-    store: PostgresModels, execute: Execute
-) -> None:
+def test_lost_connection_releases_training_lock(store: PostgresModels, execute: Execute) -> None:
     with store.training():
         execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'")
         with store.training(), pytest.raises(TrainingInProgress), store.training():
@@ -149,7 +147,7 @@ def test_whoever_loses_the_connection_while_training_keeps_nobody_from_it(
 
 
 @pytest.mark.parametrize(("schema", "other"), [("public", "staging"), ("staging", "public"), ("staging", "ml")])
-def test_training_lock_is_held_for_one_schema_alone(postgres: str, schema: str, other: str) -> None:
+def test_training_lock_is_per_schema(postgres: str, schema: str, other: str) -> None:
     def store(name: str) -> PostgresModels:
         return PostgresModels(ModelDatabase.at(postgres, schema=name))
 
@@ -161,12 +159,12 @@ def test_training_lock_is_held_for_one_schema_alone(postgres: str, schema: str, 
         pass
 
 
-def test_training_lock_in_public_is_the_one_of_earlier_releases(store: PostgresModels, execute: Execute) -> None:
+def test_training_lock_in_public_matches_earlier_releases(store: PostgresModels, execute: Execute) -> None:
     execute(f"SELECT pg_advisory_lock({int.from_bytes(b'training')})")
     with pytest.raises(TrainingInProgress), store.training():
         pytest.fail("two trained at once")
 
 
-def test_a_version_of_no_name_is_unknown(store: PostgresModels) -> None:
+def test_promote_of_missing_version_is_unknown(store: PostgresModels) -> None:
     with pytest.raises(UnknownModel, match="in PostgreSQL at"):
         store.promote("a")

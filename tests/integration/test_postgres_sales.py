@@ -27,7 +27,7 @@ class TestPostgresSales(SaleRepositoryContract):
         return lambda: closing(PostgresSales.at(postgres))
 
 
-def test_prices_are_exact_to_the_cent(postgres: str) -> None:
+def test_prices_are_stored_to_the_cent(postgres: str) -> None:
     with closing(PostgresSales.at(postgres)) as sales:
         sales.append(sample_sales(1, price=9999999999999.99))
     with psycopg.connect(postgres) as connection:
@@ -35,9 +35,7 @@ def test_prices_are_exact_to_the_cent(postgres: str) -> None:
     assert price == "9999999999999.99"
 
 
-def test_while_the_server_is_away_nothing_is_acknowledged_and_a_key_makes_it_safe_to_try_again(
-    postgres: str, relay: Relay
-) -> None:
+def test_outage_rejects_sales_and_key_allows_retry(postgres: str, relay: Relay) -> None:
     through = make_conninfo(postgres, host="127.0.0.1", port=relay.port)
     recorded, delivery = sample_sales(2), new_delivery()
     with closing(PostgresSales(Database.at(through), patience=0.1)) as sales:
@@ -50,7 +48,7 @@ def test_while_the_server_is_away_nothing_is_acknowledged_and_a_key_makes_it_saf
         assert list(sales.current()) == recorded[::-1]
 
 
-def test_nobody_waits_behind_all_the_others_for_a_server_that_says_nothing(postgres: str) -> None:
+def test_waiting_threads_time_out(postgres: str) -> None:
     with (
         closing(PostgresSales.at(postgres, 0.01)) as sales,
         sales.session(),
@@ -60,7 +58,7 @@ def test_nobody_waits_behind_all_the_others_for_a_server_that_says_nothing(postg
         other.submit(sales.current).result()
 
 
-def test_a_server_that_is_not_there_is_named_when_it_is_needed() -> None:
+def test_unreachable_server_is_named_on_first_use() -> None:
     with (
         closing(PostgresSales.at("postgresql://someone@127.0.0.1:1/houses")) as sales,
         pytest.raises(RepositoryUnavailable, match=r"PostgreSQL at 127\.0\.0\.1:1/houses: .*refused"),

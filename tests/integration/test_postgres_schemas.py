@@ -1,4 +1,4 @@
-"""In which schema the tables are, and what happens where somebody else has a name that they need."""
+"""Which schema the tables are created in, and what happens if a name is already taken."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.integration.test_postgres_migrations import LAB_TABLE
 from tests.releases import DOCUMENTS
 
 ODD = 'it\'s 100% "odd" ü'
-"""A name that is quoted wrongly in whichever way is forgotten."""
+"""A schema name that exposes any missing quoting."""
 SERVER = "postgresql://me:hush@there"
 PORT, ENCODE = "its port must be a whole number", "user or password must be percent-encoded"
 FOREIGN_TABLE = "CREATE TABLE public.predictions (name text)"
@@ -47,8 +47,8 @@ def relations(connection: psycopg.Connection) -> list[str]:
     return [name for (name,) in connection.execute(_RELATIONS).fetchall()]
 
 
-def uses(conninfo: str, schema: str | None = None) -> None:
-    """Use every table."""
+def use_every_table(conninfo: str, schema: str | None = None) -> None:
+    """Use every table once."""
     with PostgresPredictions.open(conninfo, schema=schema) as predictions:
         batch = a_batch(2)
         predictions.append(batch)
@@ -75,10 +75,10 @@ def uses(conninfo: str, schema: str | None = None) -> None:
 
 
 @pytest.mark.parametrize("schema", ["ml", ODD])
-def test_named_schema_is_made_and_has_all_tables(postgres: str, administrator: psycopg.Connection, schema: str) -> None:
-    uses(postgres, schema)
+def test_named_schema_is_created_with_all_tables(postgres: str, administrator: psycopg.Connection, schema: str) -> None:
+    use_every_table(postgres, schema)
     assert {name.partition(".")[0] for name in relations(administrator)} == {schema}
-    uses(postgres, schema)
+    use_every_table(postgres, schema)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_named_schema_is_made_and_has_all_tables(postgres: str, administrator: p
         ("", "", "nowhere", "public"),
     ],
 )
-def test_schema_is_the_one_with_our_tables_else_with_the_tutorials_else_the_current_one(
+def test_schema_is_chosen_by_existing_tables(
     postgres: str, administrator: psycopg.Connection, caplog: pytest.LogCaptureFixture, existing: str, setup: str,
     path: str, used: str,
 ) -> None:  # fmt: skip
@@ -104,10 +104,10 @@ def test_schema_is_the_one_with_our_tables_else_with_the_tutorials_else_the_curr
         PostgresPredictions.open(postgres, schema=existing).close()
     administrator.execute(setup.encode())
     with caplog.at_level(logging.WARNING):
-        uses(with_path(postgres, path))
-    found = relations(administrator)
-    assert {name.partition(".")[0] for name in found if name.endswith(".sales")} == {used, existing or used}
-    assert ("public.predictions_lab" in found) is (LAB_TABLE in setup)
+        use_every_table(with_path(postgres, path))
+    created = relations(administrator)
+    assert {name.partition(".")[0] for name in created if name.endswith(".sales")} == {used, existing or used}
+    assert ("public.predictions_lab" in created) is (LAB_TABLE in setup)
     warning = "using the schema app of PostgreSQL at "
     assert (warning in caplog.text) is (used == "app")
 
@@ -125,7 +125,7 @@ def test_schema_is_the_one_with_our_tables_else_with_the_tutorials_else_the_curr
         (f"{LAB_TABLE}; CREATE TABLE predictions_lab (t text)", 'a table "predictions_lab"'),
     ],
 )
-def test_what_is_in_the_way_is_named_and_nothing_is_made(
+def test_conflicting_objects_are_named_and_nothing_is_created(
     postgres: str, administrator: psycopg.Connection, foreign: str, named: str
 ) -> None:
     administrator.execute(foreign)
@@ -136,13 +136,11 @@ def test_what_is_in_the_way_is_named_and_nothing_is_made(
         assert named in str(caught.value)
         assert "HOUSEPREDICT_DATABASE_SCHEMA" in str(caught.value)
     assert relations(administrator) == before
-    uses(postgres, "ml")
+    use_every_table(postgres, "ml")
 
 
 @pytest.mark.parametrize("path", ["other", "nowhere"])
-def test_tables_in_several_schemas_outside_the_search_path_are_refused_with_their_names(
-    postgres: str, administrator: psycopg.Connection, path: str
-) -> None:
+def test_ambiguous_schemas_are_rejected_by_name(postgres: str, administrator: psycopg.Connection, path: str) -> None:
     for schema in ("ml", "another"):
         PostgresPredictions.open(postgres, schema=schema).close()
     administrator.execute("CREATE SCHEMA other")
@@ -186,7 +184,7 @@ def test_tables_in_several_schemas_outside_the_search_path_are_refused_with_thei
         ("hush", ENCODE),
     ],
 )
-def test_url_that_cannot_be_used_is_refused_with_what_to_do_and_without_secrets(url: str, named: str) -> None:
+def test_invalid_url_is_rejected_with_advice_without_secrets(url: str, named: str) -> None:
     with pytest.raises(MisconfiguredRepository) as caught:
         PostgresPredictions.open(url)
     assert str(caught.value).count(named) == 1
@@ -202,18 +200,18 @@ def test_url_parameters_that_libpq_accepts_are_accepted(query: str) -> None:
 
 
 @pytest.mark.parametrize(("host", "place"), [("[::1]:1", "[::1]:1/db"), ("[::1]:1,there:2", "::1,there:1,2/db")])
-def test_ipv6_address_in_brackets_is_taken(host: str, place: str) -> None:
+def test_url_accepts_bracketed_ipv6_address(host: str, place: str) -> None:
     database = Database.at(f"postgresql://me@{host}/db")
     assert database.place == place
     writes_only = conninfo_to_dict(database.conninfo).get("target_session_attrs")
     assert writes_only == ("read-write" if "," in host else None)
 
 
-def test_every_statement_names_tables_with_their_schema() -> None:
-    # a pool's sessions have whatever search path the role has, and no other test sees each statement through one
+def test_statements_qualify_tables_with_schema() -> None:
+    # session pools have the role's search path, and no other test runs every statement through one
     folder = Path(migrations.__file__).parent
     made = re.findall(r"CREATE (?:UNLOGGED )?TABLE ([a-z]\w+)", (folder / "schema.sql").read_text())
     unqualified = re.compile(rf"\b(?:FROM|INTO|UPDATE|JOIN|TABLE)\s+(?:{'|'.join([*made, 'predictions_lab'])})\b(?!\))")
-    found = {file.name: unqualified.findall(file.read_text()) for file in folder.glob("*.py")}
+    violations = {file.name: unqualified.findall(file.read_text()) for file in folder.glob("*.py")}
     assert {"predictions", "sales", "trainings"} < set(made)
-    assert not {name: each for name, each in found.items() if each}
+    assert not {name: each for name, each in violations.items() if each}

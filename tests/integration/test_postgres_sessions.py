@@ -1,4 +1,4 @@
-"""What a database, a role or a variable sets for sessions changes nothing: neither values nor waits."""
+"""Session settings of a database, a role or the environment affect neither values nor timeouts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from housepredict.testing.prediction_contract import AnotherKeys, PredictionKeys
 from housepredict.testing.sale_contract import Another as AnotherOfSales
 from housepredict.testing.sale_contract import SaleRepositoryContract
 from housepredict.testing.training_contract import NewLog, TrainingLogContract
-from tests.integration.every_route import all_is_well
+from tests.integration.every_route import check_every_route
 from tests.integration.load import url
 
-AMERICAN = {
+HOSTILE_SETTINGS = {
     "DateStyle": "SQL, DMY",
     "IntervalStyle": "sql_standard",
     "TimeZone": "Asia/Kolkata",
@@ -39,7 +39,12 @@ AMERICAN = {
     "idle_session_timeout": "900ms",
     "search_path": "",
 }
-GERMAN = {"DateStyle": "German", "client_encoding": "WIN1252", "TimeZone": "<+03>-03", "search_path": "nowhere, public"}
+NEW_DATABASE_SETTINGS = {
+    "DateStyle": "German",
+    "client_encoding": "WIN1252",
+    "TimeZone": "<+03>-03",
+    "search_path": "nowhere, public",
+}
 VARIABLES = {
     "PGDATESTYLE": "Postgres, DMY",
     "PGTZ": "America/St_Johns",
@@ -48,8 +53,8 @@ VARIABLES = {
 }
 
 
-def set_for(place: str, settings: dict[str, str], conninfo: str) -> None:
-    """Set them for all sessions to come, at the `DATABASE` or the `ROLE` that the conninfo names."""
+def alter_settings(place: str, settings: dict[str, str], conninfo: str) -> None:
+    """Apply the settings to all new sessions of the `DATABASE` or the `ROLE` named in the conninfo."""
     with psycopg.connect(conninfo, autocommit=True) as administrator:
         name = administrator.info.dbname if place == "DATABASE" else administrator.info.user
         for setting, value in settings.items():
@@ -65,9 +70,9 @@ def set_for(place: str, settings: dict[str, str], conninfo: str) -> None:
 
 @pytest.fixture
 def hostile(postgres: str) -> str:
-    """A database with the tables, which sets whatever it can."""
+    """Return a database with tables and hostile session settings."""
     PostgresPredictions.open(postgres).close()
-    set_for("DATABASE", AMERICAN, postgres)
+    alter_settings("DATABASE", HOSTILE_SETTINGS, postgres)
     return postgres
 
 
@@ -117,12 +122,12 @@ class TestTrainingsInHostileSessions(TrainingLogContract):
         return PostgresTrainings(self._other)
 
 
-def test_service_is_indifferent_to_settings_of_a_database(postgres: str, tmp_path: Path) -> None:
+def test_service_ignores_database_settings(postgres: str, tmp_path: Path) -> None:
     PostgresPredictions.open(postgres).close()
-    set_for("DATABASE", AMERICAN, postgres)
-    all_is_well(tmp_path, HOUSEPREDICT_DATABASE_URL=url(postgres))
+    alter_settings("DATABASE", HOSTILE_SETTINGS, postgres)
+    check_every_route(tmp_path, HOUSEPREDICT_DATABASE_URL=url(postgres))
 
 
-def test_service_is_indifferent_to_settings_of_a_new_database_and_to_variables(postgres: str, tmp_path: Path) -> None:
-    set_for("DATABASE", GERMAN, postgres)
-    all_is_well(tmp_path, HOUSEPREDICT_DATABASE_URL=url(postgres), **VARIABLES)
+def test_service_ignores_new_database_settings_and_variables(postgres: str, tmp_path: Path) -> None:
+    alter_settings("DATABASE", NEW_DATABASE_SETTINGS, postgres)
+    check_every_route(tmp_path, HOUSEPREDICT_DATABASE_URL=url(postgres), **VARIABLES)

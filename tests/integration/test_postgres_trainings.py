@@ -1,4 +1,4 @@
-"""The log of trainings in PostgreSQL: the contract, and outages."""
+"""The training log in PostgreSQL: contract and outages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TestPostgresTrainings(TrainingLogContract):
         return PostgresTrainings(self._other)
 
 
-def test_a_log_that_is_down_is_unavailable_and_tells_again_when_it_is_back(stoppable: Server) -> None:
+def test_log_is_unavailable_until_server_returns(stoppable: Server) -> None:
     server, record = ModelDatabase.at(stoppable.conninfo), sample_training()
     log = PostgresTrainings(server)
     log.begin(record)
@@ -50,7 +50,7 @@ def test_a_log_that_is_down_is_unavailable_and_tells_again_when_it_is_back(stopp
     server.close()
 
 
-def test_damaged_row_is_reported_and_left_out(postgres: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_row_is_reported_and_skipped(postgres: str, caplog: pytest.LogCaptureFixture) -> None:
     with closing(ModelDatabase.at(postgres)) as server:
         log, damaged, sound = PostgresTrainings(server), sample_training(), sample_training()
         log.begin(damaged)

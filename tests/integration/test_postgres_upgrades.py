@@ -1,4 +1,4 @@
-"""Databases of earlier and later releases: what a start applies, and which rights it needs."""
+"""Databases of earlier and later releases: which migrations a start applies, and the privileges it needs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ ORDER BY 1
 
 @pytest.fixture
 def schema(postgres_server: str) -> Iterator[list[str]]:
-    """The catalog of a database that `schema.sql` created."""
+    """Yield the catalog of a database created by `schema.sql`."""
     with database(postgres_server) as conninfo, psycopg.connect(conninfo) as connection:
         connection.execute(SCHEMA)
         yield catalog(connection)
@@ -61,7 +61,7 @@ def schema(postgres_server: str) -> Iterator[list[str]]:
 
 @pytest.fixture
 def clerk(postgres: str, administrator: psycopg.Connection) -> Iterator[str]:
-    """The conninfo of a role that can only read and write the rows of tables, those of later tables too."""
+    """Yield the conninfo of a role that can only read and write rows, also in later tables."""
     administrator.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     administrator.execute("CREATE ROLE clerk LOGIN PASSWORD 'clerk'")
     administrator.execute("ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO clerk")
@@ -70,14 +70,14 @@ def clerk(postgres: str, administrator: psycopg.Connection) -> Iterator[str]:
 
 
 def catalog(connection: psycopg.Connection) -> list[str]:
-    """All that the schema `public` consists of, but for comments."""
+    """Return a description of everything in the schema `public` except comments."""
     return [line for (line,) in connection.execute(_CATALOG)]
 
 
 def run_release(
     folder: Path, conninfo: str, command: str, added: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[int, str]:
-    """The exit code and errors of a command of a release with more migrations."""
+    """Run a command of a release with more migrations. Return its exit code and errors."""
     shutil.copytree(PACKAGE, folder / "housepredict", dirs_exist_ok=True)
     for name, script in added.items():
         (folder / f"housepredict/adapters/postgres/sql/{name}.sql").write_text(script)
@@ -86,7 +86,7 @@ def run_release(
     return ended.returncode, ended.stderr
 
 
-def insert_as_before(connection: psycopg.Connection, prediction: Prediction) -> None:
+def insert_with_old_columns(connection: psycopg.Connection, prediction: Prediction) -> None:
     connection.execute(
         "INSERT INTO predictions (id, created_at, model_version, features, price, valued_on, caveats)"
         " VALUES (%s, %s, 'a version', %s, 254206.02, NULL, '[]')",
@@ -94,7 +94,7 @@ def insert_as_before(connection: psycopg.Connection, prediction: Prediction) -> 
     )
 
 
-def test_migrations_give_what_the_schema_file_says_and_what_yoyo_gave(
+def test_migrations_match_schema_file_and_yoyo(
     postgres: str, postgres_server: str, administrator: psycopg.Connection, schema: list[str]
 ) -> None:
     PostgresPredictions.open(postgres).close()
@@ -106,7 +106,7 @@ def test_migrations_give_what_the_schema_file_says_and_what_yoyo_gave(
         assert administrator.execute(ledger).fetchall() == yoyo.execute(ledger).fetchall()
 
 
-def test_comparison_of_schemas_finds_each_difference(administrator: psycopg.Connection, schema: list[str]) -> None:
+def test_catalog_comparison_detects_each_difference(administrator: psycopg.Connection, schema: list[str]) -> None:
     administrator.execute(SCHEMA)
     assert catalog(administrator) == schema
     for difference in (
@@ -128,16 +128,16 @@ def test_comparison_of_schemas_finds_each_difference(administrator: psycopg.Conn
 
 
 @pytest.mark.parametrize("applied", [1, 6, 9, 10])
-def test_database_of_a_release_with_yoyo_gets_what_it_lacks(
+def test_yoyo_database_is_upgraded(
     postgres: str, administrator: psycopg.Connection, schema: list[str], applied: int
 ) -> None:
     earlier, meanwhile, now = a_batch(3)
     now = evolve(now, estimate=evolve(now.estimate, intervals=(Interval(80, 231000.5, 279000.0),), fsd=12.5))
     administrator.execute(yoyo_database(applied).encode())
-    insert_as_before(administrator, earlier)
+    insert_with_old_columns(administrator, earlier)
     before = administrator.execute(LEDGER).fetchall()
     with PostgresPredictions.open(postgres) as predictions:
-        insert_as_before(administrator, meanwhile)
+        insert_with_old_columns(administrator, meanwhile)
         predictions.append([now])
         assert predictions.recent(10) == [now, meanwhile, earlier]
     after = administrator.execute(LEDGER).fetchall()
@@ -146,7 +146,7 @@ def test_database_of_a_release_with_yoyo_gets_what_it_lacks(
     assert catalog(administrator) == schema
 
 
-def test_post_migration_waits_for_its_command_and_an_earlier_release_ignores_later_ones(
+def test_post_migration_runs_only_by_command(
     postgres: str, administrator: psycopg.Connection, clerk: str, tmp_path: Path
 ) -> None:
     tables = "SELECT to_regclass('added') IS NOT NULL, to_regclass('live_processes') IS NOT NULL"
@@ -167,7 +167,7 @@ def test_post_migration_waits_for_its_command_and_an_earlier_release_ignores_lat
     assert len(administrator.execute(LEDGER).fetchall()) == len(MIGRATIONS) + 2
 
 
-def test_failed_migration_leaves_nothing_of_itself_and_those_before_it_stay(
+def test_failed_migration_is_rolled_back_alone(
     postgres: str, administrator: psycopg.Connection, schema: list[str], tmp_path: Path
 ) -> None:
     broken = {"housepredict-0005z-broken": "CREATE TABLE half (id int); SELECT 1 / 0;"}
@@ -187,11 +187,11 @@ def test_failed_migration_leaves_nothing_of_itself_and_those_before_it_stay(
     ],
     ids=["nothing", "lab", "earlier release"],
 )
-def test_role_that_can_only_write_rows_is_refused_what_to_apply_with_what_to_do(
+def test_role_without_ddl_rights_gets_advice(
     postgres: str, administrator: psycopg.Connection, clerk: str, existing: str, reason: str
 ) -> None:
     administrator.execute(existing.encode())
-    if existing:  # as everyone has it before PostgreSQL 15
+    if existing:  # the default before PostgreSQL 15
         administrator.execute("GRANT CREATE ON SCHEMA public TO clerk")
     before = catalog(administrator)
     with pytest.raises(MisconfiguredRepository, match=reason.format(owner=administrator.info.user)) as caught:
@@ -209,7 +209,7 @@ def test_role_that_can_only_write_rows_is_refused_what_to_apply_with_what_to_do(
             predictions.check()
 
 
-def test_service_without_the_rights_to_migrate_is_not_ready_until_the_owner_has_migrated(
+def test_service_without_ddl_rights_waits_for_migration(
     postgres: str, administrator: psycopg.Connection, clerk: str, tmp_path: Path
 ) -> None:
     administrator.execute(yoyo_database(9).encode())

@@ -1,4 +1,4 @@
-"""Promotions and rollbacks reach every worker of every replica while all of them are busy, and nobody notices."""
+"""Promotions and rollbacks reach every worker of every replica under load without an inconsistent response."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ A_SQUARE_FOOT = (100, 200)
 
 @define
 class Clients:
-    """Ask for houses, alone and by the batch, and keep all that they are told."""
+    """Clients that request estimates for single houses and batches, and record all responses."""
 
     per_foot: dict[str, int]
     statuses: Counter[int] = field(factory=Counter)
-    told: dict[str, tuple[str, int, float]] = field(factory=dict)
-    """Version, generation and price by id."""
+    estimates: dict[str, tuple[str, int, float]] = field(factory=dict)
+    """Version, generation and price by prediction id."""
     wrong: list[str] = field(factory=list)
     _generations: set[int] = field(factory=set)
     _sizes: Iterator[int] = field(factory=lambda: count(500))
 
-    def heard_of(self, generation: int) -> bool:
-        """Whether that generation has answered; fails if any answer was wrong."""
+    def has_response_of(self, generation: int) -> bool:
+        """Return whether that generation has responded. Fails if any response was wrong."""
         assert not self.wrong, self.wrong[0]
         return generation in self._generations
 
     @contextmanager
     def asking(self, services: list[Service]) -> Iterator[None]:
-        enough = Event()
+        stop = Event()
         with ThreadPoolExecutor(CLIENTS) as pool:
-            asked = [pool.submit(self._ask, services[each % len(services)], enough) for each in range(CLIENTS)]
+            futures = [pool.submit(self._ask, services[each % len(services)], stop) for each in range(CLIENTS)]
             try:
                 yield
             finally:
-                enough.set()
-        for each in asked:
+                stop.set()
+        for each in futures:
             each.result()
 
-    def _ask(self, service: Service, enough: Event) -> None:
+    def _ask(self, service: Service, stop: Event) -> None:
         with service.connect() as connection, connection.makefile("rb") as stream:
-            while not enough.is_set():
+            while not stop.is_set():
                 houses = [{"sqft": next(self._sizes) % 200 + 500, "rooms": 1} for _ in range(3)]
                 for request in (houses, houses[0]):
                     connection.sendall(post(request))
@@ -76,7 +76,7 @@ class Clients:
             price = self.per_foot[version] * each["input"]["sqft"] + 10_000
             if each["prediction"] != price:
                 self.wrong.append(f"not the price of {version}: {each}")
-            self.told[each["id"]] = (version, generation, price)
+            self.estimates[each["id"]] = (version, generation, price)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ class Clients:
     ],
     ids=["sound", "polling alone", "mixing"],
 )
-def test_promotions_reach_all_and_every_answer_is_of_the_version_that_it_names(
+def test_promotions_reach_all_workers_with_consistent_responses(
     tmp_path: Path, postgres: str, module: str, announced: bool, outcome: AbstractContextManager[object]
 ) -> None:
     where = {"HOUSEPREDICT_DATABASE_URL": url(postgres)}
@@ -116,9 +116,9 @@ def test_promotions_reach_all_and_every_answer_is_of_the_version_that_it_names(
                 pointed_at[pointer.generation] = pointer.name
                 for service in one, two:
                     eventually(partial(serve_all, service, pointer.generation))
-                eventually(partial(clients.heard_of, pointer.generation))
+                eventually(partial(clients.has_response_of, pointer.generation))
         assert clients.statuses.keys() == {200}
-        assert {generation: version for version, generation, _ in clients.told.values()} == pointed_at
+        assert {generation: version for version, generation, _ in clients.estimates.values()} == pointed_at
         with psycopg.connect(postgres) as connection:
             rows = connection.execute("SELECT id::text, model_version, generation, price::float8 FROM predictions")
-            assert {id_: rest for id_, *rest in rows} == {id_: list(rest) for id_, rest in clients.told.items()}
+            assert {id_: rest for id_, *rest in rows} == {id_: list(rest) for id_, rest in clients.estimates.items()}

@@ -1,4 +1,4 @@
-"""The Python API chooses which version serves, as the command line does."""
+"""The Python API controls which version serves, like the command line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def prices(tmp_path: Path) -> Iterator[Prices]:
         yield opened
 
 
-def test_a_training_says_whether_its_version_serves(prices: Prices) -> None:
+def test_train_reports_whether_version_is_promoted(prices: Prices) -> None:
     first = prices.train(None)
     assert first.verdict.promoted
     assert prices.predict(HOUSE).price == 254206.02
@@ -31,7 +31,7 @@ def test_a_training_says_whether_its_version_serves(prices: Prices) -> None:
     assert prices.model == always.version
 
 
-def test_trainings_are_told_of(prices: Prices) -> None:
+def test_trainings_lists_succeeded_and_failed_jobs(prices: Prices) -> None:
     with pytest.raises(housepredict.UnusableSales):
         prices.train("nosuch.csv")
     made = prices.train(None)
@@ -43,7 +43,7 @@ def test_trainings_are_told_of(prices: Prices) -> None:
     assert list(prices.trainings(limit=1)) == [newest]
 
 
-def test_another_version_serves_at_once_and_can_be_taken_back(prices: Prices) -> None:
+def test_promote_takes_effect_at_once_and_rolls_back(prices: Prices) -> None:
     first = prices.train(None).version
     second = prices.train(None, promote="never").version
     assert prices.model == first
@@ -56,7 +56,7 @@ def test_another_version_serves_at_once_and_can_be_taken_back(prices: Prices) ->
     assert prices.model == first
 
 
-def test_an_estimate_is_explained_where_that_is_asked_for(prices: Prices) -> None:
+def test_predict_explains_on_request(prices: Prices) -> None:
     prices.train(None)
     explained = prices.predict(HOUSE, explain=True)
     (also,) = prices.predict_many([HOUSE], explain=True)
@@ -67,7 +67,7 @@ def test_an_estimate_is_explained_where_that_is_asked_for(prices: Prices) -> Non
     assert [each.id for each in prices.predictions(3)][1:] == [also.id, explained.id]
 
 
-def test_a_policy_that_is_none_is_refused_before_anything_is_trained(prices: Prices) -> None:
+def test_invalid_promote_policy_is_rejected_before_training(prices: Prices) -> None:
     with pytest.raises(ValueError, match="perhaps"):
         prices.train(None, promote="perhaps")
     assert list(prices.models()) == []

@@ -1,4 +1,4 @@
-"""The commands for predictions that are remembered, as whoever types them sees them, and the same from Python."""
+"""The commands for stored predictions, and their Python counterparts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def predicted(run: Run) -> Any:
 
 
 @pytest.mark.parametrize("id_", [UNKNOWN, "17"])
-def test_a_prediction_that_is_not_remembered_is_told(run: Run, id_: str) -> None:
+def test_unknown_prediction_is_reported(run: Run, id_: str) -> None:
     code, out, err = run("predictions", "show", id_)
     assert (code, out) == (4, "")
     assert err == f"housepredict: unknown prediction id: {id_}\n"
@@ -34,7 +34,7 @@ def test_a_prediction_that_is_not_remembered_is_told(run: Run, id_: str) -> None
         prices.prediction(id_)
 
 
-def test_the_houses_of_a_file_are_estimated_into_another(run: Run, tmp_path: Path) -> None:
+def test_predict_writes_estimates_to_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "houses.csv").write_text("name,size,bedrooms,age\na,2500,3,10\nb,big,,10\n")
     code, out, err = run("predict", "--demo", "houses.csv", "-o", "prices.csv")
     assert (code, out) == (3, "")
@@ -69,13 +69,13 @@ def test_the_houses_of_a_file_are_estimated_into_another(run: Run, tmp_path: Pat
         (("nowhere.csv", "-o", "prices.csv"), 3),
     ],
 )
-def test_what_cannot_be_estimated_as_a_file_is_told(run: Run, arguments: tuple[str, ...], code: int) -> None:
-    told, out, err = run("predict", "--demo", *arguments)
-    assert (told, out) == (code, "")
+def test_predict_rejects_unusable_file_arguments(run: Run, arguments: tuple[str, ...], code: int) -> None:
+    exit_code, out, err = run("predict", "--demo", *arguments)
+    assert (exit_code, out) == (code, "")
     assert err.startswith("housepredict: ")
 
 
-def test_what_was_estimated_is_exported(run: Run, tmp_path: Path) -> None:
+def test_export_writes_all_predictions(run: Run, tmp_path: Path) -> None:
     predictions = [predicted(run), predicted(run)]
     code, out, err = run("export", "-o", "-")
     assert (code, err) == (0, "housepredict: exported 2 predictions\n")
@@ -97,7 +97,7 @@ def test_what_was_estimated_is_exported(run: Run, tmp_path: Path) -> None:
     assert (code, "must end with .jsonl, .jsonl.gz, .csv or .csv.gz" in err) == (2, True)
 
 
-def test_predictions_are_erased(run: Run) -> None:
+def test_erase_removes_predictions_and_sales(run: Run) -> None:
     first, second = predicted(run)["id"], predicted(run)["id"]
     run("sale", first, "--price", "250000", "--date", "2025-06-02")
     code, out, _ = run("erase", first, UNKNOWN)
@@ -112,7 +112,7 @@ def test_predictions_are_erased(run: Run) -> None:
         assert prices.erase(first, second) == Removed(0, 0)
 
 
-def test_old_predictions_are_pruned(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prune_deletes_old_predictions(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     id_ = predicted(run)["id"]
     assert run("prune", "--keep", "400d")[:2] == (0, "Deleted 0 predictions and 0 sales older than 400 days.\n")
     code, out, err = run("prune")

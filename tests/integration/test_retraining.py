@@ -1,4 +1,4 @@
-"""Training with the sales that came back: a service that estimates, sales that are recorded, and the next version."""
+"""Retraining with recorded sales: estimate, record sales, train the next version."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUICK = TrainingOptions(algorithm=Algorithm.LINEAR)
 
 @pytest.fixture
 def sales(tmp_path: Path) -> Path:
-    """A small file of sales, as text."""
+    """Write a small CSV file of sales."""
     draw = Random(1)
     path = tmp_path / "sales.csv"
     with path.open("w", newline="", encoding="utf-8") as stream:
@@ -54,11 +54,11 @@ def post(service: Service, path: str, document: object) -> Any:
         return json.load(response)
 
 
-def test_a_version_learns_from_the_sales_that_a_service_was_told_of(tmp_path: Path, sales: Path) -> None:
+def test_training_includes_sales_recorded_by_service(tmp_path: Path, sales: Path) -> None:
     where = ("--data-dir", str(tmp_path / "data"))
     assert finished("-m", "housepredict", "train", str(sales), "--algorithm", "linear", *where).returncode == 0
     known = houses_of(sales)
-    # ten houses sold again, one sale that the file has, and thirty houses that are new to it
+    # ten houses sold again, one sale that is in the file, and thirty new houses
     again = [{"house": each["house"], "price": 1.1 * each["price"], "date": "2025-03-04"} for each in known[:10]]
     same = [{"house": known[20]["house"], "price": known[20]["price"], "date": known[20]["sold"]}]
     new = [
@@ -72,11 +72,11 @@ def test_a_version_learns_from_the_sales_that_a_service_was_told_of(tmp_path: Pa
     sold = [*again, *same, *new]
     with running(tmp_path) as service:
         predicted = post(service, "/predict", [each["house"] for each in sold])["predictions"]
-        told = [
+        reported = [
             {"prediction": each["id"], "price": sale["price"], "date": sale["date"]}
             for each, sale in zip(predicted, sold, strict=True)
         ]
-        post(service, "/sales", told)
+        post(service, "/sales", reported)
     trained = finished("-m", "housepredict", "train", str(sales), "--from-sales", "--json", "--promote", "always",
                        "--algorithm", "linear", *where)  # fmt: skip
     assert trained.returncode == 0, trained.stderr
@@ -96,7 +96,7 @@ def prices(tmp_path: Path) -> Any:
         yield opened
 
 
-def test_what_came_back_to_postgresql_is_learned_from(tmp_path: Path, sales: Path, postgres: str) -> None:
+def test_training_includes_sales_recorded_in_postgresql(tmp_path: Path, sales: Path, postgres: str) -> None:
     with housepredict.open(tmp_path / "data", database_url=url(postgres), environment={}) as prices:
         prices.train(sales, QUICK)
         record(prices, 40)
@@ -109,15 +109,13 @@ def test_what_came_back_to_postgresql_is_learned_from(tmp_path: Path, sales: Pat
 
 
 def record(prices: Prices, count: int, day: str = "2025-03-04") -> None:
-    """Sell houses that no file has."""
+    """Sell houses that are in no file."""
     houses = [{"sqft": 1000.5 + 10 * row, "rooms": 1 + row % 5, "pool": False} for row in range(count)]
     for each in prices.predict_many(houses):
         prices.record_sale(each.id, round(1.2 * each.price, 2), day)
 
 
-def test_without_a_file_it_is_that_of_the_promoted_version_and_training_again_does_the_same(
-    prices: Prices, sales: Path
-) -> None:
+def test_retraining_reuses_file_and_options_of_promoted_version(prices: Prices, sales: Path) -> None:
     options = TrainingOptions(algorithm=Algorithm.LINEAR, exclude=("pool",))
     prices.train(sales, QUICK)
     record(prices, 40)
@@ -131,7 +129,7 @@ def test_without_a_file_it_is_that_of_the_promoted_version_and_training_again_do
     assert (named.source.location, named.options) == (str(sales), QUICK)
 
 
-def test_where_the_file_is_gone_what_came_back_is_all_there_is(prices: Prices, sales: Path) -> None:
+def test_retraining_without_file_uses_recorded_sales_only(prices: Prices, sales: Path) -> None:
     prices.train(sales, QUICK)
     record(prices, 3)
     sales.rename(sales.with_suffix(".old"))
@@ -146,6 +144,6 @@ def test_where_the_file_is_gone_what_came_back_is_all_there_is(prices: Prices, s
     assert again.version.source == version.source
 
 
-def test_before_anything_was_trained_there_is_nothing_to_add_to(prices: Prices) -> None:
+def test_retraining_without_model_is_rejected(prices: Prices) -> None:
     with pytest.raises(housepredict.NoModel):
         prices.train(None, QUICK, with_recorded=True)

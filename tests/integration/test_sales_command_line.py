@@ -1,4 +1,4 @@
-"""The commands for sales that come back, as whoever types them sees them, and the same from Python."""
+"""The commands for recorded sales, and their Python counterparts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOUSE = {"size": 2500, "bedrooms": 3, "age": 10}
 UNKNOWN = "01970000-0000-7000-8000-000000000001"
 
 
-# an estimate counts for a sale of a later day, and sales may be of tomorrow
+# an estimate counts only for a sale on a later day, and sales may be dated tomorrow
 def tomorrow() -> date:
     return datetime.now(UTC).date() + timedelta(1)
 
@@ -35,12 +35,12 @@ def predicted(run: Run) -> str:
     return id_
 
 
-def test_an_estimate_that_was_made_after_the_sale_is_left_out(run: Run) -> None:
+def test_accuracy_skips_estimates_made_after_sale(run: Run) -> None:
     run("sale", predicted(run), "--price", "200000", "--date", "2025-06-02")
     assert "1 sale skipped: not estimated before the day of sale" in run("accuracy")[1]
 
 
-def test_a_file_is_recorded_once_however_often_it_is_given(run: Run, tmp_path: Path) -> None:
+def test_repeated_sales_file_is_recorded_once(run: Run, tmp_path: Path) -> None:
     rows = [f"{predicted(run)},{price},{tomorrow()}" for price in (200_000, 210_000, 220_000)]
     file = tmp_path / "back.csv"
     file.write_text("\n".join(["id,price,date", *rows, f"{UNKNOWN},1,2025-06-02"]))
@@ -56,7 +56,7 @@ def test_a_file_is_recorded_once_however_often_it_is_given(run: Run, tmp_path: P
     assert json.loads(run("sales", "back.csv", "--json")[1])["unmatched"] == 1
 
 
-def test_the_page_of_a_version_tells_of_the_sales_that_came_back(run: Run, tmp_path: Path) -> None:
+def test_version_page_shows_recorded_sales(run: Run, tmp_path: Path) -> None:
     run("train", "--synthetic")
     ((name,),) = [[each["model_version"] for each in json.loads(run("models", "--json")[1])["models"]]]
     run("models", "show", name, "--html", "before.html")
@@ -78,7 +78,7 @@ def prices(tmp_path: Path) -> Iterator[Prices]:
         yield opened
 
 
-def test_sales_come_back_in_python(prices: Prices) -> None:
+def test_record_sales_from_python(prices: Prices) -> None:
     first, second = prices.predict_many([HOUSE, HOUSE])
     returned = prices.record_sale(first.id, 250_000, tomorrow())
     assert returned.prediction == first

@@ -1,4 +1,4 @@
-"""The commands around a service, `health` and `migrate`: what they find, and how they end."""
+"""The commands around a service (`health` and `migrate`): results and exit codes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ALIVE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.fixture(autouse=True)
-def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[int]:
-    """A port where whoever asks whether it is alive gets that answer."""
+    """Yield a port on which a liveness request gets this response."""
 
     def serve() -> None:
         connection, _ = listener.accept()
@@ -44,7 +44,7 @@ def answering(answer: bytes) -> Iterator[int]:
 
 class TestHealth:
     @pytest.mark.parametrize(
-        ("answer", "code", "said"),
+        ("answer", "code", "output"),
         [
             (ALIVE, 0, "alive\n"),
             (ALIVE.replace(b"200 OK", b"503 Service Unavailable"), 1, "not alive: HTTP status 503\n"),
@@ -53,18 +53,18 @@ class TestHealth:
         ],
         ids=["alive", "not alive", "not HTTP", "closed"],
     )
-    def test_its_exit_code_is_whether_a_service_is_alive(
-        self, answer: bytes, code: int, said: str, capsys: pytest.CaptureFixture[str]
+    def test_health_exit_code_reports_liveness(
+        self, answer: bytes, code: int, output: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         with answering(answer) as port:
             assert main(["health", "--port", str(port)]) == code
-        assert said in "".join(capsys.readouterr())
+        assert output in "".join(capsys.readouterr())
 
-    def test_where_nobody_listens_it_is_not(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_health_fails_without_listener(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["health", "--port", str(free_port())]) == 1
         assert "no response from 127.0.0.1" in capsys.readouterr().err
 
-    def test_a_service_that_listens_everywhere_is_asked_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_health_asks_loopback_for_wildcard_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with answering(ALIVE) as port:
             monkeypatch.setenv("HOUSEPREDICT_HOST", "0.0.0.0")
             monkeypatch.setenv("HOUSEPREDICT_PORT", str(port))
@@ -72,7 +72,7 @@ class TestHealth:
 
 
 class TestMigrate:
-    def test_a_server_that_is_starting_is_waited_for(
+    def test_migrate_waits_for_starting_server(
         self, postgres: str, relay: Relay, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         attempts, reach = Semaphore(0), relay.connect
@@ -86,22 +86,22 @@ class TestMigrate:
         with ThreadPoolExecutor() as pool:
             with unreachable(postgres):
                 ended = pool.submit(main, ["migrate", "--wait", "60"])
-                for _ in range(2):  # the second one shows that the first has failed
+                for _ in range(2):  # a second attempt shows that the first has failed
                     assert attempts.acquire(timeout=30)
             assert ended.result() == 0
 
-    def test_unless_it_is_told_to_it_waits_for_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_migrate_does_not_wait_by_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOUSEPREDICT_DATABASE_URL", f"postgresql://127.0.0.1:{free_port()}/houses")
         assert main(["migrate"]) == 5
 
-    def test_tables_of_somebody_else_are_not_waited_for(self, postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_migrate_does_not_wait_for_conflicting_tables(self, postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOUSEPREDICT_DATABASE_URL", url(postgres))
         with psycopg.connect(postgres) as connection:
             connection.execute("CREATE TABLE predictions (name text)")
         assert main(["migrate", "--wait", "600"]) == 5
 
     @pytest.mark.parametrize("database", [None, "memory:"])
-    def test_without_postgresql_there_is_nothing_to_do(
+    def test_migrate_does_nothing_without_postgresql(
         self, database: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         if database:

@@ -1,4 +1,4 @@
-"""The service under load while its PostgreSQL is stopped and started, and while it is itself killed."""
+"""The service under load while PostgreSQL is stopped and started, and while the service is killed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.integration.services import running
 from tests.postgres_servers import Server, database
 
 
-def no_outage_loses_anything(folder: Path, server: Server, module: str, answers: int) -> None:
+def check_outage_loses_nothing(folder: Path, server: Server, module: str, answers: int) -> None:
     load = Load()
     with database(server.conninfo) as conninfo:
         with (
@@ -33,10 +33,10 @@ def no_outage_loses_anything(folder: Path, server: Server, module: str, answers:
         assert not load.unanswered
 
 
-def no_kill_loses_anything(folder: Path, server: Server, module: str, kills: int) -> None:
+def check_kills_lose_nothing(folder: Path, server: Server, module: str, kills: int) -> None:
     load, chance = Load(), Random(kills)
     with database(server.conninfo) as conninfo:
-        # the demonstration serves only where it is known that nothing else was promoted
+        # the demonstration serves only if it is known that no version was promoted
         variables = {"HOUSEPREDICT_DATABASE_URL": url(conninfo), "HOUSEPREDICT_MODELS": "folder"}
         for number in range(kills):
             with (
@@ -44,7 +44,7 @@ def no_kill_loses_anything(folder: Path, server: Server, module: str, kills: int
                 load.on(service),
             ):
                 load.wait_for(chance.randint(1, 200))
-                # away for two rounds of four: lost, missing at the start, and found again
+                # stopped for two of four rounds: lost while running, missing at startup, and found again
                 if number % 4 == 1:
                     server.stop()
                 if number % 4 == 3:
@@ -59,18 +59,18 @@ def no_kill_loses_anything(folder: Path, server: Server, module: str, kills: int
 
 
 @pytest.mark.parametrize(
-    ("promise", "amount", "enough_to_see_it_broken"),
-    [(no_outage_loses_anything, 300, 1), (no_kill_loses_anything, 8, 1)],
+    ("check", "amount", "amount_to_detect_loss"),
+    [(check_outage_loses_nothing, 300, 1), (check_kills_lose_nothing, 8, 1)],
     ids=["outage", "kills"],
 )
-def test_a_service_keeps_its_promise_and_would_be_seen_to_break_it(
+def test_service_loses_nothing_in_outage_or_kills(
     tmp_path: Path,
     stoppable: Server,
-    promise: Callable[[Path, Server, str, int], None],
+    check: Callable[[Path, Server, str, int], None],
     amount: int,
-    enough_to_see_it_broken: int,
+    amount_to_detect_loss: int,
 ) -> None:
-    promise(tmp_path, stoppable, "housepredict", amount)
+    check(tmp_path, stoppable, "housepredict", amount)
     (tmp_path / "lossy").mkdir()
     with pytest.raises(AssertionError, match=r"^lost"):
-        promise(tmp_path / "lossy", stoppable, "campaign.broken lossy", enough_to_see_it_broken)
+        check(tmp_path / "lossy", stoppable, "campaign.broken lossy", amount_to_detect_loss)

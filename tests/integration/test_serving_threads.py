@@ -1,4 +1,4 @@
-"""The threads of a process that serves: few, since estimates are small; a training in it has all that it wants."""
+"""A serving process starts few threads, because estimates are small. A training job in it uses all cores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.services import LAB_HOUSE, asked, finished, post, running
+from tests.integration.services import LAB_HOUSE, finished, post, running, send
 
 CORES = len(os.sched_getaffinity(0))
 
@@ -38,7 +38,7 @@ sys.exit(main(["serve", "--port", "0", "--data-dir", sys.argv[1]], application=P
 
 def threads(folder: Path, **variables: str) -> int:
     with running(folder, "--demo", **variables) as service:
-        assert asked(service, post(LAB_HOUSE)).status == 200
+        assert send(service, post(LAB_HOUSE)).status == 200
         process = Path(f"/proc/{service.process.pid}")
         loaded = process.joinpath("maps").read_text()
         assert "numpy" in loaded
@@ -47,13 +47,13 @@ def threads(folder: Path, **variables: str) -> int:
     return int(count)
 
 
-def test_numpy_starts_none_unless_the_user_wants_some(tmp_path: Path) -> None:
+def test_numpy_starts_no_threads_by_default(tmp_path: Path) -> None:
     alone = threads(tmp_path / "default")
     assert threads(tmp_path / "one", OPENBLAS_NUM_THREADS="1") == alone
     assert threads(tmp_path / "several", OPENBLAS_NUM_THREADS="2") == alone + (CORES > 1)
 
 
-def test_a_training_has_one_for_each_core(tmp_path: Path) -> None:
-    found = json.loads(finished("-c", PROBE, str(tmp_path)).stdout)
-    assert (found["blas"], found["openmp"]) == (1, CORES)
-    assert found["switch"] == pytest.approx(0.0005)
+def test_training_has_one_thread_per_core(tmp_path: Path) -> None:
+    pools = json.loads(finished("-c", PROBE, str(tmp_path)).stdout)
+    assert (pools["blas"], pools["openmp"]) == (1, CORES)
+    assert pools["switch"] == pytest.approx(0.0005)

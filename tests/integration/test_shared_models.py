@@ -1,4 +1,4 @@
-"""A model store that others share: the contract, outages of it, and how it takes over from a folder."""
+"""A shared model store: contract, outages, and takeover of versions from a local directory."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ class TestSharedModels(ModelStoreContract):
 
 @define
 class Reachable(InMemoryModels):
-    """A store in memory that can be cut off."""
+    """An in-memory store that can be disconnected."""
 
     up: bool = True
 
     def pointer(self) -> Pointer:
-        self._demand()
+        self._require_up()
         return super().pointer()
 
     def get(self, name: str) -> tuple[ModelVersion, Artifact]:
-        self._demand()
+        self._require_up()
         return super().get(name)
 
     def versions(self) -> Sequence[ModelVersion]:
-        self._demand()
+        self._require_up()
         return super().versions()
 
-    def _demand(self) -> None:
+    def _require_up(self) -> None:
         if not self.up:
             raise ModelStoreUnavailable("the cable was pulled")
 
@@ -63,27 +63,27 @@ def shared() -> Reachable:
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> DirectoryModels:
+def local(tmp_path: Path) -> DirectoryModels:
     return DirectoryModels(tmp_path / "models")
 
 
 def served(store: ModelStore) -> str | None:
-    """What a service does when it looks at the pointer."""
+    """Load the promoted version like a service does."""
     name = store.pointer().name
     return store.get(name)[0].name if name else None
 
 
-def test_what_was_served_last_is_served_without_the_shared_store_also_after_a_restart(
-    shared: Reachable, own: DirectoryModels, caplog: pytest.LogCaptureFixture
+def test_last_served_version_survives_outage_and_restart(
+    shared: Reachable, local: DirectoryModels, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in "abc":
         shared.add(*sample_version(name))
-    before = SharedModels(shared, own)
+    before = SharedModels(shared, local)
     for name in "abca":
         shared.promote(name)
         assert served(before) == name
     shared.up = False
-    after = SharedModels(shared, own)
+    after = SharedModels(shared, local)
     for store in before, after:
         assert [served(store), served(store)] == ["a", "a"]
         with pytest.raises(ModelStoreUnavailable):
@@ -94,55 +94,53 @@ def test_what_was_served_last_is_served_without_the_shared_store_also_after_a_re
     assert [served(before), served(after)] == ["b", "b"]
 
 
-def test_what_was_never_served_needs_the_shared_store(shared: Reachable, own: DirectoryModels) -> None:
+def test_outage_without_local_copy_is_unavailable(shared: Reachable, local: DirectoryModels) -> None:
     shared.add(*sample_version("a"))
     shared.promote("a")
     shared.up = False
     with pytest.raises(ModelStoreUnavailable, match="the cable was pulled"):
-        SharedModels(shared, own).pointer()
+        SharedModels(shared, local).pointer()
 
 
-def test_the_model_in_service_is_handed_over_to_a_shared_store_that_has_none(
-    shared: Reachable, own: DirectoryModels
-) -> None:
-    own.add(*sample_version("a"))
-    own.promote("a")
-    assert served(SharedModels(shared, own)) == "a"
+def test_local_promoted_version_is_copied_to_empty_shared_store(shared: Reachable, local: DirectoryModels) -> None:
+    local.add(*sample_version("a"))
+    local.promote("a")
+    assert served(SharedModels(shared, local)) == "a"
     assert (shared.pointer().name, shared.get("a")) == ("a", sample_version("a"))
 
 
-def test_a_model_in_service_here_is_not_forced_on_others(shared: Reachable, own: DirectoryModels) -> None:
-    own.add(*sample_version("a"))
-    own.promote("a")
+def test_local_promotion_does_not_override_shared_store(shared: Reachable, local: DirectoryModels) -> None:
+    local.add(*sample_version("a"))
+    local.promote("a")
     shared.add(*sample_version("b"))
     shared.promote("b")
-    assert served(SharedModels(shared, own)) == "b"
+    assert served(SharedModels(shared, local)) == "b"
     assert list(shared.history()) == ["b"]
 
 
-def test_a_damaged_copy_is_passed_over(shared: Reachable, own: DirectoryModels) -> None:
+def test_damaged_copy_is_bypassed(shared: Reachable, local: DirectoryModels) -> None:
     shared.add(*sample_version("a"))
-    store = SharedModels(shared, own)
+    store = SharedModels(shared, local)
     store.get("a")
-    (own.path / "versions" / "a" / "model.bin").write_bytes(b"other")
+    (local.path / "versions" / "a" / "model.bin").write_bytes(b"other")
     with pytest.raises(RefusedModel):
-        own.get("a")
+        local.get("a")
     assert store.get("a") == sample_version("a")
 
 
-def test_a_damaged_copy_is_made_again(shared: Reachable, own: DirectoryModels) -> None:
+def test_damaged_copy_is_replaced(shared: Reachable, local: DirectoryModels) -> None:
     shared.add(*sample_version("a"))
     shared.promote("a")
-    models = SharedModels(shared, own)
+    models = SharedModels(shared, local)
     models.pointer()
     models.get("a")
-    (own.path / "versions" / "a" / "model.bin").write_bytes(b"")
+    (local.path / "versions" / "a" / "model.bin").write_bytes(b"")
     models.get("a")
     shared.up = False
-    assert SharedModels(shared, own).get("a") == sample_version("a")
+    assert SharedModels(shared, local).get("a") == sample_version("a")
 
 
-def test_a_full_or_read_only_disk_costs_the_copy_alone(
+def test_unwritable_disk_only_skips_the_copy(
     shared: Reachable, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shared.add(*sample_version("a"))

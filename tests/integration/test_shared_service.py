@@ -1,4 +1,4 @@
-"""Services that share a database, and nothing else, share the model in service."""
+"""Services that share only a database share the model in service."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.postgres_servers import Server, database
 T = TypeVar("T")
 
 
-def train(folder: Path, a_square_foot: int, **variables: str) -> str:
-    """Train and promote a model in a folder of its own: the name of the version."""
+def train(folder: Path, price_per_sqft: int, **variables: str) -> str:
+    """Train and promote a model in a new directory. Return the version's name."""
     folder.mkdir()
     with (folder / "sales.csv").open("w", newline="") as stream:
         rows = csv.writer(stream)
         rows.writerow(["price", "sqft", "rooms"])
         houses = [(500 + row * 37 % 200, row % 8) for row in range(200)]
-        rows.writerows([a_square_foot * sqft + 10_000 * rooms, sqft, rooms] for sqft, rooms in houses)
+        rows.writerows([price_per_sqft * sqft + 10_000 * rooms, sqft, rooms] for sqft, rooms in houses)
     options = ["--algorithm", "linear", "--promote", "always", "--data-dir", str(folder / "data")]
     trained = finished("-m", "housepredict", "train", str(folder / "sales.csv"), *options, **variables)
     assert trained.returncode == 0, trained.stderr
@@ -41,63 +41,61 @@ def roll_back(folder: Path, **variables: str) -> None:
 
 
 def price(service: Service) -> tuple[str, float]:
-    """The version that answers, and what it says."""
+    """Return the version that responds and its estimate."""
     answer = httpx2.post(f"{service.url}/predict", json={"sqft": 600, "rooms": 1}).json()
     return answer["model_version"], answer["prediction"]
 
 
 def eventually(ask: Callable[[], T | None]) -> T:
-    """What is said once it is something."""
+    """Poll `ask` until it returns something truthy, and return that."""
     deadline = time.monotonic() + 600
-    while not (said := ask()):
+    while not (value := ask()):
         assert time.monotonic() < deadline, "it never was"
-    return said
+    return value
 
 
 def published(service: Service, line: str) -> bool:
-    """Whether a line is in the metrics of a service."""
+    """Return whether the service's metrics contain a line."""
     return line in httpx2.get(f"{service.url}/metrics").text.splitlines()
 
 
 def generations(service: Service) -> list[float]:
-    """The generation that each worker of a service serves."""
+    """Return the generation that each worker serves."""
     text = httpx2.get(f"{service.url}/metrics").text
-    found = re.findall(r'^housepredict_model_generation\{worker="\d+"\} (\S+)$', text, re.MULTILINE)
-    return [float(each) for each in found]
+    values = re.findall(r'^housepredict_model_generation\{worker="\d+"\} (\S+)$', text, re.MULTILINE)
+    return [float(each) for each in values]
 
 
 def serve_all(service: Service, generation: int) -> bool:
-    """Whether both workers of a service serve a generation."""
+    """Return whether both workers serve the generation."""
     return generations(service) == [generation, generation]
 
 
 def refusal(service: Service) -> str | None:
-    """Why the promoted version is not in service, if it is not."""
+    """Return why the promoted version is not in service, or None if it is."""
     model = httpx2.get(f"{service.url}/health/ready").json()["checks"]["model"]
     assert model["ok"]
     return str(model["refused"]) if "refused" in model else None
 
 
-def taken_up(service: Service, version: str) -> float:
-    """The price that a service says once the version answers there."""
+def price_once_served(service: Service, version: str) -> float:
+    """Wait until the service uses the version, and return its estimate."""
     eventually(lambda: httpx2.get(f"{service.url}/health").json()["model_version"] == version)
-    answering, said = price(service)
+    answering, value = price(service)
     assert answering == version
-    return said
+    return value
 
 
-def test_a_version_that_one_promotes_is_taken_up_by_all_and_outlives_the_database(
-    tmp_path: Path, stoppable: Server
-) -> None:
+def test_promotion_reaches_all_services_and_survives_outage(tmp_path: Path, stoppable: Server) -> None:
     with database(stoppable.conninfo) as conninfo:
         where = {"HOUSEPREDICT_DATABASE_URL": url(conninfo)}
         first = train(tmp_path / "first", 100, **where)
         with running(tmp_path / "one", **where) as one, running(tmp_path / "two", **where) as two:
             assert price(one) == price(two) == (first, 70_000)
             second = train(tmp_path / "second", 200, **where)
-            assert taken_up(one, second) == taken_up(two, second) == 130_000
+            assert price_once_served(one, second) == price_once_served(two, second) == 130_000
             roll_back(tmp_path, **where)
-            assert taken_up(one, first) == taken_up(two, first) == 70_000
+            assert price_once_served(one, first) == price_once_served(two, first) == 70_000
             stoppable.stop()
             assert price(one) == price(two) == (first, 70_000)
         with running(tmp_path / "one", **where) as again:
@@ -106,7 +104,7 @@ def test_a_version_that_one_promotes_is_taken_up_by_all_and_outlives_the_databas
         stoppable.start()
 
 
-def test_a_damaged_version_is_refused_by_all_and_what_was_in_service_stays(tmp_path: Path, postgres: str) -> None:
+def test_damaged_version_is_rejected_by_all_services(tmp_path: Path, postgres: str) -> None:
     where = {"HOUSEPREDICT_DATABASE_URL": url(postgres)}
     good = train(tmp_path / "good", 100, **where)
     with (
@@ -114,7 +112,9 @@ def test_a_damaged_version_is_refused_by_all_and_what_was_in_service_stays(tmp_p
         running(tmp_path / "two", "--workers", "2", **where) as two,
     ):
         assert generations(one) == generations(two) == [1, 1]
-        with psycopg.connect(postgres) as connection:  # both in one transaction: nobody sees it whole
+        with psycopg.connect(
+            postgres
+        ) as connection:  # in one transaction, so that no service sees the undamaged version
             bad = "copy-of-" + good
             connection.execute("INSERT INTO model_versions SELECT %s, manifest FROM model_versions", (bad,))
             connection.execute("INSERT INTO model_files SELECT %s, name, content FROM model_files", (bad,))
@@ -132,7 +132,7 @@ def test_a_damaged_version_is_refused_by_all_and_what_was_in_service_stays(tmp_p
             assert price(service) == (good, 70_000)
 
 
-def test_the_versions_of_a_folder_go_on_when_a_database_is_set_up(tmp_path: Path, postgres: str) -> None:
+def test_local_versions_are_copied_to_new_database(tmp_path: Path, postgres: str) -> None:
     name = train(tmp_path / "sales", 100)
     where = {"HOUSEPREDICT_DATABASE_URL": url(postgres)}
     with running(tmp_path / "sales", **where) as service, running(tmp_path / "other", **where) as other:

@@ -1,4 +1,4 @@
-"""Services that share a data folder, hence a spool: one at a time empties it, and any of them can."""
+"""Services that share a data directory share a spool. One at a time drains it, and any of them can."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import psycopg
 
-from tests.integration.load import Load, caught_up, eventually, kept_and_seen_to_be_broken, stored, url
+from tests.integration.load import Load, caught_up, eventually, stored, url, with_sound_and_lossy_service
 from tests.integration.services import Service, running
 from tests.postgres_servers import unreachable
 
@@ -17,17 +17,17 @@ NAMES = ("first", "second", "third")
 
 
 def holder(lock: Path) -> int:
-    """The process that holds it, as Linux tells."""
+    """Return the process that holds the lock, according to Linux."""
     held = f":{lock.stat().st_ino} "
     return eventually(lambda: [int(each.split()[4]) for each in LOCKS.read_text().splitlines() if held in each])[0]
 
 
-@kept_and_seen_to_be_broken
-def test_services_that_share_a_spool_lose_nothing_when_the_one_that_empties_it_is_killed(
+@with_sound_and_lossy_service
+def test_shared_spool_loses_nothing_when_drainer_is_killed(
     tmp_path: Path, postgres: str, module: str, outcome: AbstractContextManager[object]
 ) -> None:
     with outcome:
-        # of several clients: the broken one loses one estimate of each batch, and something has to be left to hand over
+        # several clients, because the lossy service drops one estimate per batch, and some must remain
         load, services = Load(clients=4), dict[int, Service]()
         with ExitStack() as stack, psycopg.connect(postgres) as owner:
             for name in NAMES:
@@ -44,9 +44,9 @@ def test_services_that_share_a_spool_lose_nothing_when_the_one_that_empties_it_i
                 services[service.process.pid] = service
             with unreachable(postgres):
                 load.wait_for(100)
-                for service in services.values():  # a reader finds out, if no client has
+                for service in services.values():  # a read detects the outage if no client has
                     assert "spool" in httpx2.get(f"{service.url}/predictions").json()
-                # what one of them then hands over has to wait
+                # keeps the drain of the first service waiting
                 owner.execute("LOCK TABLE predictions IN SHARE MODE")
             services.pop(holder(tmp_path / "data" / "spool.lock")).process.kill()
             owner.rollback()

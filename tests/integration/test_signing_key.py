@@ -1,4 +1,4 @@
-"""A signing key from the settings reaches whatever trains, lists, promotes and serves."""
+"""A configured signing key applies to training, listing, promoting and serving."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def opened(data_dir: Path, key: str = "", *, demo: bool = False) -> Prices:
     return housepredict.open(data_dir, database_url="memory:", demo=demo, environment={"HOUSEPREDICT_SIGNING_KEY": key})
 
 
-def test_what_one_key_signed_serves_with_it_and_without_any_and_with_no_other(tmp_path: Path) -> None:
+def test_signed_version_is_rejected_only_with_other_key(tmp_path: Path) -> None:
     with opened(tmp_path, KEY) as prices:
         version = prices.train(None).version
         assert prices.predict(HOUSE).price == 254206.02
@@ -36,7 +36,7 @@ def test_what_one_key_signed_serves_with_it_and_without_any_and_with_no_other(tm
         assert prices.models() == []
 
 
-def test_a_training_replaces_what_was_not_signed(tmp_path: Path) -> None:
+def test_training_replaces_unsigned_version(tmp_path: Path) -> None:
     with opened(tmp_path) as prices:
         unsigned = prices.train(None).version
     with opened(tmp_path, KEY) as prices:
@@ -51,27 +51,27 @@ def test_a_training_replaces_what_was_not_signed(tmp_path: Path) -> None:
         assert prices.predict(HOUSE).estimate.model_version == training.version.name
 
 
-def test_the_demonstration_is_part_of_the_package_and_needs_no_signature(tmp_path: Path) -> None:
+def test_demonstration_needs_no_signature(tmp_path: Path) -> None:
     with opened(tmp_path, KEY, demo=True) as prices:
         assert prices.predict(HOUSE).estimate.model_version == "demonstration"
 
 
-def test_a_model_store_of_ones_own_is_trusted_no_more_than_the_folder(tmp_path: Path) -> None:
-    kept = InMemoryModels()
+def test_custom_model_store_requires_signatures(tmp_path: Path) -> None:
+    store = InMemoryModels()
     for key in "", KEY:
         settings = read_settings({"HOUSEPREDICT_SIGNING_KEY": key}, data_dir=tmp_path, database_url="memory:")
         with Application(settings) as application:
-            application.storage.model_store = kept
+            application.storage.model_store = store
             prices = Prices(application)
             if key:
                 with pytest.raises(RefusedModel, match="is not signed"):
                     prices.predict(HOUSE)
             prices.train(None)
             assert len(prices.models()) == 1
-    assert len(kept.versions()) == 2
+    assert len(store.versions()) == 2
 
 
-def test_the_key_is_kept_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_signing_key_is_not_stored_or_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with opened(tmp_path, KEY) as prices:
         prices.train(None)
         prices.predict(HOUSE)

@@ -1,4 +1,4 @@
-"""Training, and the proof that what serves is what was trained."""
+"""Training, and the parity of the serving form with the trained model."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def a_table(schema: FeatureSchema, sales: Sequence[Sale]) -> TrainingTable:
     return table_of(schema, matrix, np.array([sale.price for sale in sales]), 0.0)
 
 
-def asked(table: TrainingTable, schema: FeatureSchema, houses: Sequence[House]) -> TrainingTable:
+def table_of_houses(table: TrainingTable, schema: FeatureSchema, houses: Sequence[House]) -> TrainingTable:
     return evolve(table, values=table.columns(Encoder(schema)(houses)), log_prices=np.zeros(len(houses)))
 
 
@@ -83,20 +83,20 @@ def _schema(kinds: list[Kind], categories: int) -> FeatureSchema:
     loss=st.sampled_from(["squared_error", "absolute_error"]),
     seed=st.integers(0, 10**6),
 )
-def test_boosting_serves_what_scikit_learn_predicts(
+def test_boosting_form_matches_scikit_learn(
     kinds: list[Kind], categories: int, missing: float, on_a_line: bool, loss: str, seed: int
 ) -> None:
     schema = _schema(kinds, categories)
-    recipe = Candidate(on_a_line, leaves=8, iterations=12, share=0.0 if loss == "squared_error" else 1.0)
+    candidate = Candidate(on_a_line, leaves=8, iterations=12, share=0.0 if loss == "squared_error" else 1.0)
     table = a_table(schema, sample_sales(schema, 120, seed, missing))
-    model = fit_candidate(recipe, table, seed)
+    model = fit_candidate(candidate, table, seed)
     form = model.form(table, None)
     houses = [*(sale.house for sale in sample_sales(schema, 60, seed + 1, missing)), a_house()]
     houses += [House({feature.name: "unseen"}) for feature in schema.features if feature.kind is Kind.CATEGORY]
-    rows = asked(table, schema, houses)
+    rows = table_of_houses(table, schema, houses)
     trees = form.squared or form.absolute
     assert trees
-    # the trees to the last bit, a line but for the order of its additions
+    # trees match to the last bit, a line except for the order of its additions
     assert trees.log_prices(rows.for_trees).tolist() == model.trees[loss].predict(rows.for_trees).tolist()
     assert form.log_prices(rows.values) == pytest.approx(model.predict(rows.columns, rows.values), rel=1e-9)
     matrix = Encoder(schema)(houses)
@@ -111,9 +111,7 @@ def test_boosting_serves_what_scikit_learn_predicts(
     missing=st.sampled_from([0.0, 0.3, 0.9]),
     seed=st.integers(0, 10**6),
 )
-def test_a_linear_model_serves_what_scikit_learn_predicts(
-    kinds: list[Kind], categories: int, missing: float, seed: int
-) -> None:
+def test_linear_form_matches_scikit_learn(kinds: list[Kind], categories: int, missing: float, seed: int) -> None:
     schema = _schema(kinds, categories)
     fitted = fit(schema, sample_sales(schema, 60, seed, missing), Algorithm.LINEAR)
     houses = [*(sale.house for sale in sample_sales(schema, 60, seed + 1, missing)), a_house()]
@@ -122,7 +120,7 @@ def test_a_linear_model_serves_what_scikit_learn_predicts(
     assert [prices_of(fitted, [house])[0] for house in houses] == prices_of(fitted, houses)
 
 
-def test_the_tutorials_features_get_what_plain_least_squares_gives() -> None:
+def test_linear_model_matches_plain_least_squares() -> None:
     sales = sample_sales(TUTORIAL, 200, missing=0)
     houses = [sale.house for sale in sales]
     matrix = np.array([[house.values[name] for name in ("size", "bedrooms", "age")] for house in houses], dtype=float)
@@ -132,7 +130,7 @@ def test_the_tutorials_features_get_what_plain_least_squares_gives() -> None:
 
 
 @ALGORITHMS
-def test_what_was_fitted_can_be_loaded_and_predicts_the_same(algorithm: Algorithm) -> None:
+def test_loaded_model_predicts_the_same(algorithm: Algorithm) -> None:
     sales = sample_sales(MIXED, 200)
     fitted = fit(MIXED, sales, algorithm)
     version, _ = sample_version(a_log_form())
@@ -143,19 +141,19 @@ def test_what_was_fitted_can_be_loaded_and_predicts_the_same(algorithm: Algorith
 
 
 @ALGORITHMS
-def test_the_same_sales_and_seed_make_the_same_serving_form(algorithm: Algorithm) -> None:
+def test_serving_form_is_deterministic(algorithm: Algorithm) -> None:
     first, second = (fit(MIXED, sample_sales(MIXED, 150), algorithm) for _ in range(2))
     assert first.artifact["serving.npz"] == second.artifact["serving.npz"]
 
 
-def test_another_seed_makes_other_trees() -> None:
+def test_seed_changes_trees() -> None:
     first, second = (fit(MIXED, sample_sales(MIXED, 150), Algorithm.BOOSTING, seed) for seed in (1, 2))
     assert first.artifact["serving.npz"] != second.artifact["serving.npz"]
 
 
-def test_more_categories_than_least_squares_can_tell_apart_leave_the_rare_ones_as_others() -> None:
+def test_rare_categories_are_grouped_in_linear_model() -> None:
     schema = _schema([Kind.CATEGORY, Kind.NUMBER], 400)
-    # c300 to c399 once, the others more often, c3 most
+    # c300 to c399 once, the others more often, c3 most often
     codes = [*range(400), *(number % 300 for number in range(1200)), *[3] * 40]
     sales = [
         Sale(a_house(f0=f"c{code}", f1=code % 7), 1e5 + 1e4 * (code % 40), str(number))
@@ -167,7 +165,7 @@ def test_more_categories_than_least_squares_can_tell_apart_leave_the_rare_ones_a
 
 
 @ALGORITHMS
-def test_a_feature_that_no_sale_has_is_no_obstacle(algorithm: Algorithm) -> None:
+def test_feature_missing_from_all_sales_is_accepted(algorithm: Algorithm) -> None:
     sales = [
         evolve(sale, house=House({name: value for name, value in sale.house.values.items() if name == "bedrooms"}))
         for sale in sample_sales(MIXED, 60)
@@ -176,47 +174,47 @@ def test_a_feature_that_no_sale_has_is_no_obstacle(algorithm: Algorithm) -> None
     assert all(map(math.isfinite, prices_of(fitted, [a_house(area="north", size=1.0), a_house()])))
 
 
-def _first_threshold_up(form: Trees) -> Trees:
+def _raise_first_threshold(form: Trees) -> Trees:
     cuts = form.cuts.copy()
     place = np.flatnonzero(np.isfinite(cuts))[0]
     cuts[place] = np.nextafter(cuts[place], np.inf)
     return evolve(form, cuts=cuts)
 
 
-def _missing_turns_the_other_way(form: Trees) -> Trees:
+def _flip_missing(form: Trees) -> Trees:
     masks = form.masks.copy()
     missing = form.sizes[0]
     masks[missing] = np.where(masks[0] != masks[missing], masks[0], masks[missing - 1])
     return evolve(form, masks=masks)
 
 
-def _one_category_turns_the_other_way(form: Trees) -> Trees:
+def _flip_category(form: Trees) -> Trees:
     masks, area = form.masks.copy(), form.sizes[0] + 1
     masks[area + 1] = masks[area + 2]
     return evolve(form, masks=masks)
 
 
-def _one_leaf_off(form: Trees) -> Trees:
+def _shift_leaf(form: Trees) -> Trees:
     leaves = form.leaves.copy()
     leaves[3, 0] += 1e-12
     return evolve(form, leaves=leaves)
 
 
-def _summed_in_another_order(form: Trees) -> Trees:
+def _reorder_sum(form: Trees) -> Trees:
     return evolve(form, masks=form.masks[:, ::-1].copy(), leaves=form.leaves[::-1].copy())
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        _first_threshold_up,
-        _missing_turns_the_other_way,
-        _one_category_turns_the_other_way,
-        _one_leaf_off,
-        _summed_in_another_order,
+        _raise_first_threshold,
+        _flip_missing,
+        _flip_category,
+        _shift_leaf,
+        _reorder_sum,
     ],
 )
-def test_the_proof_finds_trees_that_differ_by_the_least_that_they_can(damage: Any) -> None:
+def test_parity_check_detects_smallest_tree_difference(damage: Any) -> None:
     table = a_table(MIXED, sample_sales(MIXED, 300))
     estimator = boost(
         table.categorical, table.for_trees, table.log_prices, loss="squared_error", leaves=31, iterations=12, seed=42
@@ -230,7 +228,7 @@ def test_the_proof_finds_trees_that_differ_by_the_least_that_they_can(damage: An
 
 @pytest.mark.parametrize("name", ["means", "coefficients", "offsets"])
 @pytest.mark.parametrize("fitted", [least_squares, ridge])
-def test_the_proof_finds_a_linear_form_that_is_a_little_off(fitted: Any, name: str) -> None:
+def test_parity_check_detects_shifted_linear_form(fitted: Any, name: str) -> None:
     table = a_table(MIXED, sample_sales(MIXED, 100))
     pipeline = fitted(table.line_categories, table.for_lines, table.log_prices)
     right = linear_form(table.line_categories, pipeline)

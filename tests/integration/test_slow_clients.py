@@ -1,4 +1,4 @@
-"""Clients that are silent, slow, endless or make no sense: each is cut off, and costs the others nothing."""
+"""Silent, slow, endless and malformed clients are disconnected and do not affect others."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.integration.services import (
     PREDICT,
     Answer,
     Service,
-    asked,
     assert_refused,
     get,
     post,
     running,
+    send,
     stored,
 )
 from tests.integration.test_shared_service import eventually
@@ -53,11 +53,11 @@ def stream(connection: socket.socket) -> Iterator[IO[bytes]]:
         yield made
 
 
-def test_one_that_says_nothing(stream: IO[bytes]) -> None:
+def test_silent_client_is_disconnected(stream: IO[bytes]) -> None:
     assert Answer.read(stream) is None
 
 
-def test_one_that_has_no_more_to_ask(connection: socket.socket, stream: IO[bytes]) -> None:
+def test_idle_client_is_disconnected(connection: socket.socket, stream: IO[bytes]) -> None:
     for _ in range(2):
         connection.sendall(post(LAB_HOUSE))
         answer = Answer.read(stream)
@@ -66,7 +66,7 @@ def test_one_that_has_no_more_to_ask(connection: socket.socket, stream: IO[bytes
     assert Answer.read(stream) is None
 
 
-def test_ones_that_do_not_go_on(service: Service) -> None:
+def test_stalled_requests_time_out(service: Service) -> None:
     beginnings = [b"P", HEADERS, BODY, CHUNKS, CHUNKS + b"1\r\n{\r\n0\r\nTrailer: x", UPLOAD + b"price"]
     with ExitStack() as opened:
         late = []
@@ -85,7 +85,7 @@ def test_ones_that_do_not_go_on(service: Service) -> None:
             assert Answer.read(stream) is None
 
 
-def test_one_that_sends_much_may_take_its_time_while_it_goes_on(
+def test_slow_upload_is_accepted_above_minimum_rate(
     service: Service, connection: socket.socket, stream: IO[bytes]
 ) -> None:
     connection.sendall(UPLOAD)
@@ -109,10 +109,10 @@ def test_one_that_sends_much_may_take_its_time_while_it_goes_on(
         (PREDICT + b"Content-Length: many\r\n\r\n", 400, "malformed-request"),
         (CHUNKS + b"nonsense\r\n", 400, "malformed-request"),
     ],
-    ids=["long header", "many headers", "long address", "bytes", "no HTTP", "length", "chunk"],
+    ids=["long header", "many headers", "long address", "non-ASCII", "not HTTP", "length", "chunk"],
 )
 @pytest.mark.parametrize("before", [b"", post(LAB_HOUSE)], ids=["first", "second"])
-def test_one_that_is_too_long_or_makes_no_sense(
+def test_oversized_or_malformed_request_is_rejected(
     connection: socket.socket, stream: IO[bytes], before: bytes, request_: bytes, status: int, problem: str
 ) -> None:
     connection.sendall(before + request_)
@@ -124,7 +124,7 @@ def test_one_that_is_too_long_or_makes_no_sense(
 
 
 @pytest.mark.parametrize("endless", [HEADERS, CHUNKS + b"1\r\n{\r\n0\r\nTrailer: "], ids=["headers", "trailers"])
-def test_one_that_never_ends(connection: socket.socket, stream: IO[bytes], endless: bytes) -> None:
+def test_endless_headers_are_rejected(connection: socket.socket, stream: IO[bytes], endless: bytes) -> None:
     with suppress(ConnectionError):
         connection.sendall(endless)
         while True:
@@ -134,14 +134,14 @@ def test_one_that_never_ends(connection: socket.socket, stream: IO[bytes], endle
 
 @define
 class Slow:
-    """A client that sends a byte now and then, and reads nothing."""
+    """A client that sends a byte now and then and reads nothing."""
 
     connection: socket.socket
     begins: bytes
     byte: bytes = b"x"
     ended: bool = field(default=False, init=False)
 
-    def go_on(self) -> None:
+    def send_byte(self) -> None:
         try:
             self.connection.send(self.byte)
         except ConnectionError:
@@ -159,30 +159,30 @@ def slow_clients(service: Service, opened: ExitStack, begins: bytes, count: int)
     return made
 
 
-def good_clients_are_served_beside_slow_ones(folder: Path, module: str) -> None:
+def check_other_clients_are_served(folder: Path, module: str) -> None:
     with running(folder, "--demo", module=module, **SHORT) as service, ExitStack() as opened:
-        house = asked(service, post([LAB_HOUSE] * 1000))
-        kept = [each["id"] for each in house.document["predictions"]]
+        house = send(service, post([LAB_HOUSE] * 1000))
+        acknowledged = [each["id"] for each in house.document["predictions"]]
         tricklers = [*slow_clients(service, opened, HEADERS, 64), *slow_clients(service, opened, BODY, 64)]
-        # the system alone takes some megabytes of what nobody reads
+        # the operating system alone buffers some megabytes of unread data
         unread = slow_clients(service, opened, get("/predictions?limit=1000") * 20 + HEADERS, 8)
         silent = slow_clients(service, opened, b"", 64)
         while not all(each.ended for each in (*tricklers, *unread)):
-            answer = asked(service, post(LAB_HOUSE))
+            answer = send(service, post(LAB_HOUSE))
             assert answer.status == 200
-            kept.append(answer.document["id"])
+            acknowledged.append(answer.document["id"])
             for each in (*tricklers, *unread):
-                each.go_on()
+                each.send_byte()
         for each in tricklers:
             with each.connection.makefile("rb") as stream:
                 assert_refused(Answer.read(stream), 408, "request-timeout")
         for each in silent:
             assert each.connection.recv(1) == b""
         assert service.stop() == 0
-    assert sorted(kept) == stored(folder)
+    assert sorted(acknowledged) == stored(folder)
 
 
-def test_two_hundred_slow_clients_end_and_keep_no_other_from_being_served(tmp_path: Path) -> None:
-    good_clients_are_served_beside_slow_ones(tmp_path / "sound", "housepredict")
+def test_slow_clients_do_not_block_others(tmp_path: Path) -> None:
+    check_other_clients_are_served(tmp_path / "sound", "housepredict")
     with pytest.raises(AssertionError):
-        good_clients_are_served_beside_slow_ones(tmp_path / "lossy", LOSSY)
+        check_other_clients_are_served(tmp_path / "lossy", LOSSY)

@@ -1,4 +1,4 @@
-"""Nothing that was acknowledged is lost, none is there twice, whatever becomes of the repository behind."""
+"""Acknowledged predictions are stored exactly once, whatever happens to the repository behind the spool."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TestSpooledDuringAnOutage(PredictionRepositoryContract):
             yield repository
 
     def test_find_omits_unknown_ids(self, repository: PredictionRepository) -> None:
-        """It may be known behind."""
+        """The repository behind the spool may have it."""
         kept, elsewhere = a_batch(2)
         repository.append([kept])
         with pytest.raises(RepositoryUnavailable, match="down"):
@@ -59,7 +59,7 @@ class TestSpooledBeforePostgres(PredictionRepositoryContract):
             yield repository
 
 
-def test_what_is_behind_and_what_waits_is_found_and_an_outage_is_told(path: Path) -> None:
+def test_find_reads_both_and_reports_outage(path: Path) -> None:
     behind, (first, second) = Behind(), a_batch(2)
     with spooled(path, behind) as predictions:
         assert predictions.drained(SOON)
@@ -74,7 +74,7 @@ def test_what_is_behind_and_what_waits_is_found_and_an_outage_is_told(path: Path
         assert list(predictions.find([second.id, first.id])) == [first, second]
 
 
-def test_an_outage_that_is_noticed_by_looking_for_predictions_is_told(path: Path) -> None:
+def test_find_reports_outage_it_detects(path: Path) -> None:
     behind, (sent,) = Behind(), a_batch(1)
     with spooled(path, behind) as predictions:
         assert predictions.drained(SOON)
@@ -84,32 +84,32 @@ def test_an_outage_that_is_noticed_by_looking_for_predictions_is_told(path: Path
             predictions.find([sent.id])
 
 
-def test_the_spool_brings_nothing_back_that_was_erased(path: Path, tmp_path: Path) -> None:
+def test_drain_does_not_restore_erased_predictions(path: Path, tmp_path: Path) -> None:
     behind, batch = Behind(down=True, refused=set()), a_batch(4)
-    here, elsewhere, aside, kept = batch
-    behind.refused.add(aside.id)
+    here, elsewhere, dead_letter, kept = batch
+    behind.refused.add(dead_letter.id)
     with spooled(path, behind) as predictions, spooled(tmp_path / "another.sqlite", behind) as another:
-        predictions.append([here, aside, kept])
+        predictions.append([here, dead_letter, kept])
         another.append([elsewhere])
         with pytest.raises(RepositoryUnavailable, match="down"):
             predictions.erase([here.id])
         assert list(predictions.find([here.id])) == [here]
-        # erased while one waits in the spool of another service, and is not known behind
+        # erased while pending in the spool of another service
         InMemoryPredictions.erase(behind, [elsewhere.id])
         behind.down = False
         assert predictions.drained(SOON)
         assert another.drained(SOON)
-        assert predictions.erase([here.id, aside.id, elsewhere.id]) == 2
+        assert predictions.erase([here.id, dead_letter.id, elsewhere.id]) == 2
         assert predictions.backlog().dead_letters == 0
         predictions.append(batch[:2])
         assert list(predictions.recent(10)) == list(another.recent(10)) == [kept]
 
 
-def test_what_was_set_aside_long_ago_is_pruned_too(path: Path) -> None:
-    (aside, kept), behind = a_batch(2), Behind()
-    behind.refused.add(aside.id)
+def test_prune_deletes_old_dead_letters(path: Path) -> None:
+    (dead_letter, kept), behind = a_batch(2), Behind()
+    behind.refused.add(dead_letter.id)
     with spooled(path, behind) as predictions:
-        predictions.append([aside])
+        predictions.append([dead_letter])
         assert predictions.drained(SOON)
         predictions.append([kept])
         assert predictions.prune(kept.id, 10) == 1
@@ -117,7 +117,7 @@ def test_what_was_set_aside_long_ago_is_pruned_too(path: Path) -> None:
         assert list(predictions.recent(10)) == [kept]
 
 
-def no_answer_for_what_is_nowhere(path: Path, kind: type[SqliteSpool]) -> None:
+def check_full_spool_rejects_batches(path: Path, kind: type[SqliteSpool]) -> None:
     behind, acknowledged = Behind(down=True), []
     with spooled(path, behind, kind, max_rows=10) as predictions:
         for batch in (a_batch(4), a_batch(4), a_batch(4), a_batch(2)):
@@ -133,7 +133,7 @@ def no_answer_for_what_is_nowhere(path: Path, kind: type[SqliteSpool]) -> None:
         predictions.check()
 
 
-def a_poisonous_row_is_kept_and_holds_nobody_up(path: Path, kind: type[SqliteSpool]) -> None:
+def check_poison_row_becomes_dead_letter(path: Path, kind: type[SqliteSpool]) -> None:
     before, poison, after = a_batch(20), a_batch(1), a_batch(20)
     behind = Behind(refused={poison[0].id})
     with spooled(path, behind, kind) as predictions:
@@ -145,19 +145,19 @@ def a_poisonous_row_is_kept_and_holds_nobody_up(path: Path, kind: type[SqliteSpo
 
 
 @pytest.mark.parametrize(
-    ("promise", "lossy"),
-    [(no_answer_for_what_is_nowhere, Bottomless), (a_poisonous_row_is_kept_and_holds_nobody_up, Hasty)],
+    ("check", "lossy"),
+    [(check_full_spool_rejects_batches, Bottomless), (check_poison_row_becomes_dead_letter, Hasty)],
     ids=["full spool", "poison"],
 )
-def test_a_promise_is_kept_and_would_be_seen_to_be_broken(
-    tmp_path: Path, promise: Callable[[Path, type[SqliteSpool]], None], lossy: type[SqliteSpool]
+def test_spool_guarantees_hold_and_violations_are_detected(
+    tmp_path: Path, check: Callable[[Path, type[SqliteSpool]], None], lossy: type[SqliteSpool]
 ) -> None:
-    promise(tmp_path / "sound.sqlite", SqliteSpool)
+    check(tmp_path / "sound.sqlite", SqliteSpool)
     with pytest.raises(AssertionError):
-        promise(tmp_path / "lossy.sqlite", lossy)
+        check(tmp_path / "lossy.sqlite", lossy)
 
 
-def test_a_disk_without_room_refuses_the_batch(path: Path) -> None:
+def test_full_disk_rejects_batch(path: Path) -> None:
     spool, behind = SqliteSpool.open(path), Behind(down=True)
     with SpooledPredictions.open(spool, lambda: behind, backoff=QUICK) as predictions:
         kept = a_batch(3)
@@ -171,7 +171,7 @@ def test_a_disk_without_room_refuses_the_batch(path: Path) -> None:
         assert behind.arrived == [each.id for each in kept]
 
 
-def test_readers_are_told_what_waits_since_when_and_why(path: Path) -> None:
+def test_backlog_reports_pending_age_and_reason(path: Path) -> None:
     behind = Behind()
     with spooled(path, behind) as predictions:
         assert predictions.drained(SOON)
@@ -186,9 +186,7 @@ def test_readers_are_told_what_waits_since_when_and_why(path: Path) -> None:
         assert not predictions.backlog()
 
 
-def test_a_misconfigured_database_is_not_ready_and_still_loses_nothing(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_misconfigured_database_fails_check_and_spools(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     wrong = partial(PostgresPredictions.open, "postgresql://me:hu/sh@there/db")
     with SpooledPredictions.open(SqliteSpool.open(path), wrong) as predictions:
         predictions.append(a_batch(1))
@@ -198,13 +196,13 @@ def test_a_misconfigured_database_is_not_ready_and_still_loses_nothing(
     assert "percent-encoded" in caplog.text
 
 
-def test_readers_do_not_wait_for_a_database_that_is_known_to_be_away(path: Path) -> None:
+def test_reads_skip_database_during_known_outage(path: Path) -> None:
     behind, (first, second) = Behind(), a_batch(2)
     with spooled(path, behind) as predictions:
         assert predictions.drained(SOON)
         predictions.append([first])
         behind.down = True
-        assert predictions.recent(10) == []  # it is this reader that finds out
+        assert predictions.recent(10) == []  # this read detects the outage
         predictions.append([second])
         assert predictions.recent(10) == [second]
         assert predictions.backlog().reason == "down"
@@ -216,7 +214,7 @@ def test_readers_do_not_wait_for_a_database_that_is_known_to_be_away(path: Path)
 
 @define
 class Full(Behind):
-    """Answers and checks well, and has no room."""
+    """A repository that passes checks but rejects appends while it is full."""
 
     full: bool = False
     checks: int = 0
@@ -230,13 +228,13 @@ class Full(Behind):
         super().append(predictions)
 
 
-def test_backlog_keeps_its_reason_while_another_process_has_the_turn(path: Path) -> None:
+def test_backlog_keeps_reason_while_another_process_drains(path: Path) -> None:
     behind, batch = Full(), a_batch(2)
     with spooled(path, behind) as predictions, SqliteSpool.open(path) as elsewhere:
         assert predictions.drained(SOON)
         with ExitStack() as turn:
             while not turn.enter_context(elsewhere.draining()):
-                pass  # the pass at the start may not be at its end
+                pass  # the first drain pass may not have ended
             behind.full = True
             predictions.append(batch)
             passes = behind.checks + 3
@@ -248,14 +246,14 @@ def test_backlog_keeps_its_reason_while_another_process_has_the_turn(path: Path)
     assert [each.id for each in behind.recent(10)] == [each.id for each in batch[::-1]]
 
 
-def test_what_is_behind_is_read_while_the_rest_still_leaves_the_spool(path: Path, tmp_path: Path) -> None:
+def test_reads_include_database_while_spool_drains(path: Path, tmp_path: Path) -> None:
     behind, batch = Behind(), a_batch(2)
     with spooled(path, behind) as predictions, SqliteSpool.open(path) as elsewhere:
         assert predictions.drained(SOON)
         predictions.append(batch[:1])
         with ExitStack() as turn:
             while not turn.enter_context(elsewhere.draining()):
-                pass  # the pass that drained it may not be at its end
+                pass  # the pass that drained it may not have ended
             behind.down = True
             predictions.append(batch[1:])
             behind.down = False

@@ -1,4 +1,4 @@
-"""The spool before a real PostgreSQL that falls silent, or refuses."""
+"""The spool in front of a real PostgreSQL that stops responding or rejects rows."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "spool.sqlite"
 
 
-def test_a_database_that_falls_silent_holds_up_one_append_and_gets_everything_once(
-    path: Path, postgres: str, relay: Relay
-) -> None:
+def test_unresponsive_database_delays_only_one_append(path: Path, postgres: str, relay: Relay) -> None:
     behind = make_conninfo(postgres, host="127.0.0.1", port=relay.port)
     batch = a_batch(30)
     opened = partial(PostgresPredictions.open, behind, timeout=0.2)
@@ -44,7 +42,7 @@ def test_a_database_that_falls_silent_holds_up_one_append_and_gets_everything_on
         assert stored.recent(100) == batch[::-1]
 
 
-def test_what_postgresql_refuses_for_its_own_sake_is_set_aside(path: Path, postgres: str) -> None:
+def test_row_rejected_by_postgresql_becomes_dead_letter(path: Path, postgres: str) -> None:
     first, poison, last = a_batch(3)
     poison = evolve(poison, estimate=Estimate(House({"text": "a\0b"}), 1.0, "a version"))
     with SpooledPredictions.open(SqliteSpool.open(path), partial(PostgresPredictions.open, postgres)) as predictions:

@@ -1,4 +1,4 @@
-"""Whatever becomes of the repository behind, and of the process itself, in any order."""
+"""The spool survives outages and crashes in any order."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from tests.integration.spools import QUICK, SOON, Behind, BehindInLoop, Forgetfu
 
 
 @frozen
-class Mortal:
-    """A repository in the hands of a process: once that is killed, it has got no further."""
+class Killable:
+    """A repository used by one process. Once the process is killed, every call fails."""
 
-    _whole: Any
+    _wrapped: Any
     _killed: Event
 
     def append_in_loop(self, predictions: Sequence[Prediction], done: Done) -> bool:
-        begun: bool = self.__getattr__("append_in_loop")(predictions, done)
-        return begun
+        started: bool = self.__getattr__("append_in_loop")(predictions, done)
+        return started
 
     def __getattr__(self, name: str) -> Any:
         if self._killed.is_set():
             raise RepositoryUnavailable("killed")
-        return getattr(self._whole, name)
+        return getattr(self._wrapped, name)
 
 
 class Outages(RuleBasedStateMachine):
-    """What a service and its database go through."""
+    """State machine of a service and its database."""
 
     kind: type[SqliteSpool] = SqliteSpool
 
@@ -58,8 +58,8 @@ class Outages(RuleBasedStateMachine):
     def open(self) -> None:
         self.killed = Event()
         self.spool = self.kind.open(Path(self.folder.name) / "spool.sqlite")
-        mortal: Any = Mortal(self.spool, self.killed)
-        self.predictions = SpooledPredictions.open(mortal, lambda: Mortal(self.behind, self.killed), backoff=QUICK)
+        killable: Any = Killable(self.spool, self.killed)
+        self.predictions = SpooledPredictions.open(killable, lambda: Killable(self.behind, self.killed), backoff=QUICK)
         assert self.behind.down or self.predictions.drained(SOON)
 
     @rule(size=st.integers(1, 5))
@@ -83,7 +83,7 @@ class Outages(RuleBasedStateMachine):
         self.behind.unsure = True
 
     @rule()
-    def restart_with_whatever_is_in_the_spool(self) -> None:
+    def restart_with_pending_spool(self) -> None:
         self.predictions.close()
         self.open()
 
@@ -94,7 +94,7 @@ class Outages(RuleBasedStateMachine):
         self.predictions._wake.set()
         assert self.predictions._thread
         self.predictions._thread.join()
-        self.spool.close()  # as the system closes its file
+        self.spool.close()  # the operating system closes the file of a killed process
         self.open()
 
     @rule()
@@ -106,7 +106,7 @@ class Outages(RuleBasedStateMachine):
         if not self.behind.down:
             assert seen == self.acknowledged[::-1]
             return
-        # what got through right before the outage may leave the spool only now
+        # rows stored just before the outage may leave the spool only now
         assert set(self.spooled()) <= set(seen) <= set(before)
         assert seen == sorted(seen, reverse=True)
 
@@ -134,17 +134,15 @@ class Outages(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-def test_whatever_happens_what_was_acknowledged_arrives_once_and_in_order() -> None:
+def test_acknowledged_predictions_arrive_once_in_order() -> None:
     run_state_machine_as_test(Outages, settings=settings(max_examples=40, stateful_step_count=20))
 
 
 @pytest.mark.parametrize(
     ("lossy", "event"), [(Forgetful, Outages.read), (Fresh, Outages.crash)], ids=["outage", "crash"]
 )
-def test_the_state_machines_rules_notice_a_spool_that_loses_something(
-    lossy: type[SqliteSpool], event: Callable[[Outages], None]
-) -> None:
-    # by hand: in a search, when the loss shows depends on the thread's pace, and Hypothesis wants the same each time
+def test_state_machine_detects_lossy_spool(lossy: type[SqliteSpool], event: Callable[[Outages], None]) -> None:
+    # explicit steps, because the thread's timing decides when a loss shows, and Hypothesis requires determinism
     machine = type("LossyOutages", (Outages,), {"kind": lossy})()
     try:
         machine.outage()
@@ -174,7 +172,7 @@ with SpooledPredictions.open(SqliteSpool.open(Path(sys.argv[1])), opened) as pre
 """
 
 
-def test_a_process_killed_during_an_outage_leaves_everything_to_the_next_one(tmp_path: Path) -> None:
+def test_killed_process_leaves_spool_to_next_process(tmp_path: Path) -> None:
     path = tmp_path / "spool.sqlite"
     command = [sys.executable, "-c", RECORDER, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as recorder:

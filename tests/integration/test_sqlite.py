@@ -46,7 +46,7 @@ class TestSqlitePredictions(PredictionRepositoryContract):
         return partial(SqlitePredictions.open, path)
 
 
-def test_what_was_acknowledged_survives_a_kill_in_the_middle_of_writing(path: Path) -> None:
+def test_acknowledged_predictions_survive_kill(path: Path) -> None:
     with subprocess.Popen([*RECORDER, str(path)], stdout=subprocess.PIPE, text=True) as recorder:
         assert recorder.stdout is not None
         acknowledged = [recorder.stdout.readline() for _ in range(20)]
@@ -59,7 +59,7 @@ def test_what_was_acknowledged_survives_a_kill_in_the_middle_of_writing(path: Pa
     assert len(recorded) % 5 == 0, "half a batch"
 
 
-def test_processes_share_a_file_from_its_first_moment_on(path: Path) -> None:
+def test_processes_share_a_new_file(path: Path) -> None:
     recorders = [
         subprocess.Popen([*RECORDER, str(path), "20"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(6)
@@ -72,19 +72,19 @@ def test_processes_share_a_file_from_its_first_moment_on(path: Path) -> None:
         }
 
 
-def test_what_is_recorded_is_nobody_elses_business(path: Path, predictions: SqlitePredictions) -> None:
+def test_database_files_are_private_to_owner(path: Path, predictions: SqlitePredictions) -> None:
     predictions.append(a_batch(1))
     assert [f"{each.stat().st_mode & 0o777:o}" for each in (path.parent.parent, path.parent)] == ["700", "700"]
     assert {f"{each.stat().st_mode & 0o777:o}" for each in path.parent.iterdir()} == {"600"}
 
 
-def test_a_commit_waits_for_the_disk(predictions: SqlitePredictions) -> None:
+def test_commit_is_synchronous(predictions: SqlitePredictions) -> None:
     full = 2
     assert predictions._connection.execute("PRAGMA synchronous").fetchone() == (full,)
     assert predictions._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_a_full_disk_refuses_the_whole_batch_and_the_next_one_finds_room(predictions: SqlitePredictions) -> None:
+def test_full_disk_rejects_batch_and_recovers(predictions: SqlitePredictions) -> None:
     (before,) = a_batch(1)
     predictions.append([before])
     (used,) = predictions._connection.execute("PRAGMA page_count").fetchone()
@@ -97,9 +97,7 @@ def test_a_full_disk_refuses_the_whole_batch_and_the_next_one_finds_room(predict
     assert len(predictions.recent(2000)) == 1001
 
 
-def test_a_file_that_another_process_keeps_locked_is_unavailable_until_it_lets_go(
-    path: Path, predictions: SqlitePredictions
-) -> None:
+def test_locked_file_is_unavailable_until_released(path: Path, predictions: SqlitePredictions) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(RepositoryUnavailable, match="locked"):
@@ -112,13 +110,13 @@ def test_a_file_that_another_process_keeps_locked_is_unavailable_until_it_lets_g
     assert len(predictions.recent(10)) == 1
 
 
-def check_often(predictions: SqlitePredictions) -> None:
-    """Until there is no room left in what is there of the log."""
+def check_until_log_is_full(predictions: SqlitePredictions) -> None:
+    """Check until the allocated part of the write-ahead log is full."""
     for _ in range(1000):
         predictions.check()
 
 
-def test_a_check_fails_on_a_full_disk(pytestconfig: pytest.Config) -> None:
+def test_check_detects_full_disk(pytestconfig: pytest.Config) -> None:
     with (
         small_disk(pytestconfig.stash[SMALL_DISK]) as disk,
         SqlitePredictions.open(disk.folder / "predictions.sqlite") as predictions,
@@ -128,23 +126,21 @@ def test_a_check_fails_on_a_full_disk(pytestconfig: pytest.Config) -> None:
         try:
             disk.take_the_rest(os.getpid())
             with pytest.raises(RepositoryUnavailable, match=r"full|I/O"):
-                check_often(predictions)
+                check_until_log_is_full(predictions)
         finally:
             disk.resize(os.getpid(), 2)
             disk.relieve(os.getpid())
         predictions.check()
 
 
-def test_a_check_leaves_the_version_that_a_newer_release_has_given_the_file(
-    path: Path, predictions: SqlitePredictions
-) -> None:
+def test_check_keeps_schema_version_of_newer_release(path: Path, predictions: SqlitePredictions) -> None:
     with closing(sqlite3.connect(path)) as other:
         other.execute("PRAGMA user_version = 99")
         predictions.check()
         assert other.execute("PRAGMA user_version").fetchone() == (99,)
 
 
-def test_a_file_of_a_newer_housepredict_is_left_alone(path: Path) -> None:
+def test_file_of_newer_release_is_rejected(path: Path) -> None:
     SqlitePredictions.open(path).close()
     other = sqlite3.connect(path)
     other.execute("PRAGMA user_version = 99")
@@ -153,7 +149,7 @@ def test_a_file_of_a_newer_housepredict_is_left_alone(path: Path) -> None:
         SqlitePredictions.open(path)
 
 
-def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
+def test_file_that_is_no_database_is_rejected_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("milk, eggs, a house" * 100)
     with pytest.raises(RepositoryUnavailable, match="not a database"):
@@ -161,20 +157,20 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text().startswith("milk")
 
 
-def test_a_place_where_no_file_can_be_is_unavailable(tmp_path: Path) -> None:
+def test_impossible_path_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RepositoryUnavailable, match=r"predictions\.sqlite"):
         SqlitePredictions.open(tmp_path / "file" / "predictions.sqlite")
 
 
-def test_after_close_it_is_unavailable(predictions: SqlitePredictions) -> None:
+def test_closed_repository_is_unavailable(predictions: SqlitePredictions) -> None:
     predictions.close()
     for use in (predictions.check, lambda: predictions.recent(1), lambda: predictions.append(a_batch(1))):
         with pytest.raises(RepositoryUnavailable):
             use()
 
 
-def test_of_what_was_erased_or_pruned_nothing_is_left_in_the_file(tmp_path: Path) -> None:
+def test_removed_predictions_leave_no_trace_in_file(tmp_path: Path) -> None:
     path = tmp_path / "erasing.sqlite"
     secrets = ["a house that was erased", "a house that was pruned", "a house that was kept"]
     batch = [

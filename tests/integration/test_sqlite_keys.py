@@ -28,7 +28,7 @@ class TestSqliteKeys(PredictionKeysContract):
         return partial(SqliteKeys.open, path)
 
 
-def test_a_key_is_there_when_the_file_is_opened_again(path: Path) -> None:
+def test_key_survives_reopening(path: Path) -> None:
     delivery, ids = new_delivery(), new_ids(3)
     with SqliteKeys.open(path) as keys:
         keys.reserve(delivery, ids)
@@ -36,7 +36,7 @@ def test_a_key_is_there_when_the_file_is_opened_again(path: Path) -> None:
         assert list(keys.find(delivery) or []) == ids
 
 
-def test_after_close_it_is_unavailable(path: Path) -> None:
+def test_closed_repository_is_unavailable(path: Path) -> None:
     keys = SqliteKeys.open(path)
     keys.close()
     with pytest.raises(RepositoryUnavailable, match="the keys in"):

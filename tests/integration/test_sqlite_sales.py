@@ -28,7 +28,7 @@ class TestSqliteSales(SaleRepositoryContract):
         return partial(SqliteSales.open, path)
 
 
-def test_a_sale_waits_for_the_disk_and_is_nobody_elses_business(path: Path) -> None:
+def test_commit_is_synchronous_and_files_are_private(path: Path) -> None:
     full = 2
     with SqliteSales.open(path) as sales:
         sales.append(sample_sales(1))
@@ -37,7 +37,7 @@ def test_a_sale_waits_for_the_disk_and_is_nobody_elses_business(path: Path) -> N
         assert {f"{each.stat().st_mode & 0o777:o}" for each in path.parent.iterdir()} == {"600"}
 
 
-def test_what_was_recorded_is_there_when_the_file_is_opened_again(path: Path) -> None:
+def test_recorded_sales_survive_reopening(path: Path) -> None:
     recorded = sample_sales(3)
     with SqliteSales.open(path) as sales:
         sales.append(recorded)
@@ -45,17 +45,17 @@ def test_what_was_recorded_is_there_when_the_file_is_opened_again(path: Path) ->
         assert list(sales.current()) == recorded[::-1]
 
 
-def test_a_full_disk_refuses_the_whole_batch(path: Path) -> None:
+def test_full_disk_rejects_batch(path: Path) -> None:
     with SqliteSales.open(path) as sales:
-        kept = sales.append(sample_sales(1))
+        stored = sales.append(sample_sales(1))
         (used,) = sales._connection.execute("PRAGMA page_count").fetchone()
         sales._connection.execute(f"PRAGMA max_page_count = {used + 1}")
         with pytest.raises(RepositoryUnavailable, match=r"the sales in .*full"):
             sales.append(sample_sales(1000))
-        assert list(sales.current()) == kept
+        assert list(sales.current()) == stored
 
 
-def test_after_close_it_is_unavailable(path: Path) -> None:
+def test_closed_repository_is_unavailable(path: Path) -> None:
     sales = SqliteSales.open(path)
     sales.close()
     (sale,) = sample_sales(1)

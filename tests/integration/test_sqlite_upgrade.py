@@ -1,4 +1,4 @@
-"""Files that were written before estimates had intervals."""
+"""Files written before estimates had intervals."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ ESTIMATE = Estimate(
 )
 
 
-def some(count: int, estimate: Estimate = ESTIMATE) -> list[Prediction]:
+def old_predictions(count: int, estimate: Estimate = ESTIMATE) -> list[Prediction]:
     return [evolve(each, estimate=estimate) for each in a_batch(count)]
 
 
-def sure(count: int) -> list[Prediction]:
+def new_predictions(count: int) -> list[Prediction]:
     intervals = (Interval(80, 231000.5, 279000.0), Interval(90, 0.0, 1e13))
-    return some(count, evolve(ESTIMATE, intervals=intervals, fsd=12.34))
+    return old_predictions(count, evolve(ESTIMATE, intervals=intervals, fsd=12.34))
 
 
-def write(file: sqlite3.Connection, predictions: list[Prediction]) -> None:
-    """Write as it was done then."""
+def write_with_old_release(file: sqlite3.Connection, predictions: list[Prediction]) -> None:
+    """Insert rows with the statement of the old release."""
     house, caveats = json.dumps(HOUSE), json.dumps([CAVEAT])
     with file:
         file.executemany(INSERT, [(str(each.id), each.created_at.isoformat(), house, caveats) for each in predictions])
@@ -67,7 +67,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def old(path: Path) -> Iterator[sqlite3.Connection]:
-    """An empty file of then, opened as it was then."""
+    """Yield an empty file of the old release, opened as that release did."""
     file = sqlite3.connect(path)
     file.execute("PRAGMA journal_mode = WAL")
     file.execute(TABLE)
@@ -85,26 +85,26 @@ def old_spool(old: sqlite3.Connection) -> sqlite3.Connection:
     return old
 
 
-def test_every_row_is_kept_and_new_ones_have_intervals(path: Path, old: sqlite3.Connection) -> None:
-    before, after = some(1000), sure(2)
-    write(old, before)
+def test_upgrade_keeps_rows_and_adds_intervals(path: Path, old: sqlite3.Connection) -> None:
+    before, after = old_predictions(1000), new_predictions(2)
+    write_with_old_release(old, before)
     with SqlitePredictions.open(path) as predictions:
         predictions.append([*before, *after])
     with SqlitePredictions.open(path) as predictions:
         assert predictions.recent(2000) == [*reversed(after), *reversed(before)]
 
 
-def test_a_process_from_then_goes_on_with_the_file_that_it_has_open(path: Path, old: sqlite3.Connection) -> None:
-    before, between, after = some(1), sure(1), some(1)
-    write(old, before)
+def test_old_process_keeps_using_upgraded_file(path: Path, old: sqlite3.Connection) -> None:
+    before, between, after = old_predictions(1), new_predictions(1), old_predictions(1)
+    write_with_old_release(old, before)
     with SqlitePredictions.open(path) as predictions:
         predictions.append(between)
-        write(old, after)
+        write_with_old_release(old, after)
         assert predictions.recent(10) == [*after, *between, *before]
 
 
 @pytest.mark.parametrize("kind", [SqlitePredictions, SqliteSpool])
-def test_an_old_file_becomes_what_a_new_one_is(
+def test_upgraded_file_matches_new_file(
     kind: type[SqlitePredictions], path: Path, old_spool: sqlite3.Connection
 ) -> None:
     new = path.with_name("new.sqlite")
@@ -123,8 +123,8 @@ def columns(path: Path) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("kind", [SqlitePredictions, SqliteSpool])
-def test_a_release_without_a_watermark_opens_the_file_again(kind: type[SqlitePredictions], path: Path) -> None:
-    old, pruned, kept, late = some(4)
+def test_release_without_watermark_reopens_file(kind: type[SqlitePredictions], path: Path) -> None:
+    old, pruned, kept, late = old_predictions(4)
     with kind.open(path) as predictions:
         predictions.append([old, pruned, kept])
         assert predictions.prune(kept.id, 10) == 2
@@ -132,7 +132,7 @@ def test_a_release_without_a_watermark_opens_the_file_again(kind: type[SqlitePre
     assert columns(path)[0] == (4,), "it refuses a later version"
     file = sqlite3.connect(path)
     try:
-        write(file, [pruned, late])
+        write_with_old_release(file, [pruned, late])
     finally:
         file.close()
     with kind.open(path) as predictions:
@@ -140,8 +140,8 @@ def test_a_release_without_a_watermark_opens_the_file_again(kind: type[SqlitePre
         assert list(predictions.recent(10)) == [late, pruned]
 
 
-def test_a_file_without_a_watermark_gets_one(path: Path) -> None:
-    old, kept = some(2)
+def test_file_without_watermark_gets_one(path: Path) -> None:
+    old, kept = old_predictions(2)
     with SqlitePredictions.open(path) as predictions:
         predictions.append([old, kept])
         predictions._connection.execute("DROP TABLE pruned")
@@ -151,11 +151,9 @@ def test_a_file_without_a_watermark_gets_one(path: Path) -> None:
         assert list(predictions.recent(10)) == [kept]
 
 
-def test_what_an_old_spool_holds_reaches_the_database_and_what_was_set_aside_stays(
-    path: Path, old_spool: sqlite3.Connection
-) -> None:
-    waiting, poison, new = some(5), some(1), sure(3)
-    write(old_spool, [*waiting, *poison])
+def test_old_spool_is_drained_and_keeps_dead_letters(path: Path, old_spool: sqlite3.Connection) -> None:
+    waiting, poison, new = old_predictions(5), old_predictions(1), new_predictions(3)
+    write_with_old_release(old_spool, [*waiting, *poison])
     with old_spool:
         old_spool.execute("INSERT INTO set_aside VALUES (?, 'poison')", (str(poison[0].id),))
         old_spool.execute("UPDATE tally SET kept = 6")

@@ -1,4 +1,4 @@
-"""What the command line shows in a terminal, and how a shell completes it."""
+"""Command-line output in a terminal, and shell completion."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def in_a_terminal(folder: Path, command: str = "predictions", **environment: str) -> str:
-    """What a command writes to a terminal."""
+def run_in_terminal(folder: Path, command: str = "predictions", **environment: str) -> str:
+    """Return what a command writes to a terminal."""
     ours, theirs = pty.openpty()
     run = subprocess.Popen(
         [sys.executable, "-m", "housepredict", command, "--data-dir", str(folder)],
@@ -37,7 +37,7 @@ def in_a_terminal(folder: Path, command: str = "predictions", **environment: str
     )
     os.close(theirs)
     written = b""
-    with suppress(OSError):  # which is how a terminal ends
+    with suppress(OSError):  # a closed terminal raises OSError
         while part := os.read(ours, 65536):
             written += part
     os.close(ours)
@@ -46,28 +46,26 @@ def in_a_terminal(folder: Path, command: str = "predictions", **environment: str
 
 
 @pytest.mark.parametrize(
-    ("environment", "is_table", "is_coloured"),
+    ("environment", "is_table", "is_colored"),
     [
         ({"TERM": "xterm-256color"}, True, True),
         ({"TERM": "xterm-256color", "NO_COLOR": "1"}, True, False),
         ({"TERM": "dumb"}, False, False),
     ],
-    ids=["colours", "no colours", "dumb"],
+    ids=["colors", "no colors", "dumb"],
 )
-def test_a_terminal_is_shown_what_it_can_show(
-    folder: Path, environment: Mapping[str, str], is_table: bool, is_coloured: bool
+def test_output_adapts_to_terminal_capabilities(
+    folder: Path, environment: Mapping[str, str], is_table: bool, is_colored: bool
 ) -> None:
-    shown = in_a_terminal(folder, **environment)
+    shown = run_in_terminal(folder, **environment)
     assert "254,206.02" in shown
     assert ("\u2500" in shown) == is_table
-    assert ("\x1b[1;36m" in shown) == is_coloured
+    assert ("\x1b[1;36m" in shown) == is_colored
     if not is_table:
         assert "\x1b" not in shown
 
 
-def test_what_is_there_to_be_copied_is_in_one_piece_in_a_narrow_terminal(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_narrow_terminal_keeps_ids_in_one_piece(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sales = tmp_path / "sales.csv"
     houses = [(500 + row * 37 % 200, row % 8) for row in range(200)]
     rows = [f"{100 * sqft + 10_000 * rooms},{sqft},{rooms}\n" for sqft, rooms in houses]
@@ -80,13 +78,13 @@ def test_what_is_there_to_be_copied_is_in_one_piece_in_a_narrow_terminal(
         capsys.readouterr()
         main([command, "--json", "--data-dir", str(tmp_path)])
         (first,) = json.loads(capsys.readouterr().out)[listed]
-        shown = re.sub(r"\x1b\[[\d;]*m", "", in_a_terminal(tmp_path, command, COLUMNS="80", TERM="xterm"))
+        shown = re.sub(r"\x1b\[[\d;]*m", "", run_in_terminal(tmp_path, command, COLUMNS="80", TERM="xterm"))
         assert first[name] in shown
         assert max(map(len, shown.splitlines())) <= 80
         assert command != "models" or "  sales.csv  " in shown
 
 
-def test_whoever_reads_it_from_a_pipe_gets_plain_text(folder: Path) -> None:
+def test_pipe_gets_plain_text(folder: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "housepredict", "predictions", "--data-dir", str(folder)],
         capture_output=True, text=True, check=True, env={**os.environ, "TERM": "xterm-256color"},
@@ -115,12 +113,12 @@ def test_bash_completes_commands_options_choices_and_files(
     assert main(["completion", "bash", "--data-dir", str(tmp_path)]) == 0
     (tmp_path / "completion.bash").write_text(capsys.readouterr().out)
     (tmp_path / "houses.csv").touch()
-    asked = words.split(" ")
+    typed = words.split(" ")
     script = f"""
         source completion.bash
-        COMP_WORDS=({" ".join(asked[:-1])} "{asked[-1]}") COMP_CWORD={len(asked) - 1}
+        COMP_WORDS=({" ".join(typed[:-1])} "{typed[-1]}") COMP_CWORD={len(typed) - 1}
         COMP_LINE="{words}" COMP_POINT={len(words)}
-        $(complete -p housepredict | sed 's/.*-F \\([^ ]*\\).*/\\1/') housepredict "{asked[-1]}" "{asked[-2]}"
+        $(complete -p housepredict | sed 's/.*-F \\([^ ]*\\).*/\\1/') housepredict "{typed[-1]}" "{typed[-2]}"
         printf '%s\\n' "${{COMPREPLY[@]}}"
     """
     run = subprocess.run([bash, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True)
@@ -130,10 +128,10 @@ def test_bash_completes_commands_options_choices_and_files(
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_have_a_script_too(shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_zsh_and_fish_completion_scripts(shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell, "--data-dir", str(tmp_path)]) == 0
     script = capsys.readouterr().out
     assert all(word in script for word in ("housepredict", "predictions", "promote", "explain"))
-    if found := shutil.which(shell):
+    if executable := shutil.which(shell):
         (tmp_path / "script").write_text(script)
-        subprocess.run([found, "--no-execute", str(tmp_path / "script")], check=True)
+        subprocess.run([executable, "--no-execute", str(tmp_path / "script")], check=True)

@@ -1,4 +1,4 @@
-"""Trained intervals hold what they promise, also where there are just enough sales for spread trees."""
+"""Trained intervals reach nominal coverage, even with just enough sales for spread trees."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.factories import TUTORIAL, scattered_sales
 
 HELD_OUT = scattered_sales(400, 22)
 AROUND = [390, 440, 490, 520]
-"""Numbers of training sales around the one from which on there are spread trees."""
+"""Numbers of training sales around the threshold for spread trees."""
 
 
 def line(_algorithm: Algorithm, _effort: Effort, _sales: int) -> list[Candidate]:
@@ -27,18 +27,18 @@ def line(_algorithm: Algorithm, _effort: Effort, _sales: int) -> list[Candidate]
 
 
 def fit(sales: Sequence[Sale], algorithm: Algorithm = Algorithm.RIDGE) -> TrainedModel:
-    found = line if algorithm is Algorithm.RIDGE else candidates
+    search_space = line if algorithm is Algorithm.RIDGE else candidates
     options = TrainingOptions(algorithm=algorithm, effort=Effort.LOW)
-    return SklearnTrainer(found, jobs=1).fit(TUTORIAL, sales, options, lambda *_: None)
+    return SklearnTrainer(search_space, jobs=1).fit(TUTORIAL, sales, options, lambda *_: None)
 
 
 def tolerated(level: float, calibrated_on: int) -> float:
-    """Four standard deviations of the coverage of held-out sales, calibration having its luck too."""
+    """Return four standard deviations of the coverage of the held-out sales, including the calibration's variance."""
     return 4 * math.sqrt(level * (1 - level) * (1 / calibrated_on + 1 / len(HELD_OUT)))
 
 
-def require_coverage(learned: CalibratedModel, calibrated_on: int) -> Sequence[Valued]:
-    rows = valued(HELD_OUT, learned.predict([sale.house for sale in HELD_OUT]), learned.calibration)
+def require_coverage(fitted: CalibratedModel, calibrated_on: int) -> Sequence[Valued]:
+    rows = valued(HELD_OUT, fitted.predict([sale.house for sale in HELD_OUT]), fitted.calibration)
     assert [each.level for each in coverages(rows)] == [80, 90]
     for each in coverages(rows):
         assert each.share / 100 == pytest.approx(each.level / 100, abs=tolerated(each.level / 100, calibrated_on))
@@ -48,30 +48,30 @@ def require_coverage(learned: CalibratedModel, calibrated_on: int) -> Sequence[V
 @pytest.mark.parametrize("size", AROUND)
 def test_intervals_hold_for_every_number_of_training_sales(size: int) -> None:
     rows = require_coverage(fit(scattered_sales(size, 21)), size)
-    # from 500 on they are scaled to the house
+    # from 500 sales on, intervals are scaled to the house
     assert (len({row.spread for row in rows}) > 1) is (size >= 500)
 
 
-def test_intervals_of_the_default_recipes_hold_below_five_hundred_training_sales() -> None:
+def test_intervals_of_default_candidates_hold_below_500_sales() -> None:
     require_coverage(fit(scattered_sales(450, 21), Algorithm.AUTO), 450)
 
 
 @pytest.mark.parametrize("size", [2050, 2450])
-def test_intervals_of_earlier_sales_hold_where_one_fold_has_four_to_five_hundred(size: int) -> None:
+def test_refit_intervals_hold_with_folds_of_400_to_500(size: int) -> None:
     earlier = scattered_sales(size, 23)
     for trained_on in (480, 700):
         fitted = fit(scattered_sales(trained_on, 21))
         rows = require_coverage(fitted.refit(earlier), size // 5)
-        # as wide or as narrow as those that the version serves
+        # scaled exactly if the version's own intervals are
         assert (len({row.spread for row in rows}) > 1) is (trained_on >= 500)
 
 
 @pytest.mark.parametrize("size", AROUND)
-def test_intervals_of_the_regressor_hold_for_every_number_of_training_sales(size: int) -> None:
+def test_regressor_intervals_hold_for_every_number_of_sales(size: int) -> None:
     sales = scattered_sales(size, 21)
-    houses, asked = ([list(sale.house.values.values()) for sale in each] for each in (sales, HELD_OUT))
+    houses, test_houses = ([list(sale.house.values.values()) for sale in each] for each in (sales, HELD_OUT))
     model = HousePriceRegressor(algorithm="ridge").fit(houses, [sale.price for sale in sales])
     prices = np.array([sale.price for sale in HELD_OUT])
     for level in (0.5, 0.8, 0.9):
-        low, high = model.predict_interval(asked, level).T
+        low, high = model.predict_interval(test_houses, level).T
         assert ((low <= prices) & (prices <= high)).mean() == pytest.approx(level, abs=tolerated(level, size))

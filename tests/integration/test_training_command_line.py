@@ -1,4 +1,4 @@
-"""Training and the versions that it makes, on the command line."""
+"""Training and model versions on the command line."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import pytest
 from tests.integration.command_line import Run
 
 
-def test_training_says_what_it_decided_and_how_good_the_model_is(run: Run, sales: str) -> None:
+def test_train_reports_decisions_and_accuracy(run: Run, sales: str) -> None:
     trained = run("train", sales)
     assert trained.code == 0, trained.err
-    for said in ("parcel_id", "house id", "sale date", "2 rows skipped", "MdAPE", "COD", "Promoted"):
-        assert said in trained.out
+    for text in ("parcel_id", "house id", "sale date", "2 rows skipped", "MdAPE", "COD", "Promoted"):
+        assert text in trained.out
     assert "*" in run("models").out
 
 
-def test_training_and_the_version_tell_how_it_does_on_the_latest_sales(run: Run, sales: str) -> None:
+def test_train_and_show_report_out_of_time_evaluation(run: Run, sales: str) -> None:
     trained = run("train", sales, "--algorithm", "linear")
-    told = "Out-of-time evaluation (32 sales since 2024-11-03, trained on 168 earlier): MdAPE"
-    assert told in trained.out
+    summary = "Out-of-time evaluation (32 sales since 2024-11-03, trained on 168 earlier): MdAPE"
+    assert summary in trained.out
     (model,) = run("models", "--json").document["models"]
-    assert told in run("models", "show", model["model_version"]).out
+    assert summary in run("models", "show", model["model_version"]).out
     later = model["evaluation"]["out_of_time"]
     assert (later["since"], later["trained_on"], later["held_out"]) == ("2024-11-03", 168, 32)
     assert later["mdape"] < 20
@@ -33,7 +33,7 @@ def test_training_and_the_version_tell_how_it_does_on_the_latest_sales(run: Run,
     assert "No out-of-time evaluation: the sales have no dates." in undated.out
 
 
-def test_a_search_that_a_time_limit_ended_is_told_of(run: Run, sales: str) -> None:
+def test_train_reports_search_ended_by_time_limit(run: Run, sales: str) -> None:
     ended = run("train", sales, "--time-limit", "0.000001", "--promote", "never")
     why = "the time limit of 1e-06 s ended the search with 1 of 4 candidates compared"
     assert f"Not reproducible: {why}." in ended.out
@@ -48,12 +48,12 @@ def test_a_search_that_a_time_limit_ended_is_told_of(run: Run, sales: str) -> No
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "nan", "inf", "soon"])
-def test_a_time_limit_is_a_number_of_seconds(run: Run, sales: str, limit: str) -> None:
+def test_train_rejects_invalid_time_limit(run: Run, sales: str, limit: str) -> None:
     refused = run("train", sales, f"--time-limit={limit}")
     assert (refused.code, "seconds above 0" in refused.err) == (2, True)
 
 
-def test_a_version_replaces_the_promoted_one_if_it_is_better_or_if_one_says_so(run: Run, sales: str) -> None:
+def test_train_promotes_better_or_forced_version(run: Run, sales: str) -> None:
     first = run("train", sales, "--json", "--seed", "1").document
     assert (first["promoted"], first["reasons"], first["comparison"]) == (
         True,
@@ -62,8 +62,8 @@ def test_a_version_replaces_the_promoted_one_if_it_is_better_or_if_one_says_so(r
     )
     same = run("train", sales, "--json", "--seed", "1").document
     assert (same["promoted"], "Identical" in same["reasons"][0]) == (False, True)
-    kept = run("train", sales, "--seed", "2", "--promote", "never")
-    assert "Stored, but not promoted" in kept.out
+    unpromoted = run("train", sales, "--seed", "2", "--promote", "never")
+    assert "Stored, but not promoted" in unpromoted.out
     compared = run("train", sales, "--json", "--seed", "3", "--algorithm", "boosting").document
     assert compared["comparison"]["champion"] == first["model_version"]
     assert compared["comparison"]["sales"] == compared["evaluation"]["held_out"]
@@ -72,22 +72,22 @@ def test_a_version_replaces_the_promoted_one_if_it_is_better_or_if_one_says_so(r
     assert [each["promoted"] for each in run("models", "--json").document["models"]] == [False] * 4 + [True]
 
 
-def test_a_version_of_other_features_is_promoted_and_says_that_it_was_compared_on_nothing(run: Run, sales: str) -> None:
+def test_train_promotes_version_with_other_features(run: Run, sales: str) -> None:
     run("train", sales)
     other = run("train", sales, "--exclude", "pool")
     assert "different features" in other.out
     assert "\nPromoted" in other.out
 
 
-def test_a_version_can_be_shown_as_a_page(run: Run, sales: str, tmp_path: Path) -> None:
+def test_models_show_writes_html_page(run: Run, sales: str, tmp_path: Path) -> None:
     trained = run("train", sales, "--json").document
     name = trained["model_version"]
     assert f"models show {name} --html FILE" in run("models", "show", name).out
     shown = run("models", "show", name, "--html", "page.html")
     assert (shown.code, shown.out, shown.err) == (0, "", "housepredict: wrote page.html\n")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    for said in (name, "No version is promoted yet.", "sqft", "98101", "estimate-by-price", "error-over-time"):
-        assert said in page
+    for text in (name, "No version is promoted yet.", "sqft", "98101", "estimate-by-price", "error-over-time"):
+        assert text in page
     assert "ratio-on-map" not in page
     both = run("models", "show", name, "--json", "--html", "again.html")
     assert both.document["digests"].keys() >= {"estimator.joblib", "held-out.json", "serving.npz"}
@@ -97,14 +97,14 @@ def test_a_version_can_be_shown_as_a_page(run: Run, sales: str, tmp_path: Path) 
     assert "nosuch" in refused.err
 
 
-def test_a_folder_is_taken_before_the_command_below_models_and_after_it(run: Run, sales: str) -> None:
+def test_data_dir_option_works_before_and_after_subcommand(run: Run, sales: str) -> None:
     name = run("train", sales, "--json", "--data-dir", "other").document["model_version"]
     assert run("models", "show", name).code == 4
     assert run("models", "show", name, "--data-dir", "other").code == 0
     assert run("models", "--data-dir", "other", "show", name).code == 0
 
 
-def test_columns_can_be_excluded_typed_named_and_closed(run: Run, sales: str) -> None:
+def test_train_options_exclude_type_and_close_columns(run: Run, sales: str) -> None:
     options = ("--exclude", "zip", "--exclude", "sold", "--type", "pool=category", "--closed", "pool")
     document = run("train", sales, "--json", *options).document
     assert {each["name"]: each["kind"] for each in document["features"]} == {"sqft": "number", "pool": "category"}
@@ -113,9 +113,7 @@ def test_columns_can_be_excluded_typed_named_and_closed(run: Run, sales: str) ->
     assert "pool" not in [each["name"] for each in only["features"]]
 
 
-def test_a_column_that_gives_the_price_away_is_left_out_unless_it_is_allowed(
-    run: Run, sales: str, tmp_path: Path
-) -> None:
+def test_leaking_column_is_excluded_unless_allowed(run: Run, sales: str, tmp_path: Path) -> None:
     header, *lines = Path(sales).read_text().splitlines()
     place = header.split(",").index("price")
     leaking = tmp_path / "leaking.csv"
@@ -127,13 +125,13 @@ def test_a_column_that_gives_the_price_away_is_left_out_unless_it_is_allowed(
     assert (refused.code, "did you mean `quote`?" in refused.err) == (3, True)
 
 
-def test_synthetic_sales_give_the_tutorials_error(run: Run) -> None:
+def test_synthetic_training_matches_tutorial_error(run: Run) -> None:
     assert "MSE: 89841841.26" in run("train", "--synthetic").out
     assert run("predict", "size=2500", "bedrooms=3", "age=10").out == "254206.02\n"
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "nosuch.csv"),
         (b"", "empty"),
@@ -143,16 +141,14 @@ def test_synthetic_sales_give_the_tutorials_error(run: Run) -> None:
         (b"price,sqft\n" + b"100000,900\n" * 40, "no column can be used"),
     ],
 )
-def test_sales_that_no_model_can_be_trained_on_are_refused_with_advice(
-    run: Run, tmp_path: Path, content: bytes | None, said: str
-) -> None:
+def test_unusable_sales_are_rejected_with_advice(run: Run, tmp_path: Path, content: bytes | None, message: str) -> None:
     name = "nosuch.csv"
     if content is not None:
         name = "sales.csv"
         (tmp_path / name).write_bytes(content)
     refused = run("train", name)
     assert refused.code == 3
-    assert said in refused.err
+    assert message in refused.err
 
 
 TOWNS = ("海淀", "朝阳", "Milton")
@@ -165,7 +161,7 @@ def sales_in(folder: Path, encoding: str, towns: Sequence[str] = TOWNS, size: st
     return file
 
 
-def test_guessed_encoding_is_stated_and_can_be_overruled(run: Run, tmp_path: Path) -> None:
+def test_guessed_encoding_is_reported_and_can_be_overridden(run: Run, tmp_path: Path) -> None:
     file = str(sales_in(tmp_path, "gb18030"))
     note = "read as GB18030 (guessed; set `encoding` to overrule)"
     trained = run("train", file, "--algorithm", "ridge", "--effort", "low")
@@ -182,7 +178,7 @@ def test_guessed_encoding_is_stated_and_can_be_overruled(run: Run, tmp_path: Pat
     assert "朝阳" in Path(prices).read_text(encoding="utf-8")
 
 
-def test_names_of_a_mac_are_those_that_people_type(run: Run, tmp_path: Path) -> None:
+def test_decomposed_unicode_names_match_composed_input(run: Run, tmp_path: Path) -> None:
     towns = [normalize("NFD", town) for town in ("Málaga", "Köln", "Zürich")]
     trained = run("train", str(sales_in(tmp_path, "utf-8", towns, normalize("NFD", "Größe"))), "--effort", "low")
     assert trained.code == 0, trained.err
@@ -195,7 +191,7 @@ def test_names_of_a_mac_are_those_that_people_type(run: Run, tmp_path: Path) -> 
     assert len(prices) == 1
 
 
-def test_future_sale_is_rejected_and_the_valuation_date_stays(run: Run, tmp_path: Path) -> None:
+def test_future_sale_is_rejected(run: Run, tmp_path: Path) -> None:
     lines = sales_in(tmp_path, "utf-8").read_text(encoding="utf-8").splitlines()
     dated = [
         "sold," + lines[0],

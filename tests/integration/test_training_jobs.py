@@ -1,6 +1,4 @@
-"""Trainings beside a service that runs: what comes of them, and of those that are killed, cancelled or in each other's
-way.
-"""
+"""Training jobs beside a running service: results, crashes, cancellation and conflicts."""
 
 from __future__ import annotations
 
@@ -44,7 +42,7 @@ CSV = {"Content-Type": "text/csv"}
 ASYNC = {"Prefer": "respond-async"}
 QUICK = "algorithm=linear&promote=always"
 SLOW = "algorithm=boosting&effort=high"
-"""Long enough to be caught at it."""
+"""Options for a training job that runs long enough to be observed."""
 
 
 INTERRUPTIBLE = """
@@ -54,7 +52,7 @@ from housepredict.entrypoints.cli.main import main
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main())
 """
-"""`housepredict`, also where whoever runs the tests has SIGINT ignored, which what they start inherits."""
+"""Runs `housepredict` with SIGINT enabled, even if the test process ignores it and children inherit that."""
 
 
 def columns(rows: int) -> dict[str, list[Any]]:
@@ -76,20 +74,20 @@ def csv_file(path: Path, rows: int = 400) -> Path:
 
 @frozen
 class Trainer:
-    """A training that runs beside a service, and the process that it runs in."""
+    """A training job beside a service, and its process."""
 
     service: Service
     path: str
     pid: int
 
-    def told(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         document: dict[str, Any] = httpx2.get(self.service.url + self.path).json()
         return document
 
     def over(self) -> dict[str, Any]:
-        return eventually(lambda: said if (said := self.told())["state"] != "running" else None)
+        return eventually(lambda: current if (current := self.status())["state"] != "running" else None)
 
-    def has_left_nobody(self) -> bool:
+    def has_ended_all_processes(self) -> bool:
         try:
             os.killpg(self.pid, 0)
         except ProcessLookupError:
@@ -102,7 +100,7 @@ def send(service: Service, content: bytes, query: str = QUICK, **headers: str) -
 
 
 def trainer_of(pid: int) -> int:
-    """The process that trains beside this one, or beside one of its workers; 0 if none does."""
+    """Return the training process below this process or one of its workers, or 0 if there is none."""
     children = [int(each) for task in Path(f"/proc/{pid}/task").glob("*/children") for each in task.read_text().split()]
     for child in children:
         if b"training_process" in Path(f"/proc/{child}/cmdline").read_bytes():
@@ -110,13 +108,13 @@ def trainer_of(pid: int) -> int:
     return next((found for child in children if (found := trainer_of(child))), 0)
 
 
-def begun(service: Service, folder: Path) -> Trainer:
-    """A slow training that is at its second step or later: it learns."""
+def start_slow_training(service: Service, folder: Path) -> Trainer:
+    """Start a slow training job and wait until it has completed its first step."""
     answer = send(service, csv_file(folder / "slow.csv", 5000).read_bytes(), SLOW, **ASYNC)
     assert answer.status_code == 202, answer.text
     trainer = Trainer(service, answer.headers["Location"], trainer_of(service.process.pid))
-    eventually(lambda: trainer.told()["progress"]["done"])
-    assert trainer.told()["state"] == "running"
+    eventually(lambda: trainer.status()["progress"]["done"])
+    assert trainer.status()["state"] == "running"
     return trainer
 
 
@@ -129,25 +127,25 @@ def versions(folder: Path) -> list[str]:
 
 
 def in_service(service: Service) -> str:
-    said: str = httpx2.get(f"{service.url}/health").json()["model_version"]
-    return said
+    current: str = httpx2.get(f"{service.url}/health").json()["model_version"]
+    return current
 
 
 @contextmanager
 def trained(folder: Path, **variables: str) -> Iterator[tuple[Service, str]]:
-    """A service with a model of its own, and the name of the version."""
+    """Yield a service with a trained model, and the version's name."""
     with running(folder, **variables) as service:
         answer = send(service, csv_file(folder / "sales.csv").read_bytes())
         assert answer.status_code == 200, answer.text
         yield service, answer.json()["model_version"]
 
 
-def test_sales_that_are_sent_are_trained_on_kept_and_trained_on_again(tmp_path: Path) -> None:
+def test_uploaded_sales_are_stored_and_reused(tmp_path: Path) -> None:
     with trained(tmp_path) as (service, first):
         assert in_service(service) == first
-        (kept,) = uploads(tmp_path)
-        assert kept.endswith(".csv")
-        assert (tmp_path / "data" / "uploads" / kept).stat().st_mode & 0o777 == 0o600
+        (upload,) = uploads(tmp_path)
+        assert upload.endswith(".csv")
+        assert (tmp_path / "data" / "uploads" / upload).stat().st_mode & 0o777 == 0o600
         again = httpx2.post(f"{service.url}/train", timeout=600).json()
         assert again["promoted"] is False
         assert "Identical" in again["reasons"][0]
@@ -156,18 +154,18 @@ def test_sales_that_are_sent_are_trained_on_kept_and_trained_on_again(tmp_path: 
             ("succeeded", again["model_version"]),
             ("succeeded", first),
         ]
-        assert {Path(each["source"]).name for each in listed} == {kept}
-    told = finished("-m", "housepredict", "trainings", "--data-dir", str(tmp_path / "data"))
-    assert f"{first}, promoted" in told.stdout
+        assert {Path(each["source"]).name for each in listed} == {upload}
+    status = finished("-m", "housepredict", "trainings", "--data-dir", str(tmp_path / "data"))
+    assert f"{first}, promoted" in status.stdout
 
 
-def test_a_version_serves_as_soon_as_it_is_said_to_be_promoted(tmp_path: Path) -> None:
+def test_promoted_version_serves_immediately(tmp_path: Path) -> None:
     with trained(tmp_path) as (service, first):
         answer = send(service, csv_file(tmp_path / "more.csv", 500).read_bytes(), **ASYNC)
         where = service.url + answer.headers["Location"]
-        told = eventually(lambda: said if (said := httpx2.get(where).json())["state"] != "running" else None)
-        assert told["promoted"] is True
-        assert in_service(service) == told["model_version"] != first
+        status = eventually(lambda: current if (current := httpx2.get(where).json())["state"] != "running" else None)
+        assert status["promoted"] is True
+        assert in_service(service) == status["model_version"] != first
 
 
 def _parquet(path: Path) -> bytes:
@@ -184,7 +182,7 @@ def _parquet(path: Path) -> bytes:
     ],
     ids=["parquet", "gzip", "coding"],
 )
-def test_sales_may_be_sent_in_any_form_that_can_be_read(
+def test_upload_accepts_every_readable_format(
     tmp_path: Path, content: Callable[[Path], bytes], headers: dict[str, str]
 ) -> None:
     with running(tmp_path) as service:
@@ -195,17 +193,17 @@ def test_sales_may_be_sent_in_any_form_that_can_be_read(
         assert in_service(service) == answer.json()["model_version"]
 
 
-def test_sales_that_are_of_no_use_are_not_kept(tmp_path: Path) -> None:
+def test_unusable_upload_is_deleted(tmp_path: Path) -> None:
     with running(tmp_path) as service:
         answer = send(service, b"colour,size\nred,1\n")
         assert (answer.status_code, answer.json()["type"]) == (409, "urn:housepredict:problem:unusable-sales")
         eventually(lambda: not uploads(tmp_path))
-        told = httpx2.get(f"{service.url}/trainings").json()["trainings"]
-        assert [each["state"] for each in told] == ["failed"]
-        assert told[0]["error"] == answer.json()["detail"]
+        status = httpx2.get(f"{service.url}/trainings").json()["trainings"]
+        assert [each["state"] for each in status] == ["failed"]
+        assert status[0]["error"] == answer.json()["detail"]
 
 
-def test_more_is_taken_than_any_other_body_may_have_and_no_more_than_is_let(tmp_path: Path) -> None:
+def test_upload_limit_replaces_body_limit(tmp_path: Path) -> None:
     limits = {"HOUSEPREDICT_MAX_BODY": "200000", "HOUSEPREDICT_MAX_UPLOAD": "1500000"}
     sales = csv_file(tmp_path / "sales.csv").read_bytes()
     content = sales + b"\n" * (1_500_000 - len(sales))
@@ -222,61 +220,61 @@ def test_more_is_taken_than_any_other_body_may_have_and_no_more_than_is_let(tmp_
         assert len(uploads(tmp_path)) == 1
 
 
-def test_a_trainer_that_is_killed_leaves_nothing_but_the_word_that_it_failed(tmp_path: Path) -> None:
+def test_killed_training_process_leaves_only_failed_status(tmp_path: Path) -> None:
     with trained(tmp_path) as (service, first):
-        trainer = begun(service, tmp_path)
-        # not through the service: a question would find out by itself
+        trainer = start_slow_training(service, tmp_path)
+        # read the log directly, because a request to the service would detect the death itself
         log, id_ = DirectoryTrainings(tmp_path / "data" / "models" / "trainings"), UUID(trainer.path[-36:])
         os.kill(trainer.pid, signal.SIGKILL)
         eventually(lambda: log.get(id_).outcome)
-        told = trainer.over()
-        assert (told["state"], told["model_version"]) == ("failed", None)
-        assert told["error"] == "The training process was killed by SIGKILL."
-        eventually(trainer.has_left_nobody)
+        status = trainer.over()
+        assert (status["state"], status["model_version"]) == ("failed", None)
+        assert status["error"] == "The training process was killed by SIGKILL."
+        eventually(trainer.has_ended_all_processes)
         assert in_service(service) == first
         assert versions(tmp_path) == [first]
         eventually(lambda: len(uploads(tmp_path)) == 1)
         assert httpx2.post(f"{service.url}/train", timeout=600).status_code == 200
 
 
-def test_a_training_is_cancelled_however_long_it_is_at_one_step(tmp_path: Path) -> None:
+def test_cancellation_ends_unresponsive_training(tmp_path: Path) -> None:
     with trained(tmp_path) as (service, first):
-        trainer = begun(service, tmp_path)
-        os.kill(trainer.pid, signal.SIGSTOP)  # it notices nothing by itself
-        asked = httpx2.delete(service.url + trainer.path)
-        assert (asked.status_code, asked.json()["cancelling"]) == (202, True)
+        trainer = start_slow_training(service, tmp_path)
+        os.kill(trainer.pid, signal.SIGSTOP)  # a stopped process doesn't react by itself
+        cancelled = httpx2.delete(service.url + trainer.path)
+        assert (cancelled.status_code, cancelled.json()["cancelling"]) == (202, True)
         assert trainer.over()["state"] == "cancelled"
-        eventually(trainer.has_left_nobody)
+        eventually(trainer.has_ended_all_processes)
         assert (in_service(service), versions(tmp_path)) == (first, [first])
         eventually(lambda: len(uploads(tmp_path)) == 1)
         again = httpx2.delete(service.url + trainer.path)
         assert (again.status_code, again.json()["type"]) == (409, "urn:housepredict:problem:training-ended")
 
 
-def test_a_training_outlives_its_service_and_can_still_be_told_to_end(tmp_path: Path) -> None:
+def test_training_outlives_service_and_can_be_cancelled(tmp_path: Path) -> None:
     with running(tmp_path) as service:
-        trainer = begun(service, tmp_path)
+        trainer = start_slow_training(service, tmp_path)
         id_ = trainer.path.rpartition("/")[2]
         service.stop(signal.SIGKILL)
     command = ["-m", "housepredict", "trainings"]
     where = ["--data-dir", str(tmp_path / "data")]
 
-    def told() -> str:
+    def status() -> str:
         return next(line for line in finished(*command, *where).stdout.splitlines() if id_ in line)
 
-    assert "running" in told()
+    assert "running" in status()
     with running(tmp_path) as another:
         answer = send(another, b"")
         assert (answer.status_code, answer.json()["training"]) == (409, trainer.path)
         assert answer.headers["Location"] == trainer.path
         assert finished(*command, "cancel", id_, *where).returncode == 0
-        eventually(lambda: "cancelled" in told())
-    eventually(trainer.has_left_nobody)
+        eventually(lambda: "cancelled" in status())
+    eventually(trainer.has_ended_all_processes)
 
 
-def test_a_first_process_inherits_a_trainer_and_serves_on(tmp_path: Path) -> None:
+def test_init_process_adopts_orphaned_training(tmp_path: Path) -> None:
     with running(tmp_path, "--workers", "2", module="tests.integration.first_process") as service:
-        trainer = begun(service, tmp_path)
+        trainer = start_slow_training(service, tmp_path)
         stat = Path(f"/proc/{trainer.pid}/stat")
         worker = int(stat.read_text().rpartition(")")[2].split()[1])
         assert worker in service.workers()
@@ -285,11 +283,11 @@ def test_a_first_process_inherits_a_trainer_and_serves_on(tmp_path: Path) -> Non
         eventually(lambda: len({*service.workers()} - {worker, trainer.pid}) == 2)
         assert httpx2.delete(service.url + trainer.path).status_code == 202
         assert trainer.over()["state"] == "cancelled"
-        eventually(trainer.has_left_nobody)
+        eventually(trainer.has_ended_all_processes)
         assert send(service, csv_file(tmp_path / "sales.csv").read_bytes()).status_code == 200
 
 
-def test_of_two_services_that_are_asked_at_once_one_trains(tmp_path: Path, postgres: str) -> None:
+def test_concurrent_requests_start_one_training(tmp_path: Path, postgres: str) -> None:
     where = {"HOUSEPREDICT_DATABASE_URL": url(postgres)}
     with running(tmp_path / "one", **where) as one, running(tmp_path / "two", **where) as two:
         content = csv_file(tmp_path / "slow.csv", 5000).read_bytes()
@@ -299,8 +297,8 @@ def test_of_two_services_that_are_asked_at_once_one_trains(tmp_path: Path, postg
         begun, refused = (first, second) if first.status_code == 202 else (second, first)
         assert refused.json()["training"] == refused.headers["Location"] == begun.headers["Location"]
         for service in one, two:
-            told = httpx2.get(service.url + begun.headers["Location"]).json()
-            assert (told["id"], told["state"]) == (begun.json()["id"], "running")
+            status = httpx2.get(service.url + begun.headers["Location"]).json()
+            assert (status["id"], status["state"]) == (begun.json()["id"], "running")
         idle = two if begun is first else one
         assert httpx2.delete(idle.url + begun.headers["Location"]).status_code == 202
         for service in one, two:
@@ -308,17 +306,17 @@ def test_of_two_services_that_are_asked_at_once_one_trains(tmp_path: Path, postg
         assert send(idle, csv_file(tmp_path / "sales.csv").read_bytes()).status_code == 200
 
 
-def test_a_training_from_the_command_line_is_logged_and_an_interrupt_cancels_it(tmp_path: Path) -> None:
+def test_command_line_training_is_logged_and_interruptible(tmp_path: Path) -> None:
     with running(tmp_path) as service:
         sales = str(csv_file(tmp_path / "slow.csv", 5000))
         options = ["--algorithm", "boosting", "--effort", "high", "--data-dir", str(tmp_path / "data")]
         with subprocess.Popen(
             [sys.executable, "-c", INTERRUPTIBLE, "train", sales, *options], env=environment()
         ) as process:
-            (told,) = eventually(lambda: httpx2.get(f"{service.url}/trainings").json()["trainings"])
-            trainer = Trainer(service, f"/trainings/{told['id']}", process.pid)
-            assert told["source"] == sales
-            eventually(lambda: trainer.told()["progress"]["done"])
+            (status,) = eventually(lambda: httpx2.get(f"{service.url}/trainings").json()["trainings"])
+            trainer = Trainer(service, f"/trainings/{status['id']}", process.pid)
+            assert status["source"] == sales
+            eventually(lambda: trainer.status()["progress"]["done"])
             assert send(service, b"").headers["Location"] == trainer.path
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 130
@@ -326,7 +324,7 @@ def test_a_training_from_the_command_line_is_logged_and_an_interrupt_cancels_it(
         assert send(service, csv_file(tmp_path / "sales.csv").read_bytes()).status_code == 200
 
 
-def test_no_helper_of_a_process_that_was_killed_lives_on() -> None:
+def test_killed_training_process_leaves_no_helpers() -> None:
     script = """
 import os, time
 from joblib import Parallel, delayed
@@ -341,13 +339,13 @@ Parallel(n_jobs=2)(delayed(work)(number) for number in range(2))
         process.kill()
         process.wait()
         assert begun == {b"0\n", b"1\n"}
-        os.killpg(process.pid, 0)  # its helpers are there
+        os.killpg(process.pid, 0)  # its helpers are alive
         _end_group(process)
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)
 
 
-def test_a_trainer_leaves_half_of_the_cores_alone() -> None:
+def test_training_process_uses_half_of_the_cores() -> None:
     script = """
 import os
 from housepredict.entrypoints.training_process import _leave_cores_to_service
@@ -365,7 +363,7 @@ print({each["num_threads"] for each in threadpool_info() if each["user_api"] == 
 
 
 class UnreadableLog:
-    """A log that a bug, or a newer release, makes unreadable in a way that nobody expected."""
+    """A log that fails to parse in an unexpected way, as with a bug or a newer release."""
 
     def is_cancelling(self, _training: UUID) -> bool:
         raise NotImplementedError("cannot parse 31.12.2026")
@@ -374,7 +372,7 @@ class UnreadableLog:
         raise NotImplementedError("cannot parse 31.12.2026")
 
 
-def test_training_whose_log_cannot_be_read_ends_with_an_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unreadable_log_ends_training_with_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Application(Settings(tmp_path)) as application:
         application.trainings = UnreadableLog()  # type: ignore[assignment]
         request = TrainingRequest(
@@ -402,7 +400,7 @@ def test_training_starts_while_more_than_1024_files_are_open(tmp_path: Path) -> 
 
 @pytest.fixture
 def replace_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Makes the processes that are to train run this code instead."""
+    """Return a function that makes training processes run other code."""
 
     def replace(code: str) -> None:
         folder = tmp_path / "code"
@@ -421,7 +419,7 @@ def assert_group_ended(pid: int) -> None:
         os.killpg(pid, 0)
 
 
-def test_application_that_closes_ends_a_process_that_has_not_begun_to_train(
+def test_closing_application_ends_starting_training_process(
     tmp_path: Path, replace_trainer: Callable[[str], None]
 ) -> None:
     started = tmp_path / "started"
@@ -437,9 +435,7 @@ def test_application_that_closes_ends_a_process_that_has_not_begun_to_train(
     assert_group_ended(pid)
 
 
-def test_process_that_reports_an_error_and_stays_is_ended(
-    tmp_path: Path, replace_trainer: Callable[[str], None]
-) -> None:
+def test_training_process_that_reports_error_is_ended(tmp_path: Path, replace_trainer: Callable[[str], None]) -> None:
     started, ended = tmp_path / "started", tmp_path / "ended"
     replace_trainer(
         f"Path({str(started)!r}).write_text(str(os.getpid()))\n"
@@ -452,7 +448,7 @@ def test_process_that_reports_an_error_and_stays_is_ended(
     assert not ended.exists()
 
 
-def test_process_that_reports_nonsense_is_ended(tmp_path: Path, replace_trainer: Callable[[str], None]) -> None:
+def test_training_process_with_invalid_report_is_ended(tmp_path: Path, replace_trainer: Callable[[str], None]) -> None:
     started = tmp_path / "started"
     replace_trainer(
         f"Path({str(started)!r}).write_text(str(os.getpid()))\n"
@@ -463,9 +459,7 @@ def test_process_that_reports_nonsense_is_ended(tmp_path: Path, replace_trainer:
     assert_group_ended(int(started.read_text()))
 
 
-def test_service_ends_requests_and_starts_again_with_a_training_log_that_cannot_be_read(
-    tmp_path: Path, postgres: str
-) -> None:
+def test_service_survives_unreadable_training_log(tmp_path: Path, postgres: str) -> None:
     damage = """
     CREATE FUNCTION damage() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.state := 'paused'; RETURN NEW; END $$;
     ALTER TABLE trainings DROP CONSTRAINT trainings_state_check;

@@ -1,4 +1,4 @@
-"""Whoever writes to the folder of versions cannot make a service fail, run code, or, with a key, tell other prices."""
+"""Someone with write access to the model directory can't crash a service, run code, or forge signed prices."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TestSignedDirectory(ModelStoreContract):
         return lambda: SignedModels(DirectoryModels(tempfile.mkdtemp(dir=tmp_path)), [KEY])
 
     def test_signature_is_stored(self, tested_store: ModelStore) -> None:
-        """By the folder beneath, which has a contract of its own."""
+        """Skip this test, because the directory store beneath runs it."""
 
 
 @pytest.fixture(params=[[], [KEY]], ids=["unsigned", "signed"])
@@ -56,8 +56,8 @@ def keys(request: pytest.FixtureRequest) -> Sequence[bytes]:
 
 
 def store_in(folder: Path, keys: Sequence[bytes]) -> ModelStore:
-    kept = DirectoryModels(folder)
-    return SignedModels(kept, keys) if keys else kept
+    directory = DirectoryModels(folder)
+    return SignedModels(directory, keys) if keys else directory
 
 
 def loaded(store: ModelStore) -> Predictor:
@@ -66,8 +66,8 @@ def loaded(store: ModelStore) -> Predictor:
 
 
 @pytest.mark.parametrize("name", ["manifest.json", *ARTIFACT])
-def test_a_changed_byte_is_refused_or_changes_nothing(tmp_path: Path, keys: Sequence[bytes], name: str) -> None:
-    """Without a key, there is nothing that the manifest itself could be compared with."""
+def test_changed_byte_is_rejected_or_harmless(tmp_path: Path, keys: Sequence[bytes], name: str) -> None:
+    """Without a key, the manifest itself cannot be verified."""
     store = store_in(tmp_path, keys)
     store.add(VERSION, ARTIFACT)
     file = tmp_path / "versions" / VERSION.name / name
@@ -90,7 +90,7 @@ def test_a_changed_byte_is_refused_or_changes_nothing(tmp_path: Path, keys: Sequ
 
 @pytest.fixture
 def store(tmp_path: Path, keys: Sequence[bytes]) -> ModelStore:
-    """In a folder `models`, as an application has it."""
+    """Return a store in the directory `models`, like an application's."""
     made = store_in(tmp_path / "models", keys)
     made.add(VERSION, ARTIFACT)
     made.add(*sample_version(a_log_form(), name="b"))
@@ -110,7 +110,7 @@ def swapped(folder: Path) -> None:
 
 
 def linked(folder: Path) -> None:
-    """The version's folder becomes a link to one with the same files, which is somebody else's."""
+    """Replace the version's directory with a link to a copy elsewhere."""
     elsewhere = folder.parents[2] / "elsewhere"
     folder.rename(elsewhere)
     folder.symlink_to(elsewhere)
@@ -123,25 +123,25 @@ def manifest_linked(folder: Path) -> None:
 
 
 def pointing_elsewhere(folder: Path) -> None:
-    """The manifest names a file beyond the version's folder."""
+    """Make the manifest name a file outside the version's directory."""
     manifest = folder / "manifest.json"
     manifest.write_bytes(manifest.read_bytes().replace(b'"estimator.joblib"', b'"../b/manifest.json"'))
 
 
 DAMAGES = {
-    "files of one version swapped": (swapped, "estimator.joblib, serving.npz were changed"),
-    "a file of another version": (
+    "swapped files": (swapped, "estimator.joblib, serving.npz were changed"),
+    "file of another version": (
         lambda folder: (folder / "serving.npz").write_bytes((folder.parent / "b" / "serving.npz").read_bytes()),
         "serving.npz was changed",
     ),
-    "a folder that is a link": (linked, "a is a symbolic link"),
-    "a manifest that is a link": (manifest_linked, "manifest.json is not a regular file"),
-    "a file elsewhere": (pointing_elsewhere, "is not a valid name for a model version or its files"),
+    "linked folder": (linked, "a is a symbolic link"),
+    "linked manifest": (manifest_linked, "manifest.json is not a regular file"),
+    "file elsewhere": (pointing_elsewhere, "is not a valid name for a model version or its files"),
 }
 
 
 @pytest.mark.parametrize(("damage", "reason"), DAMAGES.values(), ids=DAMAGES)
-def test_what_is_not_where_it_was_or_leads_elsewhere_is_refused(
+def test_moved_or_linked_files_are_rejected(
     store: ModelStore, folder: Path, damage: Callable[[Path], object], reason: str
 ) -> None:
     damage(folder)
@@ -151,7 +151,7 @@ def test_what_is_not_where_it_was_or_leads_elsewhere_is_refused(
 
 
 class _Bomb:
-    """Unpickled, it makes a folder."""
+    """An object that creates a directory when it is unpickled."""
 
     def __init__(self, trace: Path) -> None:
         self._trace = trace
@@ -162,7 +162,7 @@ class _Bomb:
 
 @pytest.fixture
 def bomb(tmp_path: Path) -> Iterator[bytes]:
-    """A pickle that must not be opened."""
+    """Yield a pickle, and check that it was never opened."""
     trace = tmp_path / "opened"
     made = pickle.dumps(_Bomb(trace))
     pickle.loads(made)
@@ -172,19 +172,17 @@ def bomb(tmp_path: Path) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("name", ["manifest.json", *ARTIFACT])
-def test_a_pickle_in_the_place_of_a_file_is_never_opened(
-    store: ModelStore, folder: Path, bomb: bytes, name: str
-) -> None:
+def test_pickle_in_place_of_file_is_never_opened(store: ModelStore, folder: Path, bomb: bytes, name: str) -> None:
     (folder / name).write_bytes(bomb)
     with pytest.raises(RefusedModel):
         loaded(store)
 
 
 @pytest.mark.parametrize("name", ARTIFACT)
-def test_a_pickle_that_the_manifest_names_is_never_opened(
+def test_pickle_named_in_manifest_is_never_opened(
     tmp_path: Path, keys: Sequence[bytes], bomb: bytes, name: str
 ) -> None:
-    """As whoever has the key could plant one, or anybody where there is none."""
+    """Only someone with the key can plant such a pickle, or anyone if there is no key."""
     artifact = {**ARTIFACT, name: bomb}
     store_in(tmp_path / "models", keys).add(evolve(VERSION, digests=digests_of(artifact)), artifact)
     environment = {"HOUSEPREDICT_SIGNING_KEY": " ".join(key.hex() for key in keys)}
@@ -201,9 +199,7 @@ def test_a_pickle_that_the_manifest_names_is_never_opened(
         assert len(application.models.versions()) == 1
 
 
-def test_a_version_with_too_large_a_manifest_is_refused_and_leaves_nothing(
-    tmp_path: Path, keys: Sequence[bytes]
-) -> None:
+def test_oversized_manifest_is_rejected_and_leaves_nothing(tmp_path: Path, keys: Sequence[bytes]) -> None:
     store = store_in(tmp_path / "models", keys)
     with pytest.raises(RefusedModel, match=r"The manifest is too large: .* bytes; the limit is 4,194,304"):
         store.add(evolve(VERSION, libraries={"lib": "1" * MAX_MANIFEST}), ARTIFACT)

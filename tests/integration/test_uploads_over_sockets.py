@@ -1,4 +1,4 @@
-"""Sales that clients send to a real service, as they send them: cut off, in pieces, after being asked to go on."""
+"""Sales uploads over raw sockets: truncated, chunked, and with `Expect: 100-continue`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def exchange(service: Service, *parts: bytes, shut: bool = False, before: bytes = b"") -> bytes:
-    """What is answered to the parts of a request, the second of which waits for `before`."""
+    """Return the response to the parts of a request. The second part is sent after `before` was received."""
     address = urlsplit(service.url)
     with socket.create_connection((address.hostname, address.port), timeout=600) as connection:
         answer = b""
@@ -56,14 +56,14 @@ def trained(answer: bytes) -> int:
 
 
 @pytest.mark.parametrize("type_", [[], ["Content-Type: application/vnd.ms-excel"]])
-def test_sales_in_chunks_of_any_type_are_trained_on(service: Service, type_: list[str]) -> None:
+def test_chunked_upload_of_any_type_is_trained_on(service: Service, type_: list[str]) -> None:
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in (SALES[:5], SALES[5:300], SALES[300:]))
     answer = exchange(service, head("Transfer-Encoding: chunked", *type_), chunks + b"0\r\n\r\n")
     assert statuses(answer) == [200], answer
     assert trained(answer) == 59
 
 
-def test_chunks_of_nothing_train_on_the_sales_of_the_model_in_service(service: Service) -> None:
+def test_empty_chunked_body_retrains_on_current_sales(service: Service) -> None:
     answer = exchange(service, head("Transfer-Encoding: chunked", path="/train"), b"0\r\n\r\n")
     assert statuses(answer) == [200], answer
     assert trained(answer) == 1000
@@ -72,24 +72,24 @@ def test_chunks_of_nothing_train_on_the_sales_of_the_model_in_service(service: S
 @pytest.mark.parametrize(
     ("headers", "body"), [([], b""), (["Content-Length: 2", "Content-Type: application/json"], b"{}")]
 )
-def test_no_body_trains_on_the_sales_of_the_model_in_service(service: Service, headers: list[str], body: bytes) -> None:
+def test_request_without_sales_retrains_on_current_sales(service: Service, headers: list[str], body: bytes) -> None:
     answer = exchange(service, head(*headers, path="/train") + body)
     assert statuses(answer) == [200], answer
     assert trained(answer) == 1000
 
 
-def test_client_that_asks_before_it_sends_is_refused_before_it_does(service: Service) -> None:
+def test_expect_continue_is_rejected_before_body(service: Service) -> None:
     form = head("Content-Type: application/x-www-form-urlencoded", "Content-Length: 5000", "Expect: 100-continue")
     assert statuses(exchange(service, form)) == [415]
 
 
-def test_client_that_asks_before_it_sends_is_told_to_go_on(service: Service) -> None:
+def test_expect_continue_gets_100_continue(service: Service) -> None:
     csv = head("Content-Type: text/csv", f"Content-Length: {len(SALES)}", "Expect: 100-continue")
     answer = exchange(service, csv, SALES, before=b"100 Continue")
     assert statuses(answer) == [100, 200], answer
 
 
-def test_sales_that_are_shorter_than_announced_are_not_trained_on(service: Service, tmp_path: Path) -> None:
+def test_truncated_upload_is_not_trained_on(service: Service, tmp_path: Path) -> None:
     before = newest(service)
     csv = head("Content-Type: text/csv", f"Content-Length: {len(SALES) + 10}")
     assert 200 not in statuses(exchange(service, csv, SALES, shut=True))
@@ -101,7 +101,7 @@ def newest(service: Service) -> bytes:
     return answer.partition(b"\r\n\r\n")[2]
 
 
-def test_form_is_refused_without_a_wait(service: Service) -> None:
+def test_form_upload_is_rejected_immediately(service: Service) -> None:
     headers = (
         "Content-Type: multipart/form-data; boundary=x",
         "Prefer: respond-async",

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, spoken by Triton's own client."""
+"""The Open Inference Protocol, used with Triton's own client."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def inputs(houses: Sequence[dict[str, Any]], *, binary: bool) -> list[Any]:
     return made
 
 
-def test_it_finds_the_model_and_its_tensors(client: Any) -> None:
+def test_client_reads_model_metadata(client: Any) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready("housepredict")
@@ -48,17 +48,17 @@ def test_it_finds_the_model_and_its_tensors(client: Any) -> None:
 
 @pytest.mark.parametrize("binary", [True, False], ids=["in binary", "in JSON"])
 @pytest.mark.parametrize("compression", [None, "gzip"])
-def test_it_gets_estimates_that_are_recorded(
+def test_client_infer_returns_stored_predictions(
     client: Any, service: Service, binary: bool, compression: str | None
 ) -> None:
     houses: list[dict[str, Any]] = [LAB_HOUSE, {**LAB_HOUSE, "size": 900.5}] * 500
     names = ["price", "id", "low_80", "warnings"]
-    # without a choice of outputs, it asks for all of them in binary
-    asked = None if binary else [InferRequestedOutput(name, binary_data=False) for name in names]
+    # without requested outputs, the client asks for all of them in binary
+    requested = None if binary else [InferRequestedOutput(name, binary_data=False) for name in names]
     answer = client.infer(
         "housepredict",
         inputs(houses, binary=binary),
-        outputs=asked,
+        outputs=requested,
         request_id="mine",
         model_version="demonstration",
         request_compression_algorithm=compression,
@@ -71,12 +71,12 @@ def test_it_gets_estimates_that_are_recorded(
     assert len(set(prices)) == 2
     assert np.isnan(bounds).all()
     assert {each.decode() if isinstance(each, bytes) else each for each in warnings} == {"demonstration"}
-    told = {each.decode() if isinstance(each, bytes) else each for each in ids}
-    assert len(told) == len(houses)
-    assert told <= set(stored(service.log.parent))
+    stored_ids = {each.decode() if isinstance(each, bytes) else each for each in ids}
+    assert len(stored_ids) == len(houses)
+    assert stored_ids <= set(stored(service.log.parent))
 
 
-def test_it_is_told_all_that_is_wrong(client: Any) -> None:
+def test_client_infer_reports_all_violations(client: Any) -> None:
     size = InferInput("size", [2], "FP64").set_data_from_numpy(np.array([np.nan, -1.0]))
     with pytest.raises(InferenceServerException) as refusal:
         client.infer("housepredict", [size, *inputs([LAB_HOUSE] * 2, binary=True)[1:]])

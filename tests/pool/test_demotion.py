@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.demotion import everything_follows, pair
+from tests.integration.demotion import check_service_follows_demotion, pair
 from tests.integration.load import url
 from tests.pool.conftest import PGBOUNCER, behind_pool, pgbouncer
 from tests.postgres_servers import Server
@@ -24,7 +24,7 @@ def test_pool_connections_to_demoted_server_are_closed(
         pair(postgres, stoppable) as servers,
         pgbouncer(behind_pool(postgres, host="127.0.0.1", port=servers.relay.port), folder) as pool,
     ):
-        everything_follows(
+        check_service_follows_demotion(
             tmp_path,
             servers,
             HOUSEPREDICT_DATABASE_URL=pool,

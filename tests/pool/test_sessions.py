@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.every_route import all_is_well
+from tests.integration.every_route import check_every_route
 from tests.integration.load import url
-from tests.integration.test_postgres_sessions import AMERICAN, VARIABLES, set_for
+from tests.integration.test_postgres_sessions import HOSTILE_SETTINGS, VARIABLES, alter_settings
 from tests.pool.conftest import PGBOUNCER
 
 pytestmark = pytest.mark.skipif(
@@ -19,5 +19,9 @@ BOUNDS = {"statement_timeout"}
 
 
 def test_service_behind_pool_ignores_database_settings(pool: str, postgres: str, tmp_path: Path) -> None:
-    set_for("DATABASE", {name: value for name, value in AMERICAN.items() if name not in BOUNDS}, postgres)
-    all_is_well(tmp_path, HOUSEPREDICT_DATABASE_URL=pool, HOUSEPREDICT_DATABASE_DIRECT_URL=url(postgres), **VARIABLES)
+    alter_settings(
+        "DATABASE", {name: value for name, value in HOSTILE_SETTINGS.items() if name not in BOUNDS}, postgres
+    )
+    check_every_route(
+        tmp_path, HOUSEPREDICT_DATABASE_URL=pool, HOUSEPREDICT_DATABASE_DIRECT_URL=url(postgres), **VARIABLES
+    )

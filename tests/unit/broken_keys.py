@@ -1,6 +1,6 @@
-"""Keys that break the contract, each in one way, and the suite for each: every one of these fails.
+"""Idempotency-key stores that each break the contract in one way, with a contract suite that fails for each.
 
-Run by test_contracts.py, in a pytest of its own; the name of this file keeps it out of the ordinary run.
+test_contracts.py runs them in a separate pytest process. The file name keeps pytest from collecting them otherwise.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from housepredict.testing.drawing import new_ids
 from housepredict.testing.prediction_contract import PredictionKeysContract
 
 
-class Haunted(InMemoryKeys):
-    """Knows keys that never came."""
+class InventsIds(InMemoryKeys):
+    """Returns ids for keys that nobody has sent."""
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
         return super().find(delivery) or new_ids(1)
 
 
-class Sorting(InMemoryKeys):
+class SortsIds(InMemoryKeys):
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
         ids = super().find(delivery)
         return ids and sorted(ids)
 
 
-class LastComes(InMemoryKeys):
-    """Keeps what came last."""
+class LastWriteWins(InMemoryKeys):
+    """Replaces the ids of a known key."""
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
         self._known.pop(delivery.key, None)
         return super().reserve(delivery, ids)
 
 
-class Trusting(InMemoryKeys):
-    """Takes everything that comes with a key for the same."""
+class IgnoresBody(InMemoryKeys):
+    """Ignores whether the body of a repeated request differs."""
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
         return super().find(evolve(delivery, digest=""))
@@ -50,7 +50,7 @@ class Trusting(InMemoryKeys):
         return super().reserve(evolve(delivery, digest=""), ids)
 
 
-class CaseBlind(InMemoryKeys):
+class IgnoresCase(InMemoryKeys):
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
         return super().find(evolve(delivery, key=delivery.key.lower()))
 
@@ -58,15 +58,15 @@ class CaseBlind(InMemoryKeys):
         return super().reserve(evolve(delivery, key=delivery.key.lower()), ids)
 
 
-class Thorough(InMemoryKeys):
-    """Prunes more than it was asked to."""
+class PrunesTooMany(InMemoryKeys):
+    """Prunes one key more than the limit."""
 
     def prune(self, before: UUID, limit: int) -> int:
         return super().prune(before, limit + 1)
 
 
-class Grudging(InMemoryKeys):
-    """Remembers which body a key came with beyond its pruning."""
+class RemembersPrunedKeys(InMemoryKeys):
+    """Remembers the digest of a key after it was pruned."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,8 +82,8 @@ class Grudging(InMemoryKeys):
         return super().reserve(delivery, ids)
 
 
-class Careless(InMemoryKeys):
-    """Takes its time between looking for a key and keeping it, and holds no lock meanwhile."""
+class Unlocked(InMemoryKeys):
+    """Waits between looking up a key and storing it, without a lock."""
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
         known = self.find(delivery)
@@ -101,5 +101,14 @@ class _Suite(PredictionKeysContract):
         return self.made()
 
 
-for each in (Haunted, Sorting, LastComes, Trusting, CaseBlind, Thorough, Grudging, Careless):
+for each in (
+    InventsIds,
+    SortsIds,
+    LastWriteWins,
+    IgnoresBody,
+    IgnoresCase,
+    PrunesTooMany,
+    RemembersPrunedKeys,
+    Unlocked,
+):
     globals()[f"Test{each.__name__}"] = type(f"Test{each.__name__}", (_Suite,), {"made": each})

@@ -1,6 +1,6 @@
-"""Repositories that break the contract, each in one way, and the contract suite for each: every one of these fails.
+"""Prediction repositories that each break the contract in one way, with a contract suite that fails for each.
 
-Run by test_contracts.py, in a pytest of its own; the name of this file keeps it out of the ordinary run.
+test_contracts.py runs them in a separate pytest process. The file name keeps pytest from collecting them otherwise.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from housepredict.testing.drawing import newest_first
 from housepredict.testing.prediction_contract import Another, PredictionRepositoryContract
 
 
-class Unready(InMemoryPredictions):
+class NeverReady(InMemoryPredictions):
     def check(self) -> None:
         raise RepositoryUnavailable
 
 
-class Changing(InMemoryPredictions):
-    """Keeps something other than the estimate that it was given."""
+class ChangesEstimates(InMemoryPredictions):
+    """Stores a changed copy of each estimate."""
 
     def change(self, estimate: Estimate) -> Estimate:
         raise NotImplementedError
@@ -36,12 +36,12 @@ class Changing(InMemoryPredictions):
         super().append([evolve(each, estimate=self.change(each.estimate)) for each in predictions])
 
 
-class Rounding(Changing):
+class RoundsPrices(ChangesEstimates):
     def change(self, estimate: Estimate) -> Estimate:
         return evolve(estimate, price=float(round(estimate.price)))
 
 
-class Floating(Changing):
+class FloatsIntegers(ChangesEstimates):
     def change(self, estimate: Estimate) -> Estimate:
         values = estimate.house.values.items()
         return evolve(
@@ -49,32 +49,32 @@ class Floating(Changing):
         )
 
 
-class Uncritical(Changing):
+class DropsWarnings(ChangesEstimates):
     def change(self, estimate: Estimate) -> Estimate:
         return evolve(estimate, warnings=())
 
 
-class Cocksure(Changing):
+class DropsFsd(ChangesEstimates):
     def change(self, estimate: Estimate) -> Estimate:
         return evolve(estimate, fsd=None)
 
 
-class Narrow(Changing):
-    """Keeps one interval at most."""
+class DropsIntervals(ChangesEstimates):
+    """Stores only the first interval."""
 
     def change(self, estimate: Estimate) -> Estimate:
         return evolve(estimate, intervals=estimate.intervals[:1])
 
 
-class WholeBounds(Changing):
-    """Makes of bounds without cents whole numbers, which are equal and not the same JSON."""
+class IntegerBounds(ChangesEstimates):
+    """Converts bounds without cents to integers, which are equal but different JSON."""
 
     def change(self, estimate: Estimate) -> Estimate:
         intervals = [each._replace(low=int(each.low)) if each.low.is_integer() else each for each in estimate.intervals]
         return evolve(estimate, intervals=tuple(intervals))
 
 
-class Losing(InMemoryPredictions):
+class DropsOldest(InMemoryPredictions):
     def append(self, predictions: Sequence[Prediction]) -> None:
         super().append(newest_first(predictions)[:-1])
 
@@ -84,22 +84,22 @@ class OldestFirst(InMemoryPredictions):
         return super().recent(limit, before)[::-1]
 
 
-class Generous(InMemoryPredictions):
+class ExceedsLimit(InMemoryPredictions):
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         return super().recent(limit + 1, before)
 
 
-class Repeating(InMemoryPredictions):
-    """Starts a page with the prediction that the page before it ended with."""
+class RepeatsLastOfPage(InMemoryPredictions):
+    """Starts each page with the last prediction of the previous page."""
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         return super().recent(limit, before and UUID(int=before.int + 1))
 
 
-class Skipping(InMemoryPredictions):
+class SkipsFirstOfPage(InMemoryPredictions):
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        found = super().recent(limit + 1, before)
-        return found[1:] if before else found[:limit]
+        predictions = super().recent(limit + 1, before)
+        return predictions[1:] if before else predictions[:limit]
 
 
 class Unsorted(InMemoryPredictions):
@@ -107,42 +107,42 @@ class Unsorted(InMemoryPredictions):
         return super().find(ids)[::-1]
 
 
-class FindingAgain(InMemoryPredictions):
-    """Gives what is asked for twice, twice."""
+class FindsDuplicates(InMemoryPredictions):
+    """Returns a prediction twice if its id is given twice."""
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        return [found for each in sorted(ids) for found in super().find([each])]
+        return [prediction for each in sorted(ids) for prediction in super().find([each])]
 
 
-class Demanding(InMemoryPredictions):
-    """Finds all or nothing."""
+class FindsAllOrNothing(InMemoryPredictions):
+    """Returns nothing if any id is unknown."""
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        found = super().find(ids)
-        return found if len(found) == len(set(ids)) else []
+        predictions = super().find(ids)
+        return predictions if len(predictions) == len(set(ids)) else []
 
 
-class Limited(InMemoryPredictions):
-    """Has room for so many parameters."""
+class FindsAtMost99(InMemoryPredictions):
+    """Ignores ids beyond a parameter limit of 99."""
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
         return super().find(ids[:99])
 
 
-class Including(InMemoryPredictions):
-    """Takes the end of a span for a part of it."""
+class IncludesEnd(InMemoryPredictions):
+    """Includes the exclusive end of a span."""
 
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
         return super().between(first, UUID(int=min(end.int + 1, 2**128 - 1)), limit)
 
 
-class Backwards(InMemoryPredictions):
+class NewestFirst(InMemoryPredictions):
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
         return super().between(first, end, limit)[::-1]
 
 
-class Reviving(InMemoryPredictions):
-    """Forgets what it has erased."""
+class ForgetsErased(InMemoryPredictions):
+    """Forgets which ids were erased."""
 
     def erase(self, ids: Sequence[UUID]) -> int:
         known = super().erase(ids)
@@ -150,43 +150,43 @@ class Reviving(InMemoryPredictions):
         return known
 
 
-class Forgetful(InMemoryPredictions):
-    """Remembers what it has erased until its data is opened anew."""
+class ForgetsErasedOnReopen(InMemoryPredictions):
+    """Remembers erased ids only until its data is reopened."""
 
     def reopened(self) -> InMemoryPredictions:
         self._erased.clear()
         return self
 
 
-class Journalling(InMemoryPredictions):
-    """Writes down what comes, whether it was erased or not, and reads that when its data is opened anew."""
+class ReplaysJournal(InMemoryPredictions):
+    """Journals all appended predictions, including erased ones, and replays the journal when reopened."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._written: dict[UUID, Prediction] = {}
+        self._journal: dict[UUID, Prediction] = {}
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         super().append(predictions)
-        self._written |= {each.id: each for each in predictions}
+        self._journal |= {each.id: each for each in predictions}
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        self._written = {each: kept for each, kept in self._written.items() if each not in ids}
+        self._journal = {each: prediction for each, prediction in self._journal.items() if each not in ids}
         return super().erase(ids)
 
     def reopened(self) -> InMemoryPredictions:
-        anew = InMemoryPredictions()
-        anew.append(list(self._written.values()))
-        return anew
+        fresh = InMemoryPredictions()
+        fresh.append(list(self._journal.values()))
+        return fresh
 
 
-class ShortSighted(InMemoryPredictions):
-    """Erases what is there, and not what is on its way."""
+class ErasesStoredOnly(InMemoryPredictions):
+    """Erases stored predictions, but not those appended later."""
 
     def erase(self, ids: Sequence[UUID]) -> int:
         return super().erase([each for each in ids if each in self._by_id])
 
 
-class Oblivious(InMemoryPredictions):
+class ReportsStoredErasuresOnly(InMemoryPredictions):
     """Reports only the erased ids that were stored here before."""
 
     def __init__(self) -> None:
@@ -201,20 +201,20 @@ class Oblivious(InMemoryPredictions):
         return [erased for erased in super().find_erased(ids) if erased in self._stored]
 
 
-class Thorough(InMemoryPredictions):
-    """Prunes more than it was asked to."""
+class PrunesTooMany(InMemoryPredictions):
+    """Prunes one prediction more than the limit."""
 
     def prune(self, before: UUID, limit: int) -> int:
         return super().prune(before, limit + 1)
 
 
-class Late(InMemoryPredictions):
+class PrunesEnd(InMemoryPredictions):
     def prune(self, before: UUID, limit: int) -> int:
         return super().prune(UUID(int=min(before.int + 1, 2**128 - 1)), limit)
 
 
-class Resurrecting(InMemoryPredictions):
-    """Stores what it has pruned again."""
+class ForgetsPruned(InMemoryPredictions):
+    """Accepts pruned predictions again."""
 
     def prune(self, before: UUID, limit: int) -> int:
         pruned = super().prune(before, limit)
@@ -222,16 +222,16 @@ class Resurrecting(InMemoryPredictions):
         return pruned
 
 
-class Absentminded(InMemoryPredictions):
-    """Remembers what it has pruned until its data is opened again."""
+class ForgetsPrunedOnReopen(InMemoryPredictions):
+    """Remembers pruned ids only until its data is reopened."""
 
     def reopened(self) -> InMemoryPredictions:
         self._watermark = UUID(int=0)
         return self
 
 
-class Refusing(InMemoryPredictions):
-    """Ignores what is older than the end of a prune, although that lies in the future."""
+class RejectsBeforeFutureEnd(InMemoryPredictions):
+    """Rejects predictions older than the end of a prune, even if that end is in the future."""
 
     def prune(self, before: UUID, limit: int) -> int:
         pruned = super().prune(before, limit)
@@ -239,15 +239,15 @@ class Refusing(InMemoryPredictions):
         return pruned
 
 
-class Crammed(InMemoryPredictions):
-    """Has room for so many parameters."""
+class ErasesAtMost999(InMemoryPredictions):
+    """Ignores ids beyond a parameter limit of 999."""
 
     def erase(self, ids: Sequence[UUID]) -> int:
         return super().erase(ids[:999])
 
 
-class Leaving(InMemoryPredictions):
-    """Takes its time between deleting and remembering that."""
+class ErasesInTwoSteps(InMemoryPredictions):
+    """Waits between deleting predictions and marking them as erased."""
 
     def erase(self, ids: Sequence[UUID]) -> int:
         known = super().erase(ids)
@@ -257,26 +257,26 @@ class Leaving(InMemoryPredictions):
         return known
 
 
-class Overwriting(InMemoryPredictions):
+class Overwrites(InMemoryPredictions):
     def append(self, predictions: Sequence[Prediction]) -> None:
         super().append(predictions)
         self._by_id.update({each.id: each for each in predictions})
 
 
-class Duplicating(InMemoryPredictions):
+class StoresDuplicates(InMemoryPredictions):
     def append(self, predictions: Sequence[Prediction]) -> None:
         super().append(predictions)
         self._ids = sorted([*self._ids, *{each.id for each in predictions if predictions.count(each) > 1}])
 
 
-class RowByRow(InMemoryPredictions):
+class AppendsRowByRow(InMemoryPredictions):
     def append(self, predictions: Sequence[Prediction]) -> None:
         for each in predictions:
             super().append([each])
 
 
-class Careless(InMemoryPredictions):
-    """Takes its time between reading what there is and writing what there will be, and holds no lock meanwhile."""
+class Unlocked(InMemoryPredictions):
+    """Waits between reading the stored predictions and writing the new ones, without a lock."""
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         recorded = {each.id: each for each in predictions} | self._by_id

@@ -1,6 +1,6 @@
-"""Repositories of sales that break the contract, each in one way, and the suite for each: every one of these fails.
+"""Sale repositories that each break the contract in one way, with a contract suite that fails for each.
 
-Run by test_contracts.py, in a pytest of its own; the name of this file keeps it out of the ordinary run.
+test_contracts.py runs them in a separate pytest process. The file name keeps pytest from collecting them otherwise.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from housepredict.testing.drawing import sample_sales
 from housepredict.testing.sale_contract import SaleRepositoryContract
 
 
-class Haunted(InMemorySales):
-    """Has a sale that nobody recorded."""
+class InventsSales(InMemorySales):
+    """Returns a sale that nobody recorded."""
 
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
@@ -30,29 +30,29 @@ class Haunted(InMemorySales):
         return super().current(since, until, limit) or sample_sales(1)
 
 
-class Rounding(InMemorySales):
+class RoundsPrices(InMemorySales):
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         return super().append([evolve(each, price=float(round(each.price))) for each in sales], delivery)
 
 
-class Whole(InMemorySales):
-    """Makes of prices without cents whole numbers, which are equal and not the same JSON."""
+class IntegerPrices(InMemorySales):
+    """Converts prices without cents to integers, which are equal but different JSON."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         whole = [evolve(each, price=int(each.price)) if each.price.is_integer() else each for each in sales]
         return super().append(whole, delivery)
 
 
-class Silent(InMemorySales):
-    """Gives back what it was given, in that order."""
+class ReturnsInput(InMemorySales):
+    """Returns its input instead of the recorded sales."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         recorded = super().append(sales, delivery)
         return sales if delivery is None else recorded
 
 
-class Overwriting(InMemorySales):
-    """Keeps no history."""
+class DropsHistory(InMemorySales):
+    """Stores only the latest sale of each prediction."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         recorded = super().append(sales, delivery)
@@ -60,8 +60,8 @@ class Overwriting(InMemorySales):
         return recorded
 
 
-class LastSold(InMemorySales):
-    """Lets the latest date count, not what was recorded last."""
+class LatestDateCounts(InMemorySales):
+    """Counts the sale with the latest date, not the one recorded last."""
 
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
@@ -71,8 +71,8 @@ class LastSold(InMemorySales):
         return sorted(inside, key=lambda each: (each.sold_on, each.id), reverse=True)[:limit]
 
 
-class LastArrived(InMemorySales):
-    """Lets count what arrived last, whatever its id."""
+class LastArrivalCounts(InMemorySales):
+    """Counts the sale that arrived last, regardless of its id."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         before = {prediction: list(each) for prediction, each in self._by_prediction.items()}
@@ -83,8 +83,8 @@ class LastArrived(InMemorySales):
         return recorded
 
 
-class Narrow(InMemorySales):
-    """Leaves the last day out."""
+class ExcludesLastDay(InMemorySales):
+    """Excludes the last day of a date range."""
 
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
@@ -92,7 +92,7 @@ class Narrow(InMemorySales):
         return [each for each in super().current(since, until, limit) if until is None or each.sold_on < until]
 
 
-class Generous(InMemorySales):
+class ExceedsLimit(InMemorySales):
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:
@@ -106,29 +106,29 @@ class Unordered(InMemorySales):
         return super().current(since, until, limit)[::-1]
 
 
-class Deaf(InMemorySales):
-    """Takes no notice of keys."""
+class IgnoresKeys(InMemorySales):
+    """Ignores idempotency keys."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         return super().append(sales)
 
 
-class Trusting(InMemorySales):
-    """Does not look at what comes with a key."""
+class IgnoresBody(InMemorySales):
+    """Ignores whether the body of a repeated request differs."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         return super().append(sales, delivery and Delivery(delivery.key, ""))
 
 
-class NeverEmpty(InMemorySales):
-    """Keeps no key that came with nothing."""
+class ForgetsEmptyDeliveries(InMemorySales):
+    """Stores no key for an empty delivery."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         known = delivery and delivery.key in self._deliveries
         return super().append(sales, delivery if sales or known else None)
 
 
-class RowByRow(InMemorySales):
+class AppendsRowByRow(InMemorySales):
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         if delivery is None or delivery.key in self._deliveries:
             return super().append(sales, delivery)
@@ -138,8 +138,8 @@ class RowByRow(InMemorySales):
         return sales
 
 
-class KeyFirst(InMemorySales):
-    """Remembers a key before it has looked at what came with it."""
+class StoresKeyFirst(InMemorySales):
+    """Stores a key before the sales were checked."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         if delivery and delivery.key not in self._deliveries:
@@ -150,8 +150,8 @@ class KeyFirst(InMemorySales):
         return super().append(sales, delivery)
 
 
-class Careless(InMemorySales):
-    """Takes its time between looking for a key and keeping it, and holds no lock meanwhile."""
+class Unlocked(InMemorySales):
+    """Waits between looking up a key and storing it, without a lock."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         if delivery and delivery.key in self._deliveries:
@@ -166,32 +166,32 @@ class Careless(InMemorySales):
         return recorded
 
 
-class Racing(InMemorySales):
-    """As above, with the sales."""
+class LosesConcurrentSales(InMemorySales):
+    """Waits between reading the sales and writing them, without a lock."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
-        kept = {prediction: list(each) for prediction, each in self._by_prediction.items()}
+        remaining = {prediction: list(each) for prediction, each in self._by_prediction.items()}
         Event().wait(0.001)
         recorded = super().append(sales, delivery)
         added = {each.prediction: self._by_prediction[each.prediction] for each in recorded}
-        self._by_prediction = kept | added
+        self._by_prediction = remaining | added
         return recorded
 
 
-class Misplacing(InMemorySales):
+class ReversesHistory(InMemorySales):
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:
         return super().history(prediction)[::-1]
 
 
-class Timeless(InMemorySales):
-    """Forgets the time that something was recorded at."""
+class DropsRecordedAt(InMemorySales):
+    """Drops the time at which a sale was recorded."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
         return super().append([evolve(each, recorded_at=datetime(1970, 1, 1, tzinfo=UTC)) for each in sales], delivery)
 
 
-class Remembering(InMemorySales):
-    """Gives what was erased to whoever delivers it again."""
+class KeepsErasedDeliveries(InMemorySales):
+    """Replays deliveries of erased sales."""
 
     def erase(self, predictions: Sequence[UUID]) -> int:
         deliveries = dict(self._deliveries)
@@ -200,27 +200,27 @@ class Remembering(InMemorySales):
         return known
 
 
-class Latest(InMemorySales):
-    """Erases what counts, and lets count what it had corrected."""
+class ErasesCurrentOnly(InMemorySales):
+    """Erases only the current sale, so that the corrected one counts again."""
 
     def erase(self, predictions: Sequence[UUID]) -> int:
-        kept = {
+        remaining = {
             each: self._by_prediction[each][:-1] for each in predictions if len(self._by_prediction.get(each, ())) > 1
         }
         known = super().erase(predictions)
-        self._by_prediction |= kept
+        self._by_prediction |= remaining
         return known
 
 
-class Thorough(InMemorySales):
-    """Prunes more than it was asked to."""
+class PrunesTooMany(InMemorySales):
+    """Prunes one sale more than the limit."""
 
     def prune(self, before: UUID, limit: int) -> int:
         return super().prune(before, limit + 1)
 
 
-class Smallest(InMemorySales):
-    """Takes the id that is recorded first for the largest."""
+class ReturnsSmallestId(InMemorySales):
+    """Returns the smallest id instead of the largest."""
 
     def largest_id(self) -> UUID | None:
         return min((each[0].id for each in self._by_prediction.values()), default=None)

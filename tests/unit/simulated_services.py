@@ -1,7 +1,7 @@
-"""Two services before one database, simulated step by step: honest, so a checker may find nothing.
+"""Step-by-step simulation of two correct services with one database: the checker must find no violation.
 
-A step lets one client go on by one phase of its request, or is a kill, a lost answer, or the begin or the end of a time
-without the database. So each interleaving of phases is a list of steps, which Hypothesis can choose and shorten.
+A step advances one client by one phase of its request, kills a service, loses a response, or starts or ends a database
+outage. Each interleaving is thus a list of steps, which Hypothesis can draw and shrink.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from attrs import define, field
 from campaign.history import Action, Operation, Stored
 
 Step = tuple[int, int, int]
-"""Which client, what it begins or what happens to it, and which one of several."""
+"""Client, event, and a choice among alternatives."""
 
 CLIENTS = 4
 _EPOCH = 1_700_000_000_000  # milliseconds
@@ -25,13 +25,13 @@ Phases = Generator[None, None, Reply]
 
 
 def id_at(time: float, number: int) -> str:
-    """An id that is made at a time, in seconds."""
+    """Return the id with number `number` made at `time`, in seconds."""
     millisecond = f"{_EPOCH + round(time * 1000):012x}"
     return f"{millisecond[:8]}-{millisecond[8:]}-7000-8000-{number:012x}"
 
 
 def answer_of(record: Stored) -> dict[str, Any]:
-    """What clients keep of an answer."""
+    """Return the part of a response that clients record."""
     return {
         "id": record.id,
         "size": record.house,
@@ -45,10 +45,10 @@ def answer_of(record: Stored) -> dict[str, Any]:
 class _Service:
     name: str
     spool: dict[str, Stored] | None = None
-    """What waits in it; None while it reaches the database."""
+    """Pending records by id; None while the database is reachable."""
     cut_since: float = 0.0
     erased: set[str] = field(factory=set)
-    """What it has confirmed to be erased, and so knows in an outage, too."""
+    """Ids whose erasure this service confirmed, and therefore knows during an outage, too."""
 
 
 @define
@@ -62,7 +62,7 @@ class _Request:
 
 @define
 class Simulation:
-    """Run it by `step`, and end it by `finish`; then `history` and `stored` are what a campaign would have."""
+    """Simulated campaign. Call `step` repeatedly, then `finish`, then read `history` and `stored`."""
 
     history: list[Operation] = field(factory=list)
     time: float = 0.0
@@ -73,9 +73,9 @@ class Simulation:
     _services: list[_Service] = field(factory=lambda: [_Service("a"), _Service("b")])
     _requests: dict[int, _Request] = field(factory=dict)
     _pending: dict[int, tuple[int, str]] = field(factory=dict)
-    """By client, the house and the key that it has to ask for again."""
+    """House and key of the request that each client must repeat."""
     _made: list[str] = field(factory=list)
-    """Acknowledged ids."""
+    """Ids of acknowledged estimates."""
     _keyed: list[tuple[int, str]] = field(factory=list)
     _number: int = 0
 
@@ -84,24 +84,24 @@ class Simulation:
         return sorted(self._database.values(), key=lambda record: record.id)
 
     def step(self, step: Step) -> None:
-        """Let something happen, a millisecond after what happened before."""
-        client, what, which = step
+        """Apply one step, a millisecond after the previous one."""
+        client, event, choice = step
         self.time += 0.001
-        service = self._services[which % 2]
-        if what == 18:  # the service is killed
+        service = self._services[choice % 2]
+        if event == 18:  # the service is killed
             for other in [each for each, request in self._requests.items() if request.service is service]:
                 self._end(other, (None, None))
-        elif what == 19:
+        elif event == 19:
             self._cut_off(service)
-        elif what == 20 and client in self._requests:  # its connection is lost
+        elif event == 20 and client in self._requests:  # its connection is lost
             self._end(client, (None, None))
         elif client in self._requests:
-            self._go_on(client)
+            self._advance(client)
         else:
-            self._requests[client] = self._request(client, what, which, service)
+            self._requests[client] = self._request(client, event, choice, service)
 
     def finish(self) -> None:
-        """End requests, and wait until nothing waits in a spool."""
+        """End all requests and drain the spools."""
         for client in [*self._requests]:
             self._end(client, (None, None))
         for service in self._services:
@@ -109,7 +109,7 @@ class Simulation:
                 self._cut_off(service)
         self.time += 0.001
 
-    def _go_on(self, client: int) -> None:
+    def _advance(self, client: int) -> None:
         try:
             next(self._requests[client].phases)
         except StopIteration as end:
@@ -140,26 +140,26 @@ class Simulation:
             if done.key and status in (None, 503):
                 self._pending[client] = done.house, done.key
 
-    def _request(self, client: int, what: int, which: int, service: _Service) -> _Request:
-        some_id = self._made[-1 - which % len(self._made)] if self._made else None
+    def _request(self, client: int, event: int, choice: int, service: _Service) -> _Request:
+        some_id = self._made[-1 - choice % len(self._made)] if self._made else None
         action, more = Action.ESTIMATE, {}
         phases: Phases
-        if client in self._pending or (what == 3 and self._keyed):
-            house, key = self._pending.get(client) or self._keyed[which % len(self._keyed)]
+        if client in self._pending or (event == 3 and self._keyed):
+            house, key = self._pending.get(client) or self._keyed[choice % len(self._keyed)]
             phases, more = self._keyed_estimate(service, house, key), {"house": house, "key": key}
-        elif what == 4 and some_id:
+        elif event == 4 and some_id:
             action, phases, more = Action.ERASE, self._erase(service, some_id), {"id": some_id}
-        elif what == 5 and some_id:
+        elif event == 5 and some_id:
             action, phases, more = Action.PRUNE, self._prune(some_id), {"id": some_id}
-        elif what in (6, 7) and some_id:
+        elif event in (6, 7) and some_id:
             action, phases, more = Action.FIND, self._find(service, some_id), {"id": some_id}
-        elif what in (8, 9):
-            limit = 1 + which % 5
+        elif event in (8, 9):
+            limit = 1 + choice % 5
             action, phases, more = Action.LIST, self._list(service, limit), {"limit": limit}
         else:
             self._number += 1
             house, key = self._number, f"key-{self._number}"
-            if what == 10:
+            if event == 10:
                 phases, more = self._keyed_estimate(service, house, key), {"house": house, "key": key}
             else:
                 phases, more = self._estimate(service, house), {"house": house}
@@ -187,9 +187,9 @@ class Simulation:
         yield
         if service.spool is not None:
             return _UNAVAILABLE
-        found = self._database.get(record.id)
+        stored = self._database.get(record.id)
         yield
-        return (200, answer_of(found)) if found else (410, None)
+        return (200, answer_of(stored)) if stored else (410, None)
 
     def _append(self, service: _Service, record: Stored) -> None:
         if service.spool is not None:
@@ -220,31 +220,31 @@ class Simulation:
         yield
         if service.spool is not None and id_ not in service.spool:
             return _UNAVAILABLE
-        found = (self._database if service.spool is None else service.spool).get(id_)
+        stored = (self._database if service.spool is None else service.spool).get(id_)
         yield
-        return (200, answer_of(found)) if found else (404, None)
+        return (200, answer_of(stored)) if stored else (404, None)
 
     def _list(self, service: _Service, limit: int) -> Phases:
         yield
         is_partial = service.spool is not None
         page = sorted(self._database if service.spool is None else service.spool, reverse=True)[:limit]
         yield
-        # what a page says of itself and what it holds are of one moment
+        # a page must be marked as partial exactly if it was read during an outage
         return (200, page) if is_partial == (service.spool is not None) else (None, None)
 
     def _cut_off(self, service: _Service) -> None:
-        """Take the database away from a service, or give it back."""
+        """Start or end the database outage of a service."""
         if service.spool is None:
             service.spool, service.cut_since = {}, self.time
             return
-        waiting, service.spool = service.spool, None
-        for record in waiting.values():
+        pending, service.spool = service.spool, None
+        for record in pending.values():
             self._append(service, record)
         self.history.append(Operation(Action.CUT_OFF, service.name, service.cut_since, self.time, None))
 
 
-def simulated(steps: Sequence[Step]) -> Simulation:
-    """A simulation that came to its end."""
+def run_simulation(steps: Sequence[Step]) -> Simulation:
+    """Run `steps` and return the finished simulation."""
     simulation = Simulation()
     for step in steps:
         simulation.step(step)

@@ -39,7 +39,7 @@ SHOWN_AS: Mapping[type, Mapping[str, str]] = {
 
 
 @pytest.mark.parametrize("kind", SHOWN_AS)
-def test_every_field_of_an_estimate_is_in_every_answer(kind: type) -> None:
+def test_answers_have_every_field_of_an_estimate(kind: type) -> None:
     names = {each.name for each in parts_of(kind)}
     assert {SHOWN_AS[kind].get(each.name, each.name) for each in fields(Estimate)} <= names
 
@@ -98,7 +98,7 @@ def test_document_reads_each_field_from_its_source() -> None:
     made = document(HOUSE, HouseAnswer)
     assert list(made.items()) == [
         ("id", str(UUID(int=1))),
-        ("since", "never"),  # in the place of the one that is spread
+        ("since", "never"),  # replaces the field of the same name from the spread
         ("owner", {"name": "Ann", "since": "2025-01-02"}),
         ("area", 100),
         ("secret", "Ann"),
@@ -106,7 +106,7 @@ def test_document_reads_each_field_from_its_source() -> None:
     ]
 
 
-def test_document_takes_given_values_in_place_of_the_source() -> None:
+def test_document_prefers_explicit_values() -> None:
     made = document(HOUSE, HouseAnswer, note="new", floors=None, owner={"name": "Bob"})
     assert (made["note"], made["floors"], made["owner"]) == ("new", None, {"name": "Bob"})
 
@@ -115,7 +115,7 @@ def test_document_of_a_domain_value_has_its_fields() -> None:
     assert document(Owner("Ann", date(2025, 1, 2))) == {"name": "Ann", "since": "2025-01-02"}
 
 
-def test_schema_has_what_the_document_has_over_http() -> None:
+def test_schema_matches_document_over_http() -> None:
     schema = object_schema(HouseAnswer, [OwnerAnswer])
     assert schema["properties"] == {
         "id": {"type": "string", "format": "uuid"},
@@ -151,6 +151,6 @@ def test_schema_of_a_type(hint: object, schema: Mapping[str, object]) -> None:
     assert schema_of(hint) == schema
 
 
-def test_type_without_json_has_no_schema() -> None:
+def test_schema_of_type_without_json_is_rejected() -> None:
     with pytest.raises(TypeError, match="has no schema"):
         schema_of(bytes)

@@ -1,4 +1,4 @@
-"""The API as a page: whole, safe to show, and readable without anything from elsewhere."""
+"""The API reference page is complete, safe and self-contained."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVIL = '</style><script>alert("1")</script>&amp;'
 
 
 def page(schema: FeatureSchema = LAB_SCHEMA) -> tuple[str, str]:
-    """The page, and the policy that it comes with."""
+    """Return the page and its content security policy."""
     with served(application(lab_version(schema=schema))) as client:
         answer = client.get("/docs")
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -31,30 +31,30 @@ def root() -> ET.Element:
     return ET.fromstring(text.removeprefix("<!DOCTYPE html>"))
 
 
-def test_it_tells_of_every_operation(root: ET.Element) -> None:
+def test_page_lists_every_operation(root: ET.Element) -> None:
     titles = {"".join(each.itertext()).strip() for each in root.iter("h3")}
     assert OPERATIONS.keys() <= titles
 
 
-def test_every_link_in_it_leads_somewhere(root: ET.Element) -> None:
+def test_page_links_have_targets(root: ET.Element) -> None:
     names = [each.get("id") for each in root.iter() if each.get("id")]
     assert len(names) == len(set(names))
     links = {each.get("href", "") for each in root.iter("a")}
     assert links - {f"#{each}" for each in names} == {"/openapi.json"}
 
 
-def test_what_any_request_may_meet_with_is_told_once(root: ET.Element) -> None:
-    told = "".join(root.itertext())
+def test_page_shows_common_headers_and_problems_once(root: ET.Element) -> None:
+    text = "".join(root.itertext())
     for once in ("traceparent", "headers-too-large: Request headers too large."):
-        assert told.count(once) == 1
+        assert text.count(once) == 1
 
 
-def test_it_shows_the_features_of_the_model_in_service(root: ET.Element) -> None:
+def test_page_shows_features_of_the_served_model(root: ET.Element) -> None:
     (house,) = (each for each in root.iter("div") if each.get("id") == "schema-House")
     assert [each.text for each in house.iter("code")] == ["size", "bedrooms", "age"]
 
 
-def test_its_policy_allows_its_own_style_and_nothing_else() -> None:
+def test_content_security_policy_allows_only_the_page_style() -> None:
     text, policy = page()
     (style,) = re.findall("<style>(.*)</style>", text, re.DOTALL)
     digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -63,7 +63,7 @@ def test_its_policy_allows_its_own_style_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.NUMBER, Kind.CATEGORY])
-def test_names_and_categories_are_shown_as_they_are(kind: Kind) -> None:
+def test_feature_names_and_categories_are_escaped(kind: Kind) -> None:
     feature = Feature(EVIL, kind, unit=EVIL)
     if kind is Kind.CATEGORY:
         feature = evolve(feature, categories=(EVIL,), closed=True)

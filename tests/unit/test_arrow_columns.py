@@ -1,4 +1,4 @@
-"""Parquet files of other programs: text as bytes, dictionaries, decimals, and dates that no calendar has."""
+"""Parquet files from other programs: text as bytes, dictionaries, decimals and dates outside the calendar."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ PLACES = ["Southport", "Málaga", "Southport", None]
 @pytest.mark.parametrize(
     "kind", [pa.binary(), pa.large_binary(), pa.string(), pa.large_string(), pa.binary_view()], ids=str
 )
-def test_text_of_any_type_is_text(kind: pa.DataType) -> None:
+def test_text_of_any_arrow_type_is_read(kind: pa.DataType) -> None:
     values = [None if place is None else place.encode() for place in PLACES]
     assert arrow_cells(pa.array(values, pa.binary()).cast(kind)) == PLACES
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.string()], ids=str)
-def test_dictionary_of_text_is_text(tmp_path: Path, kind: pa.DataType) -> None:
+def test_dictionary_encoded_text_is_read(tmp_path: Path, kind: pa.DataType) -> None:
     column = pa.array([place and place.encode() for place in PLACES], pa.binary()).cast(kind).dictionary_encode()
     assert arrow_cells(column) == PLACES
     pq.write_table(pa.table({"town": column, "price": [1, 2, 3, 4]}), tmp_path / "sales.parquet")
@@ -38,19 +38,19 @@ def test_dictionary_of_text_is_text(tmp_path: Path, kind: pa.DataType) -> None:
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), max_size=9))
-def test_utf_8_in_bytes_reads_back_equal(texts: list[str]) -> None:
+def test_utf_8_bytes_round_trip(texts: list[str]) -> None:
     assert arrow_values(pa.array([text.encode() for text in texts], pa.binary())) == texts
 
 
 @pytest.mark.parametrize(("encoding", "place"), [("gb18030", "浦东新区"), ("cp1251", "Хамовники")])
 @pytest.mark.parametrize("kind", [pa.binary(), pa.string()], ids=str)
-def test_bytes_in_an_older_encoding_are_decoded(encoding: str, place: str, kind: pa.DataType) -> None:
+def test_bytes_in_legacy_encodings_are_decoded(encoding: str, place: str, kind: pa.DataType) -> None:
     stored = pa.array([place.encode(encoding)] * 3, pa.binary())
     column = stored if kind == pa.binary() else pa.Array.from_buffers(kind, 3, stored.buffers())
     assert arrow_cells(column) == [place] * 3
 
 
-def test_bytes_that_are_no_text_are_shown_as_they_are() -> None:
+def test_binary_cells_are_shown_as_bytes_literals() -> None:
     shape = bytes(range(256))
     assert arrow_cells(pa.array([shape], pa.binary())) == [str(shape)]
 
@@ -77,7 +77,7 @@ def test_prices_in_bytes_and_decimals_are_read(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_date_that_no_calendar_has_is_missing(tmp_path: Path, kind: Any, per_day: int) -> None:
+def test_timestamps_outside_the_calendar_are_missing(tmp_path: Path, kind: Any, per_day: int) -> None:
     days = [16_582, 3_663_570, -900_000]
     column = pa.array([day * per_day + per_day // 2 for day in days], pa.int64()).cast(kind)
     pq.write_table(pa.table({"sold": column, "price": [1, 2, 3]}), tmp_path / "sales.parquet")
@@ -85,7 +85,7 @@ def test_date_that_no_calendar_has_is_missing(tmp_path: Path, kind: Any, per_day
 
 
 @pytest.mark.parametrize("kind", [pa.date32(), pa.date64()], ids=str)
-def test_day_that_no_calendar_has_is_missing(tmp_path: Path, kind: pa.DataType) -> None:
+def test_dates_outside_the_calendar_are_missing(tmp_path: Path, kind: pa.DataType) -> None:
     column = pa.array([16_582, 3_663_570, -900_000], pa.int32()).cast(pa.date32()).cast(kind)
     assert arrow_cells(column) == [date(2015, 5, 27), None, None]
     pq.write_table(pa.table({"sold": column, "price": [1, 2, 3]}), tmp_path / "sales.parquet")
@@ -96,8 +96,8 @@ BYTES = pa.binary()
 TOWNS = ["Москва", "Хамовники", "Тверь", "Уфа", "Орёл"]
 
 
-def file_of(path: Path, batches: list[list[bytes]], kind: pa.DataType = BYTES) -> Path:
-    """Write towns, a row group for each of the batches."""
+def write_towns(path: Path, batches: list[list[bytes]], kind: pa.DataType = BYTES) -> Path:
+    """Write one row group of towns for each batch."""
     with pq.ParquetWriter(path, pa.schema([("town", kind), ("price", pa.int64())])) as writer:
         for towns in batches:
             town = pa.array(towns, pa.binary())
@@ -110,18 +110,18 @@ def file_of(path: Path, batches: list[list[bytes]], kind: pa.DataType = BYTES) -
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.string(), pa.dictionary(pa.int32(), pa.string())], ids=str)
-def test_column_of_bytes_is_decoded_alike_in_all_batches(tmp_path: Path, kind: pa.DataType) -> None:
+def test_bytes_column_has_one_encoding_in_all_batches(tmp_path: Path, kind: pa.DataType) -> None:
     many, few = [town.encode("cp1251") for town in TOWNS[:3]] * 22_000, ["Уфа".encode("cp1251")] * 4
-    table = SalesFile(file_of(tmp_path / "sales.parquet", [many, few], kind)).read()
+    table = SalesFile(write_towns(tmp_path / "sales.parquet", [many, few], kind)).read()
     assert set(table.columns["town"]) == set(TOWNS[:4])
     assert table.columns["town"][-4:] == ["Уфа"] * 4
     assert table.notes == ("town: read as Windows-1251 (guessed; set `encoding` to overrule)",)
 
 
 @pytest.mark.parametrize("size", [1, 4, 1000])
-def test_houses_are_decoded_alike_in_batches_of_any_size(tmp_path: Path, size: int) -> None:
+def test_house_encoding_is_independent_of_batch_size(tmp_path: Path, size: int) -> None:
     towns = [town for town in TOWNS for _ in range(9)]
-    file = file_of(tmp_path / "houses.parquet", [[town.encode("cp1251") for town in towns]])
+    file = write_towns(tmp_path / "houses.parquet", [[town.encode("cp1251") for town in towns]])
     houses = HouseFile(file).read(FeatureSchema((Feature("town", Kind.CATEGORY, categories=tuple(TOWNS)),)), size)
     rows = list(houses.rows)
     assert [house for each in rows for house in each.houses] == [{"town": town} for town in towns]
@@ -129,15 +129,15 @@ def test_houses_are_decoded_alike_in_batches_of_any_size(tmp_path: Path, size: i
     assert houses.notes == ["town: read as Windows-1251 (guessed; set `encoding` to overrule)"]
 
 
-def test_named_encoding_is_that_of_bytes_in_parquet(tmp_path: Path) -> None:
-    file = file_of(tmp_path / "sales.parquet", [["Łódź".encode("cp1250"), b"\x81"]])
+def test_named_encoding_applies_to_bytes_in_parquet(tmp_path: Path) -> None:
+    file = write_towns(tmp_path / "sales.parquet", [["Łódź".encode("cp1250"), b"\x81"]])
     table = SalesFile(file, "cp1250").read()
     assert table.columns["town"] == ["Łódź", "\ufffd"]
     assert table.notes == ("town: 1 cell has bytes that are not valid cp1250 (shown as \ufffd)",)
 
 
-def test_bytes_of_a_file_that_are_no_text_are_shown_as_they_are_whatever_encoding_is_named(tmp_path: Path) -> None:
+def test_named_encoding_leaves_binary_cells_unchanged(tmp_path: Path) -> None:
     shape = bytes(range(256))
-    table = SalesFile(file_of(tmp_path / "sales.parquet", [[shape], [b"plain"]]), "cp1252").read()
+    table = SalesFile(write_towns(tmp_path / "sales.parquet", [[shape], [b"plain"]]), "cp1252").read()
     assert table.columns["town"] == [str(shape), str(b"plain")]
     assert table.notes == ()

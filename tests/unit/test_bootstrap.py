@@ -1,4 +1,4 @@
-"""Bounds of measures and the paired comparison, by drawing the sales again."""
+"""Bootstrap bounds of measures and the paired comparison of two models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOSSES = st.lists(st.floats(0, 10), min_size=1, max_size=40)
 
 
 def sales(number: int, seed: int, spread: float = 0.15) -> tuple[list[float], list[float]]:
-    """Estimates and prices of houses, the estimates off by a factor that is drawn."""
+    """Return estimates and prices; each estimate is off by a random factor."""
     draw = Random(seed)
     prices = [draw.lognormvariate(13, 0.5) for _ in range(number)]
     return [price * draw.lognormvariate(0, spread) for price in prices], prices
@@ -27,46 +27,46 @@ def sales(number: int, seed: int, spread: float = 0.15) -> tuple[list[float], li
 
 @FEW
 @given(_PAIRS)
-def test_bounds_are_in_order_finite_and_the_same_each_time(pairs: list[tuple[float, float]]) -> None:
+def test_bounds_are_ordered_finite_and_deterministic(pairs: list[tuple[float, float]]) -> None:
     estimates, prices = zip(*pairs, strict=True)
     measured = accuracy(estimates, prices)
-    found = bounds(estimates, prices, measured)
-    assert found.keys() <= set(MEASURES)
-    assert {"median_ratio", "mdape", "ppe10", "cod", "prd"} <= found.keys()
-    assert all(each.low <= each.high and math.isfinite(each.low + each.high) for each in found.values())
-    assert bounds(estimates, prices, measured) == found
+    intervals = bounds(estimates, prices, measured)
+    assert intervals.keys() <= set(MEASURES)
+    assert {"median_ratio", "mdape", "ppe10", "cod", "prd"} <= intervals.keys()
+    assert all(each.low <= each.high and math.isfinite(each.low + each.high) for each in intervals.values())
+    assert bounds(estimates, prices, measured) == intervals
 
 
 @FEW
 @given(st.integers(2, 40), st.floats(0.5, 2))
-def test_estimates_that_are_off_by_one_factor_leave_nothing_to_chance(number: int, factor: float) -> None:
+def test_bounds_of_constant_error_have_no_width(number: int, factor: float) -> None:
     prices = [1e5 * (1 + row) for row in range(number)]
     estimates = [factor * price for price in prices]
-    found = bounds(estimates, prices, accuracy(estimates, prices))
+    intervals = bounds(estimates, prices, accuracy(estimates, prices))
     for name, value in (("median_ratio", factor), ("mdape", 100 * abs(factor - 1)), ("cod", 0.0), ("prd", 1.0)):
-        assert (found[name].low, found[name].high) == pytest.approx((value, value), abs=1e-9)
+        assert (intervals[name].low, intervals[name].high) == pytest.approx((value, value), abs=1e-9)
 
 
-def test_a_measure_that_is_not_defined_has_no_bounds() -> None:
+def test_bounds_omit_undefined_measures() -> None:
     assert "prb" not in bounds([1.0], [2.0], accuracy([1.0], [2.0]))
     assert not {"cod", "prd", "prb"} & bounds([0.0] * 5, [2.0] * 5, accuracy([0.0] * 5, [2.0] * 5)).keys()
 
 
 @pytest.mark.slow
-def test_bounds_hold_what_they_bound_about_as_often_as_they_say() -> None:
-    """With estimates off by exp(N(0, 0.15)), |ratio - 1| has a median of 10.1 %."""
+def test_bounds_cover_the_true_measure() -> None:
+    """With estimates off by exp(N(0, 0.15)), |ratio - 1| has a median of 10.1%."""
     truth = accuracy(*sales(200_000, seed=0)).mdape
-    held = 0
+    covering = 0
     for seed in range(1, 41):
         estimates, prices = sales(150, seed)
         each = bounds(estimates, prices, accuracy(estimates, prices))["mdape"]
-        held += each.low <= truth <= each.high
-    assert 32 <= held <= 40
+        covering += each.low <= truth <= each.high
+    assert 32 <= covering <= 40
 
 
 @pytest.mark.slow
-def test_a_capped_resample_gives_the_bounds_of_as_many_sales_as_there_are() -> None:
-    """The width falls with the root of the sales, also beyond the cap."""
+def test_bounds_narrow_with_sales_beyond_resample_cap() -> None:
+    """The width shrinks with the square root of the number of sales, also beyond the cap."""
     widths = []
     for number in (LARGEST, 9 * LARGEST):
         estimates, prices = sales(number, seed=number)
@@ -76,7 +76,7 @@ def test_a_capped_resample_gives_the_bounds_of_as_many_sales_as_there_are() -> N
 
 
 @pytest.mark.slow
-def test_the_time_does_not_grow_with_the_sales() -> None:
+def test_bounds_take_bounded_time() -> None:
     taken = []
     for number in (LARGEST, 20 * LARGEST):
         estimates, prices = sales(number, seed=1)
@@ -88,13 +88,13 @@ def test_the_time_does_not_grow_with_the_sales() -> None:
 
 @FEW
 @given(_LOSSES)
-def test_nothing_is_better_than_itself(losses: list[float]) -> None:
+def test_share_better_of_equal_losses_is_zero(losses: list[float]) -> None:
     assert share_better(losses, losses) == 0
 
 
 @FEW
 @given(_LOSSES, st.floats(0.01, 5))
-def test_what_is_better_on_every_sale_is_better_in_every_resample(losses: list[float], by: float) -> None:
+def test_share_better_on_every_sale_is_100(losses: list[float], by: float) -> None:
     worse = [loss + by for loss in losses]
     assert share_better(losses, worse) == 100
     assert share_better(worse, losses) == 0
@@ -102,14 +102,14 @@ def test_what_is_better_on_every_sale_is_better_in_every_resample(losses: list[f
 
 @FEW
 @given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 10)), min_size=1, max_size=40))
-def test_two_cannot_both_be_better(pairs: list[tuple[float, float]]) -> None:
+def test_shares_better_sum_to_at_most_100(pairs: list[tuple[float, float]]) -> None:
     ours, theirs = zip(*pairs, strict=True)
     one, other = share_better(ours, theirs), share_better(theirs, ours)
     assert 0 <= one + other <= 100.0001
     assert share_better(ours, theirs) == one
 
 
-def test_a_difference_by_luck_is_not_enough_and_a_real_one_is() -> None:
+def test_share_better_distinguishes_noise_from_real_difference() -> None:
     draw = Random(3)
     losses = [draw.random() for _ in range(5 * LARGEST)]
     noise = [loss + draw.gauss(0, 0.2) for loss in losses]
@@ -117,6 +117,6 @@ def test_a_difference_by_luck_is_not_enough_and_a_real_one_is() -> None:
     assert share_better(losses, [each + 0.02 for each in noise]) > 95
 
 
-def test_losses_of_other_sales_cannot_be_compared() -> None:
+def test_share_better_rejects_different_lengths() -> None:
     with pytest.raises(ValueError, match="argument 2 is longer"):
         share_better([1.0], [1.0, 2.0])

@@ -24,7 +24,7 @@ def behind(reason: str | None, began: float = 0.0) -> Answer:
 
 
 @pytest.mark.parametrize(
-    ("says", "given"),
+    ("says", "actual"),
     [
         (Says(), answer()),
         (Says(), behind("whatever")),
@@ -33,12 +33,12 @@ def behind(reason: str | None, began: float = 0.0) -> Answer:
         (Says(behind="password", workers=2), behind(None)),
     ],
 )
-def test_what_readiness_must_say_is_no_complaint(says: Says, given: Answer) -> None:
-    assert says.complaint(given) is None
+def test_expected_readiness_has_no_complaint(says: Says, actual: Answer) -> None:
+    assert says.complaint(actual) is None
 
 
 @pytest.mark.parametrize(
-    ("says", "given", "complaint"),
+    ("says", "actual", "complaint"),
     [
         (Says(), answer(None), "status None"),
         (Says(), answer(503), "status 503 instead of 200"),
@@ -49,8 +49,8 @@ def test_what_readiness_must_say_is_no_complaint(says: Says, given: Answer) -> N
         (NO_MODEL, answer(503, behind={"reason": "password"}), "`model` doesn't match"),
     ],
 )
-def test_what_readiness_must_not_say_is_a_complaint(says: Says, given: Answer, complaint: str) -> None:
-    assert complaint in str(says.complaint(given))
+def test_unexpected_readiness_is_a_complaint(says: Says, actual: Answer, complaint: str) -> None:
+    assert complaint in str(says.complaint(actual))
 
 
 def watched(*answers: Answer) -> tuple[Watch, Service]:
@@ -59,14 +59,14 @@ def watched(*answers: Answer) -> tuple[Watch, Service]:
     return watch, Service(Path("a service"), 1)
 
 
-def test_a_watch_checks_what_was_asked_and_answered_between_two_times() -> None:
+def test_watch_checks_answers_between_two_times() -> None:
     watch, service = watched(answer(503, began=0.5), answer(began=1), answer(began=2), answer(503, began=2.5))
     assert watch.check(service, Says(), 1, 3) == 2
     with pytest.raises(Broken, match="1 of 3"):
         watch.check(service, Says(), 0.5, 3)
 
 
-def test_a_watch_demands_that_one_of_several_workers_gives_the_reason() -> None:
+def test_watch_requires_reason_from_one_worker() -> None:
     says = Says(behind="password", workers=2)
     silent = [behind(None)] * 8
     watch, service = watched(*silent, behind("password"))
@@ -76,13 +76,13 @@ def test_a_watch_demands_that_one_of_several_workers_gives_the_reason() -> None:
         watch.check(service, says, 0, 1)
 
 
-def test_a_service_has_caught_up_after_so_many_answers_in_a_row() -> None:
+def test_service_catches_up_after_consecutive_answers() -> None:
     watch, service = watched(answer(began=1), behind("away", 2), answer(began=3), answer(began=4))
     assert watch.wait_until_caught_up(service, since=1).began == 1
     assert watch.wait_until_caught_up(service, since=0, in_a_row=2).began == 3
 
 
-def test_a_service_that_stays_behind_breaks_the_promise() -> None:
+def test_watch_fails_if_service_stays_behind() -> None:
     watch, service = watched(behind("away", -100))
     with pytest.raises(Broken, match=r"behind 15.0 s after the fault"):
         watch.wait_until_caught_up(service, since=-100)

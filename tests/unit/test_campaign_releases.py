@@ -1,4 +1,4 @@
-"""Wheels of commits, as the campaign and a release build them."""
+"""Wheels of commits, as built by the campaign and by releases."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def build(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_wheel_is_the_same_in_another_folder_at_another_time(tmp_path: Path) -> None:
+def test_wheel_is_reproducible(tmp_path: Path) -> None:
     first = build("HEAD", "--into", str(tmp_path / "first"), TZ="UTC")
     assert first.returncode == 0, first.stderr
     digest, path = first.stdout.split()
@@ -36,14 +36,14 @@ def test_wheel_is_the_same_in_another_folder_at_another_time(tmp_path: Path) -> 
     assert releases.sha256(Path(path)) == digest == second.stdout.split()[0]
 
 
-def test_wheel_with_another_digest_is_refused_and_removed(tmp_path: Path) -> None:
-    ended = build("HEAD", "--sha256", "0" * 64, "--into", str(tmp_path))
-    assert ended.returncode == 1
-    assert f"not {'0' * 64}" in ended.stderr
+def test_wheel_with_another_digest_is_rejected_and_deleted(tmp_path: Path) -> None:
+    process = build("HEAD", "--sha256", "0" * 64, "--into", str(tmp_path))
+    assert process.returncode == 1
+    assert f"not {'0' * 64}" in process.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_installed_release_is_imported_in_place_of_the_checkout(tmp_path: Path) -> None:
+def test_installed_release_takes_precedence_over_checkout(tmp_path: Path) -> None:
     release = releases.install("HEAD", "a release", tmp_path)
     assert release.run("--version").startswith("housepredict ")
     assert release.variables["PYTHONPATH"] == str(tmp_path / "site")
@@ -51,14 +51,14 @@ def test_installed_release_is_imported_in_place_of_the_checkout(tmp_path: Path) 
     assert releases.install("HEAD", "a release", tmp_path) == release
 
 
-def test_commit_that_is_not_in_the_clone_is_unavailable() -> None:
+def test_commit_missing_from_clone_is_unavailable() -> None:
     with pytest.raises(Unavailable, match=r"not here.*--unshallow"):
         releases.install("0" * 40, "a release")
-    ended = build("0" * 40)
-    assert (ended.returncode, ended.stderr[:7]) == (1, "error: ")
+    process = build("0" * 40)
+    assert (process.returncode, process.stderr[:7]) == (1, "error: ")
 
 
-def test_records_name_commits_in_full() -> None:
+def test_release_records_have_full_commits() -> None:
     records = json.loads((releases.ROOT / "campaign" / "releases.json").read_text(encoding="utf-8"))
     assert [len(each["commit"]) for each in records] == [40] * len(records)
     assert [len(each["sha256"]) for each in records] == [64] * len(records)

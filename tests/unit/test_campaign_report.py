@@ -1,4 +1,4 @@
-"""The campaign's report: figures of all trials, and the page that follows from them."""
+"""The campaign's report: the figures of all trials and the page made from them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def page_of(*results: Result) -> str:
     return report.page(figures({"tries": results}), [TRIES, OTHERS])
 
 
-def test_figures_add_up_the_trials() -> None:
+def test_figures_sum_over_trials() -> None:
     assert figures({"tries": [PASSED, SLOW], "others": []}) == {
         "code": "abc",
         "attacks": {
@@ -56,7 +56,7 @@ def test_figures_add_up_the_trials() -> None:
     }
 
 
-def test_figures_of_an_earlier_run_of_the_same_code_stay(tmp_path: Path) -> None:
+def test_figures_of_same_code_are_preserved(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     others = evolve(PASSED, attack="others")
     report.write(figures({"tries": [PASSED], "others": [others]}), [TRIES, OTHERS], path)
@@ -73,7 +73,7 @@ def test_figures_of_other_code_are_dropped(tmp_path: Path) -> None:
     assert (merged["code"], list(merged["attacks"])) == ("def", ["tries"])
 
 
-def test_what_could_not_run_counts_as_nothing_done() -> None:
+def test_unavailable_trials_count_as_not_run() -> None:
     page = page_of(evolve(PASSED, counts={}, seconds={}, unavailable="no disks"))
     assert "| 0 of 25 attempts |" in page
     assert "Could not run: no disks." in page
@@ -88,11 +88,11 @@ def test_what_could_not_run_counts_as_nothing_done() -> None:
         ([PASSED, SLOW, FAILED], "| [Tries](#tries) | 30 of 25 attempts | none lost | 1 | 3,500 |"),
     ],
 )
-def test_a_page_has_a_row_for_each_attack(results: list[Result], row: str) -> None:
+def test_page_has_a_row_for_each_attack(results: list[Result], row: str) -> None:
     assert row in page_of(*results).splitlines()
 
 
-def test_a_page_shows_times_counts_and_failures() -> None:
+def test_page_shows_times_counts_and_failures() -> None:
     lines = page_of(PASSED, FAILED).splitlines()
     assert "| ready | 6 | 2.00 | 3.00 | 3.00 |" in lines
     assert "Counts: requests 3,000; kills 20." in lines
@@ -109,24 +109,24 @@ def test_a_page_shares_beginnings_of_times_and_adds_up_counts() -> None:
 
 
 @pytest.mark.parametrize(("result", "fast"), [(PASSED, True), (SLOW, False), (evolve(SLOW, seconds={}), True)])
-def test_an_attack_is_fast_enough_up_to_its_limit(result: Result, fast: bool) -> None:
+def test_attack_is_fast_enough_up_to_its_limit(result: Result, fast: bool) -> None:
     merged = figures({"tries": [result]})
     assert isinstance(merged, dict)
     assert report.is_fast_enough(TRIES, merged["attacks"]["tries"]) is fast
     assert report.is_fast_enough(evolve(TRIES, p95=None), merged["attacks"]["tries"])
 
 
-def test_the_page_in_the_documentation_shows_its_figures() -> None:
-    """`.venv/bin/python -m campaign --report` writes it again."""
+def test_documentation_page_matches_figures() -> None:
+    """Regenerate the page with `.venv/bin/python -m campaign --report`."""
     figures = json.loads((ROOT / report.FIGURES).read_text(encoding="utf-8"))
     assert (ROOT / report.PAGE).read_text(encoding="utf-8") == report.page(figures, ATTACKS)
 
 
-def test_names_of_attacks_are_unique() -> None:
+def test_attack_names_are_unique() -> None:
     assert len({each.name for each in ATTACKS}) == len(ATTACKS)
 
 
-def test_the_readme_tells_of_every_attack_and_rule() -> None:
+def test_readme_lists_every_attack_and_rule() -> None:
     readme = (ROOT / "campaign/README.md").read_text(encoding="utf-8")
     assert {each.name for each in ATTACKS} | {each.name for each in Rule} == set(
         re.findall(r"^\| `(\w+)` \|", readme, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The campaign's trials: what ran is kept, what failed runs again, and with all that it left behind."""
+"""The campaign's trials: results are stored, failed trials run again and keep their evidence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.unit.simulated_services import answer_of, id_at
 
 @define
 class Script:
-    """An attack whose trials end as it is written, by their numbers; all others pass."""
+    """An attack whose trials raise the errors in `ends`, by trial number; all others pass."""
 
     ends: dict[int, Exception] = field(factory=dict)
     seeds: list[str] = field(factory=list)
@@ -64,15 +64,15 @@ def campaign(tmp_path: Path) -> Campaign:
 @pytest.mark.parametrize(
     ("full", "each", "sizes"), [(25, 10, [10, 10, 5]), (20, 10, [10, 10]), (3, 10, [3]), (1, 1, [1])]
 )
-def test_sizes_add_up_to_the_full_size(attack: Attack, full: int, each: int, sizes: list[int]) -> None:
+def test_trial_sizes_sum_to_full_size(attack: Attack, full: int, each: int, sizes: list[int]) -> None:
     assert evolve(attack, full=full, each=each).sizes(quick=False) == sizes
 
 
-def test_sizes_of_a_quick_attack_are_one_trial(attack: Attack) -> None:
+def test_quick_attack_is_one_trial(attack: Attack) -> None:
     assert attack.sizes(quick=True) == [3]
 
 
-def test_results_tell_what_happened_in_each_trial(attack: Attack, campaign: Campaign, script: Script) -> None:
+def test_results_record_each_trial(attack: Attack, campaign: Campaign, script: Script) -> None:
     assert campaign.run(attack)
     results = campaign.results.of("tries")
     assert [each.units for each in results] == [10, 10, 5]
@@ -81,7 +81,7 @@ def test_results_tell_what_happened_in_each_trial(attack: Attack, campaign: Camp
     assert len(campaign.lines) == 3
 
 
-def test_trials_that_passed_are_not_run_again(attack: Attack, campaign: Campaign, script: Script) -> None:
+def test_passed_trials_are_not_rerun(attack: Attack, campaign: Campaign, script: Script) -> None:
     script.ends = {1: Broken("lost")}
     assert not campaign.run(attack)
     del script.ends[1], script.seeds[:]
@@ -93,7 +93,7 @@ def test_trials_that_passed_are_not_run_again(attack: Attack, campaign: Campaign
     assert "Broken: lost" in results[1].earlier_failures[0]
 
 
-def test_an_interrupted_campaign_goes_on_where_it_was(attack: Attack, campaign: Campaign, script: Script) -> None:
+def test_interrupted_campaign_resumes(attack: Attack, campaign: Campaign, script: Script) -> None:
     script.ends = {1: KeyboardInterrupt()}  # type: ignore[dict-item]
     with pytest.raises(KeyboardInterrupt):
         campaign.run(attack)
@@ -102,7 +102,7 @@ def test_an_interrupted_campaign_goes_on_where_it_was(attack: Attack, campaign: 
     assert script.seeds == ["seed/tries/1", "seed/tries/2"]
 
 
-def test_results_of_other_sizes_are_dropped(attack: Attack, campaign: Campaign, script: Script) -> None:
+def test_results_of_other_trial_sizes_are_dropped(attack: Attack, campaign: Campaign, script: Script) -> None:
     campaign.run(attack)
     del script.seeds[:]
     campaign.run(evolve(attack, full=15))
@@ -110,17 +110,17 @@ def test_results_of_other_sizes_are_dropped(attack: Attack, campaign: Campaign, 
     assert [each.units for each in campaign.results.of("tries")] == [10, 5]
 
 
-def test_a_trial_that_fails_keeps_what_it_left(attack: Attack, campaign: Campaign, script: Script) -> None:
+def test_failed_trial_keeps_its_folder(attack: Attack, campaign: Campaign, script: Script) -> None:
     script.ends = {0: ValueError("wrong")}
     assert not campaign.run(attack, quick=True)
-    (kept,) = campaign.failures.iterdir()
-    assert (kept / "evidence").read_text() == "something"
-    assert "ValueError: wrong" in (kept / "error").read_text()
+    (folder,) = campaign.failures.iterdir()
+    assert (folder / "evidence").read_text() == "something"
+    assert "ValueError: wrong" in (folder / "error").read_text()
     (result,) = campaign.results.of("tries")
-    assert result.failure == f"FAILED with seed seed/tries/0: ValueError: wrong (kept in {kept})"
+    assert result.failure == f"FAILED with seed seed/tries/0: ValueError: wrong (kept in {folder})"
 
 
-def test_a_trial_that_fails_leaves_sockets_behind(attack: Attack, campaign: Campaign) -> None:
+def test_failed_trial_skips_sockets(attack: Attack, campaign: Campaign) -> None:
     def run(trial: Trial) -> None:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(trial.folder / "socket"))
@@ -130,9 +130,7 @@ def test_a_trial_that_fails_leaves_sockets_behind(attack: Attack, campaign: Camp
     assert len(list(campaign.failures.iterdir())) == 1
 
 
-def test_a_machine_that_lacks_something_is_reported_and_tried_again(
-    attack: Attack, campaign: Campaign, script: Script
-) -> None:
+def test_unavailable_trial_is_reported_and_retried(attack: Attack, campaign: Campaign, script: Script) -> None:
     script.ends = {0: Unavailable("no disks")}
     assert campaign.run(attack)
     assert campaign.results.of("tries")[0].unavailable == "no disks"
@@ -142,7 +140,7 @@ def test_a_machine_that_lacks_something_is_reported_and_tried_again(
     assert [each.unavailable for each in campaign.results.of("tries")] == [None, None, None]
 
 
-def test_a_check_counts_what_was_answered_and_raises_for_what_is_wrong(tmp_path: Path) -> None:
+def test_check_counts_answers_and_raises_violations(tmp_path: Path) -> None:
     trial = Trial("tries", 0, "seed", 1, tmp_path)
     record = Stored(id_at(1, 1), 7, 700.0, "a version")
     estimate = Operation(Action.ESTIMATE, "a", 1.0, 2.0, 200, house=7, answer=answer_of(record))
@@ -157,11 +155,11 @@ def test_a_check_counts_what_was_answered_and_raises_for_what_is_wrong(tmp_path:
         trial.check(history, [])
 
 
-def test_results_of_an_attack_that_never_ran_are_none(tmp_path: Path) -> None:
+def test_results_of_attack_that_never_ran_are_empty(tmp_path: Path) -> None:
     assert Results(tmp_path / "nothing").of("tries") == []
 
 
-def test_results_that_were_read_are_those_that_were_added(tmp_path: Path) -> None:
+def test_results_round_trip(tmp_path: Path) -> None:
     results = Results(tmp_path)
     one = Result("tries", 1, "seed", 5, 1.5, {"a": 1}, {"b": [0.25]}, None, "reason")
     results.add(one)

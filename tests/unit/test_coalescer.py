@@ -1,4 +1,4 @@
-"""The coalescer: one call for all that wait, each with its own outcome, bounded, and nobody waits for nothing."""
+"""The coalescer: one call for all pending jobs, an outcome for each, and a bounded queue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from housepredict.entrypoints.http.batching import Coalescer, Overloaded
 
 @define
 class Work:
-    """Doubles numbers, refuses negative ones, remembers its batches, and can be held."""
+    """Doubles numbers, fails for negative ones, records its batches and can be blocked."""
 
     batches: list[list[int]] = field(factory=list)
     began: Event = field(factory=Event)
@@ -30,20 +30,20 @@ class Work:
         return [ValueError(job) if job < 0 else 2 * job for job in jobs]
 
 
-def submitted(coalescer: Coalescer[int, int], job: int, weight: int) -> asyncio.Future[int]:
+def submit_job(coalescer: Coalescer[int, int], job: int, weight: int) -> asyncio.Future[int]:
     outcome: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     coalescer.submit(job, weight, outcome)
     return outcome
 
 
-def test_a_lone_job_is_a_batch_and_those_that_come_meanwhile_are_the_next() -> None:
+def test_coalescer_batches_jobs_submitted_during_a_batch() -> None:
     work = Work()
 
     async def scene() -> list[int]:
         with closing(Coalescer[int, int](work, 10, 10)) as coalescer:
-            first = submitted(coalescer, 1, 1)
+            first = submit_job(coalescer, 1, 1)
             await asyncio.to_thread(work.began.wait, 10)
-            rest = [submitted(coalescer, job, 1) for job in (2, 3, 4)]
+            rest = [submit_job(coalescer, job, 1) for job in (2, 3, 4)]
             work.may_end.set()
             return list(await asyncio.gather(first, *rest))
 
@@ -52,15 +52,13 @@ def test_a_lone_job_is_a_batch_and_those_that_come_meanwhile_are_the_next() -> N
 
 
 @given(st.lists(st.tuples(st.integers(-3, 50), st.integers(1, 7)), min_size=1, max_size=30), st.integers(1, 10))
-def test_every_job_gets_its_own_outcome_in_the_order_of_coming_and_batches_keep_their_weight(
-    jobs: list[tuple[int, int]], most: int
-) -> None:
+def test_coalescer_preserves_order_outcomes_and_batch_weight(jobs: list[tuple[int, int]], most: int) -> None:
     work = Work()
     work.may_end.set()
 
     async def scene() -> list[int | BaseException]:
         with closing(Coalescer[int, int](work, most, 1000)) as coalescer:
-            outcomes = [submitted(coalescer, job, weight) for job, weight in jobs]
+            outcomes = [submit_job(coalescer, job, weight) for job, weight in jobs]
             return list(await asyncio.gather(*outcomes, return_exceptions=True))
 
     outcomes = asyncio.run(scene())
@@ -73,31 +71,31 @@ def test_every_job_gets_its_own_outcome_in_the_order_of_coming_and_batches_keep_
         assert len(batch) == 1 or sum(carried) <= most
 
 
-def test_past_the_bound_a_job_is_refused_at_once_and_taken_again_when_there_is_room() -> None:
+def test_coalescer_rejects_jobs_while_its_queue_is_full() -> None:
     work = Work()
 
     async def scene() -> None:
         with closing(Coalescer[int, int](work, 10, 2)) as coalescer:
-            first = submitted(coalescer, 1, 1)
+            first = submit_job(coalescer, 1, 1)
             await asyncio.to_thread(work.began.wait, 10)
-            waiting = [submitted(coalescer, 2, 1), submitted(coalescer, 3, 1)]
+            pending = [submit_job(coalescer, 2, 1), submit_job(coalescer, 3, 1)]
             with pytest.raises(Overloaded):
-                submitted(coalescer, 4, 1)
+                submit_job(coalescer, 4, 1)
             work.may_end.set()
-            assert await asyncio.gather(first, *waiting) == [2, 4, 6]
-            assert await submitted(coalescer, 5, 1) == 10
+            assert await asyncio.gather(first, *pending) == [2, 4, 6]
+            assert await submit_job(coalescer, 5, 1) == 10
 
     asyncio.run(scene())
 
 
-def test_a_job_that_was_given_up_while_it_waited_is_not_worked_on() -> None:
+def test_coalescer_skips_cancelled_pending_jobs() -> None:
     work = Work()
 
     async def scene() -> None:
         with closing(Coalescer[int, int](work, 10, 10)) as coalescer:
-            first = submitted(coalescer, 1, 1)
+            first = submit_job(coalescer, 1, 1)
             await asyncio.to_thread(work.began.wait, 10)
-            second, third = submitted(coalescer, 2, 1), submitted(coalescer, 3, 1)
+            second, third = submit_job(coalescer, 2, 1), submit_job(coalescer, 3, 1)
             second.cancel()
             work.may_end.set()
             assert [await first, await third] == [2, 6]
@@ -106,28 +104,28 @@ def test_a_job_that_was_given_up_while_it_waited_is_not_worked_on() -> None:
     assert work.batches == [[1], [3]]
 
 
-def test_a_job_that_is_given_up_in_flight_disturbs_no_other() -> None:
+def test_cancelled_job_in_flight_does_not_affect_others() -> None:
     work = Work()
 
     async def scene() -> None:
         with closing(Coalescer[int, int](work, 10, 10)) as coalescer:
-            first = submitted(coalescer, 1, 1)
+            first = submit_job(coalescer, 1, 1)
             await asyncio.to_thread(work.began.wait, 10)
             first.cancel()
-            second = submitted(coalescer, 2, 1)
+            second = submit_job(coalescer, 2, 1)
             work.may_end.set()
             assert await second == 4
 
     asyncio.run(scene())
 
 
-def test_work_that_fails_as_a_whole_fails_for_each_of_its_jobs() -> None:
+def test_failed_batch_fails_each_of_its_jobs() -> None:
     def work(jobs: Sequence[int]) -> Sequence[int | Exception]:
         raise ZeroDivisionError(len(jobs))
 
     async def scene() -> None:
         with closing(Coalescer[int, int](work, 10, 10)) as coalescer:
-            for outcome in [submitted(coalescer, job, 1) for job in range(3)]:
+            for outcome in [submit_job(coalescer, job, 1) for job in range(3)]:
                 with pytest.raises(ZeroDivisionError):
                     await outcome
 

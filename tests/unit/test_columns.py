@@ -1,4 +1,4 @@
-"""A column is read as what its cells are, wherever in the world the file was written."""
+"""Columns are read by what their cells contain, in any locale."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def is_absent(cell: Cell) -> bool:
 
 
 @given(st.lists(cells, min_size=1, max_size=30), st.sampled_from(Kind))
-def test_whatever_was_read_is_a_value_of_the_kind(column: list[Cell], kind: Kind) -> None:
+def test_values_are_valid_for_the_kind(column: list[Cell], kind: Kind) -> None:
     schema = FeatureSchema((Feature("column", kind, required=False),))
     for value in values(column, kind=kind):
         assert schema.violations({"column": value}) == []
@@ -68,7 +68,7 @@ def test_whatever_was_read_is_a_value_of_the_kind(column: list[Cell], kind: Kind
         ([], Kind.CATEGORY, []),
     ],
 )
-def test_the_cells_tell_the_kind(column: list[Cell], kind: Kind, expected: list[object]) -> None:
+def test_kind_is_inferred_from_cells(column: list[Cell], kind: Kind, expected: list[object]) -> None:
     read = read_column("column", column)
     assert (read.kind, list(read.values), read.unreadable) == (kind, expected, 0)
     assert [type(value) for value in read.values] == [type(value) for value in expected]
@@ -94,7 +94,7 @@ def test_the_cells_tell_the_kind(column: list[Cell], kind: Kind, expected: list[
         ([5, 2.5, "3", True, date(2014, 5, 2), 1e16, math.inf], [5, 2.5, 3, None, None, None, None]),
     ],
 )
-def test_amounts_are_read_as_their_column_writes_them(column: list[Cell], expected: list[object]) -> None:
+def test_number_format_is_inferred_from_column(column: list[Cell], expected: list[object]) -> None:
     assert values(column, kind=Kind.NUMBER) == expected
     assert read_column("price", column, Kind.NUMBER).unreadable == expected.count(None)
 
@@ -104,9 +104,7 @@ def test_amounts_are_read_as_their_column_writes_them(column: list[Cell], expect
     st.sampled_from([*itertools.product(["", ",", " ", "'"], "."), *itertools.product(["", ".", " ", "'"], ",")]),
     st.sampled_from(["{}", "${}", "{} €"]),
 )
-def test_prices_come_back_from_every_way_to_write_them(
-    amounts: list[Decimal | int], marks: tuple[str, str], form: str
-) -> None:
+def test_prices_in_any_format_round_trip(amounts: list[Decimal | int], marks: tuple[str, str], form: str) -> None:
     plain = str.maketrans(dict(zip(",.", marks, strict=True)))
     written: list[Cell] = [form.format(f"{amount:,}".translate(plain)) for amount in amounts]
     assert read_prices("price", written).values == [float(amount) for amount in amounts]
@@ -126,13 +124,11 @@ def test_prices_come_back_from_every_way_to_write_them(
         ([450.125, 380, None], [450.125, 380, None]),
     ],
 )
-def test_money_has_no_third_decimal_unless_most_of_its_column_says_otherwise(
-    column: list[Cell], expected: list[object]
-) -> None:
+def test_price_separator_with_three_digits_marks_thousands(column: list[Cell], expected: list[object]) -> None:
     assert read_prices("price", column).values == expected
 
 
-def test_an_amount_in_another_currency_than_the_columns_is_unreadable() -> None:
+def test_amount_in_another_currency_is_unreadable() -> None:
     read = read_column("price", ["€100", "€200", "$300", "400"], Kind.NUMBER)
     assert (list(read.values), read.unreadable) == ([100, 200, None, 400], 1)
 
@@ -155,12 +151,12 @@ def test_an_amount_in_another_currency_than_the_columns_is_unreadable() -> None:
         (["13-OCT-14"], ["2014-10-13"]),
     ],
 )
-def test_the_cells_tell_the_format_of_dates(column: list[Cell], expected: list[str]) -> None:
+def test_date_format_is_inferred_from_cells(column: list[Cell], expected: list[str]) -> None:
     read = read_column("when", column)
     assert (read.kind, list(read.values)) == (Kind.DATE, expected)
 
 
-def test_eight_digits_are_dates_where_the_name_says_so() -> None:
+def test_eight_digits_are_dates_if_column_name_says_date() -> None:
     digits: list[Cell] = ["20141013", 20150527]
     assert values(digits, "sale_date") == ["2014-10-13", "2015-05-27"]
     assert values(digits, "sqft_lot") == [20141013, 20150527]
@@ -169,24 +165,24 @@ def test_eight_digits_are_dates_where_the_name_says_so() -> None:
 
 @given(st.lists(st.dates(date(1970, 1, 1), date(2068, 12, 31)), min_size=1, max_size=20),
        st.sampled_from(["%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d-%b-%Y", "%B %d, %Y", "%Y%m%dT000000"]))  # fmt: skip
-def test_dates_come_back_from_every_format_that_says_what_it_is(days: list[date], form: str) -> None:
+def test_dates_in_unambiguous_formats_round_trip(days: list[date], form: str) -> None:
     read = read_column("when", [day.strftime(form) for day in days])
     assert (read.kind, list(read.values)) == (Kind.DATE, [day.isoformat() for day in days])
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=20))
-def test_thousands_separators_change_nothing(amounts: list[int]) -> None:
+def test_thousands_separators_are_ignored(amounts: list[int]) -> None:
     written: list[Cell] = [f"${amount:,}" for amount in amounts]
     assert values(written) == amounts
 
 
 @pytest.mark.parametrize("marker", ["", " ", "NA", "n/a", "NaN", "null", "none", "?", "-", "#N/A", None, math.nan])
-def test_words_for_nothing_are_missing_not_unreadable(marker: Cell) -> None:
+def test_missing_markers_are_missing_not_unreadable(marker: Cell) -> None:
     read = read_column("area", [1.5, marker, 2.5])
     assert (list(read.values), read.unreadable, read.present) == ([1.5, None, 2.5], 0, 2)
 
 
-def test_a_few_unreadable_cells_do_not_change_a_columns_kind_and_are_counted() -> None:
+def test_few_unreadable_cells_are_counted_and_keep_the_kind() -> None:
     column: list[Cell] = [*map(str, range(95)), *["?!"] * 5]
     read = read_column("area", column)
     assert (read.kind, read.unreadable, read.present) == (Kind.NUMBER, 5, 95)
@@ -203,13 +199,13 @@ def test_a_few_unreadable_cells_do_not_change_a_columns_kind_and_are_counted() -
         (Kind.DATE, [None, None, None, None, "2014-05-02"]),
     ],
 )
-def test_a_kind_that_the_user_names_is_obeyed(kind: Kind, expected: list[object]) -> None:
+def test_requested_kind_is_used(kind: Kind, expected: list[object]) -> None:
     read = read_column("column", ["1", "0", "yes", "2.5", "2014-05-02"], kind)
     assert (read.kind, list(read.values), read.why) == (kind, expected, "as requested")
     assert read.unreadable == expected.count(None)
 
 
-def test_typed_cells_obey_too() -> None:
+def test_requested_kind_is_used_for_typed_cells() -> None:
     column: list[Cell] = [3, 4.0, "N", date(2014, 5, 2)]
     assert values(column, kind=Kind.CATEGORY) == ["3", "4.0", "N", "2014-05-02"]
     assert values([datetime(2014, 5, 2, 1, tzinfo=UTC)], kind=Kind.DATE) == ["2014-05-02"]
@@ -218,12 +214,12 @@ def test_typed_cells_obey_too() -> None:
 @pytest.mark.parametrize(
     "column", [["98178.0", "98125.0"], [98178.0, 98125.0], ["98178", 98125], ["98178.00", "98125"]]
 )
-def test_codes_that_some_program_made_decimals_of_are_whole_again(column: list[Cell]) -> None:
+def test_codes_with_zero_decimals_are_whole(column: list[Cell]) -> None:
     assert values(column, kind=Kind.CATEGORY) == ["98178", "98125"]
     assert read_column("column", column).is_whole
 
 
-def test_texts_that_no_store_could_keep_are_unreadable() -> None:
+def test_texts_that_cannot_be_stored_are_unreadable() -> None:
     read = read_column("remarks", ["fine", "x" * 201, "\0", "\ud800"])
     assert (list(read.values), read.unreadable) == (["fine", None, None, None], 3)
 
@@ -242,12 +238,12 @@ def test_texts_that_no_store_could_keep_are_unreadable() -> None:
         ([], False, False),
     ],
 )
-def test_a_column_knows_whole_numbers_and_row_numbers(column: list[Cell], whole: bool, row_number: bool) -> None:
+def test_column_detects_whole_numbers_and_row_numbers(column: list[Cell], whole: bool, row_number: bool) -> None:
     read = read_column("column", column)
     assert (read.is_whole, read.is_row_number) == (whole, row_number)
 
 
-def test_years_stay_whole_however_many_there_are() -> None:
+def test_year_columns_stay_integer() -> None:
     years: list[Cell] = list(range(1900, 2000))
     assert [read_column(name, years).kind for name in ("yr_built", "YearBuilt", "built", "built_area")] == [
         *[Kind.INTEGER] * 3,
@@ -256,11 +252,11 @@ def test_years_stay_whole_however_many_there_are() -> None:
 
 
 @pytest.mark.parametrize("name", ["YearBuilt", "year_built", "Year Built", " year-built ", "Year.Built"])
-def test_a_name_is_the_same_words_however_it_is_written(name: str) -> None:
+def test_column_names_are_normalized(name: str) -> None:
     assert normalize_name(name) == "year built"
 
 
-def test_a_column_counts_its_values() -> None:
+def test_column_counts_its_values() -> None:
     read = read_column("rooms", ["3", "4", "3", ""])
     assert isinstance(read, Column)
     assert read.distinct == {3: 2, 4: 1}

@@ -1,4 +1,4 @@
-"""A file of sales and those that came back, as one table: who is whose house, and what counts once."""
+"""A sales file and recorded sales in one table: matching houses and removing repeated sales."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ SCHEMA = FeatureSchema(
     sale_date="sold",
 )
 
-# what came back: the house, its price and the day
-Returned = tuple[Mapping[str, Any], float, date]
+# a recorded sale: features of the house, price and date
+Recorded = tuple[Mapping[str, Any], float, date]
 
 
 def file(**columns: Sequence[Cell]) -> SalesTable:
-    """Forty sales as a CSV file has them: text."""
+    """Return forty sales with text cells, as read from a CSV file."""
     rows = 40
     return SalesTable(
         {
@@ -61,7 +61,7 @@ def without(table: SalesTable, *names: str) -> SalesTable:
 
 
 def combined(
-    *returned: Returned, table: SalesTable | None = None, options: TrainingOptions = OPTIONS, schema: Any = SCHEMA
+    *returned: Recorded, table: SalesTable | None = None, options: TrainingOptions = OPTIONS, schema: Any = SCHEMA
 ) -> SalesTable:
     predictions, sales = InMemoryPredictions(), InMemorySales()
     for (values, price, day), identifier, sale in zip(
@@ -73,20 +73,20 @@ def combined(
     return CombinedSales(source, schema, sales, predictions, options, FrozenClock()).read()
 
 
-def added(table: SalesTable, rows: int = 40) -> list[dict[str, Cell]]:
-    """The rows behind those of the file, as far as they hold anything."""
+def added_rows(table: SalesTable, rows: int = 40) -> list[dict[str, Cell]]:
+    """Return the non-empty cells of the rows after those of the file."""
     every = [dict(zip(table.columns, cells, strict=True)) for cells in zip(*table.columns.values(), strict=True)]
     return [{name: cell for name, cell in row.items() if cell is not None} for row in every[rows:]]
 
 
 class TestRows:
-    def test_a_sale_that_came_back_stands_in_the_columns_of_the_file(self) -> None:
+    def test_recorded_sale_has_the_columns_of_the_file(self) -> None:
         table = combined(({"size": 2000, "rooms": 3, "sold": "2020-01-01"}, 5e5, MAY), table=file())
-        assert added(table) == [{"price": 5e5, "sold": MAY, "size": 2000, "rooms": 3}]
+        assert added_rows(table) == [{"price": 5e5, "sold": MAY, "size": 2000, "rooms": 3}]
         assert (table.recorded, len(table), table.rejected) == (1, 41, {"ragged": 2})
         assert {len(cells) for cells in table.columns.values()} == {41}
 
-    def test_it_is_learned_from_or_held_out_like_the_others(self) -> None:
+    def test_recorded_sales_are_trained_on_or_held_out(self) -> None:
         returned = [({"size": 2000 + number, "rooms": 3}, 5e5 + number, MAY) for number in range(30)]
         sales = prepare(combined(*returned, table=file()), OPTIONS)
         every = [*sales.training, *sales.held_out]
@@ -98,27 +98,27 @@ class TestRows:
             each.column: each.use for each in prepare(file(), OPTIONS).decisions
         }
 
-    def test_a_column_that_counts_the_rows_of_the_file_still_does(self) -> None:
+    def test_row_number_column_is_still_left_out(self) -> None:
         for name in ("column 1", "number"):
             table = file(**{name: [str(row) for row in range(40)]})
             sales = prepare(combined(({"size": 2000, "rooms": 3}, 5e5, MAY), table=table), OPTIONS)
             assert {each.column: each.use for each in sales.decisions}[name] == "left out"
 
-    def test_a_year_and_a_month_of_sale_are_those_of_the_day(self) -> None:
+    def test_sale_year_and_month_are_set_from_date(self) -> None:
         months: dict[str, Sequence[Cell]] = {
             "Yr Sold": [2020 + row % 5 for row in range(40)],
             "Mo Sold": [1 + row % 12 for row in range(40)],
         }
         table = combined(({"size": 2000, "rooms": 3}, 5e5, date(2025, 5, 17)), table=without(file(**months), "sold"))
-        assert added(table) == [{"price": 5e5, "size": 2000, "rooms": 3, "Yr Sold": 2025, "Mo Sold": 5}]
+        assert added_rows(table) == [{"price": 5e5, "size": 2000, "rooms": 3, "Yr Sold": 2025, "Mo Sold": 5}]
         assert prepare(table, OPTIONS).schema.valuation_date == MAY
 
-    def test_dates_are_dates_whatever_the_file_writes(self) -> None:
+    def test_dates_are_independent_of_file_format(self) -> None:
         renovated = [f"{1 + row % 12}/15/{1990 + row % 30}" for row in range(40)]
         house = {"size": 2000, "rooms": 3, "renovated": "2001-03-04"}
         table = combined((house, 5e5, MAY), table=file(renovated=renovated))
-        assert added(table)[0]["renovated"] == date(2001, 3, 4)
-        [back] = [each for each in _all(table) if each.sold_on == MAY]
+        assert added_rows(table)[0]["renovated"] == date(2001, 3, 4)
+        [back] = [each for each in _all_sales(table) if each.sold_on == MAY]
         assert back.house.values["renovated"] == "2001-03-04"
 
     @pytest.mark.parametrize(
@@ -130,13 +130,11 @@ class TestRows:
             ({"size": 2000, "rooms": True}, "recorded sale: rooms of its house can't be read as integer"),
         ],
     )
-    def test_a_house_without_the_features_is_counted_with_the_reason(
-        self, values: Mapping[str, Any], reason: str
-    ) -> None:
+    def test_house_without_features_is_rejected_with_reason(self, values: Mapping[str, Any], reason: str) -> None:
         table = combined((values, 5e5, MAY), table=file())
         assert (len(table), table.recorded, table.rejected) == (40, 0, {"ragged": 2, reason: 1})
 
-    def test_a_house_needs_one_of_the_features_if_all_may_be_missing(self) -> None:
+    def test_house_needs_one_optional_feature(self) -> None:
         gaps = file(
             size=["" if row == 1 else f"{900 + 10 * row}" for row in range(40)], rooms=[None, *["1", "2", "3"] * 13]
         )
@@ -146,7 +144,7 @@ class TestRows:
         }
         assert combined(({"area": "south"}, 5e5, MAY), table=gaps).recorded == 1
 
-    def test_a_prediction_that_nobody_knows_is_counted(self) -> None:
+    def test_sale_of_unknown_prediction_is_rejected(self) -> None:
         sales = InMemorySales()
         [lost, identifier] = _ids.take(2, NOON)
         sales.append([RecordedSale(identifier, lost, 5e5, MAY, NOON)])
@@ -155,8 +153,8 @@ class TestRows:
         assert source.location == "/sales.csv"
         assert source.read().rejected == {"ragged": 2, UNKNOWN: 1}
 
-    def test_the_digest_covers_the_file_and_what_came_back(self) -> None:
-        one: Returned = ({"size": 2000, "rooms": 3}, 5e5, MAY)
+    def test_digest_covers_file_and_recorded_sales(self) -> None:
+        one: Recorded = ({"size": 2000, "rooms": 3}, 5e5, MAY)
         tables = [
             combined(table=file()),
             combined(one, table=file()),
@@ -174,19 +172,19 @@ class TestRows:
 
 class TestHouses:
     @pytest.mark.parametrize("size", [1000, 1000.0])
-    def test_a_house_of_the_file_is_known_by_its_features(self, size: float) -> None:
+    def test_house_of_the_file_is_matched_by_features(self, size: float) -> None:
         table = combined(({"size": size, "rooms": 5, "area": "north"}, 5e5, MAY), table=file())
-        assert added(table)[0]["parcel_id"] == "7130"
+        assert added_rows(table)[0]["parcel_id"] == "7130"
         assert table.house_keys
         assert table.house_keys[-1] == table.house_keys[10] == "7130"
 
     @pytest.mark.parametrize("rooms", ["5", 5, 5.0], ids=repr)
-    def test_values_are_equal_however_they_are_written(self, rooms: Value) -> None:
+    def test_house_match_ignores_number_format(self, rooms: Value) -> None:
         table = combined(({"size": "1000", "rooms": rooms, "area": "north"}, 5e5, MAY), table=file())
         assert table.house_keys
         assert table.house_keys[-1] == table.house_keys[10]
 
-    def test_without_an_identifier_it_has_the_properties_of_the_file(self) -> None:
+    def test_house_key_without_identifier_has_file_values(self) -> None:
         extra = file(heating=["gas" if row % 2 else "oil" for row in range(40)])
         table = combined(
             ({"size": 1000, "rooms": 5, "area": "north"}, 5e5, MAY),
@@ -197,23 +195,23 @@ class TestHouses:
         assert table.house_keys[-1] == table.house_keys[10]
         assert '"heating": "oil"' in table.house_keys[-1]
 
-    def test_the_same_sale_counts_once(self) -> None:
+    def test_same_sale_counts_once(self) -> None:
         house = {"size": 1000, "rooms": 5, "area": "north"}
         in_the_file = (house, 110_000.0, date(2024, 11, 11))
         table = combined(in_the_file, (house, 110_000.0, MAY), (house, 120_000.0, date(2024, 11, 11)), table=file())
         assert (table.recorded, table.rejected) == (2, {"ragged": 2, REPEATED: 1})
 
-    def test_the_same_sale_of_a_house_that_was_estimated_twice_counts_once(self) -> None:
+    def test_same_sale_of_two_predictions_counts_once(self) -> None:
         returned = [({"size": size, "rooms": 5}, 5e5, MAY) for size in (1000, 1000.0)]
         table = combined(*returned, table=file())
         assert (table.recorded, table.rejected[REPEATED]) == (1, 1)
 
-    def test_where_the_file_knows_no_date_the_price_alone_tells_a_sale(self) -> None:
+    def test_sales_without_dates_are_matched_by_price(self) -> None:
         house = {"size": 1000, "rooms": 5, "area": "north"}
         table = combined((house, 110_000.0, MAY), (house, 110_001.0, MAY), table=without(file(), "sold"))
         assert (table.recorded, table.rejected[REPEATED]) == (1, 1)
 
-    def test_in_a_file_of_months_the_month_tells_a_sale(self) -> None:
+    def test_sales_with_months_are_matched_by_month(self) -> None:
         months: dict[str, Sequence[Cell]] = {
             "Yr Sold": [2020 + row % 5 for row in range(40)],
             "Mo Sold": [1 + row % 12 for row in range(40)],
@@ -223,11 +221,11 @@ class TestHouses:
         table = combined(of_the_file, (house, 110_000.0, MAY), table=without(file(**months), "sold"))
         assert (table.recorded, table.rejected[REPEATED]) == (1, 1)
 
-    def test_a_house_like_several_on_both_sides_of_the_split_is_on_neither(self) -> None:
-        aside = [str(number) for number in range(100) if is_held_out(str(number))]
-        learned = [str(number) for number in range(100) if not is_held_out(str(number))]
+    def test_ambiguous_house_across_the_split_is_rejected(self) -> None:
+        held_out = [str(number) for number in range(100) if is_held_out(str(number))]
+        training = [str(number) for number in range(100) if not is_held_out(str(number))]
         twins = file(
-            parcel_id=[*aside[:10], *learned[:30]],
+            parcel_id=[*held_out[:10], *training[:30]],
             size=["1000"] * 20 + ["2000"] * 20,
             rooms=["3"] * 40,
             area=["a"] * 40,
@@ -236,8 +234,8 @@ class TestHouses:
         assert (table.recorded, table.rejected[AMBIGUOUS]) == (1, 1)
 
 
-class TestAlone:
-    def test_what_came_back_is_all_there_is(self) -> None:
+class TestWithoutFile:
+    def test_recorded_sales_are_the_whole_table(self) -> None:
         houses: list[dict[str, Any]] = [{"size": 1000 + 10 * number, "sold": "2020-01-01"} for number in range(40)]
         table = combined(*((house, 1e5 + 100 * house["size"], MAY) for house in houses))
         assert (table.recorded, len(table)) == (40, 40)
@@ -245,15 +243,15 @@ class TestAlone:
         assert set(table.columns["sold"]) == {MAY}
         assert [each.name for each in prepare(table, OPTIONS).schema.features] == ["size"]
 
-    def test_a_schema_without_a_date_gets_one(self) -> None:
+    def test_schema_without_date_gets_sale_date(self) -> None:
         table = combined(
             ({"size": 1000}, 5e5, MAY),
             options=TrainingOptions(price="amount"),
             schema=FeatureSchema(SCHEMA.features[:1]),
         )
-        assert added(table, 0) == [{"amount": 5e5, "sale_date": MAY, "size": 1000}]
+        assert added_rows(table, 0) == [{"amount": 5e5, "sale_date": MAY, "size": 1000}]
 
-    def test_nothing_is_not_enough(self) -> None:
+    def test_no_sales_are_rejected(self) -> None:
         with pytest.raises(UnusableSales, match="no recorded sale"):
             combined()
         with pytest.raises(UnusableSales, match="1 row rejected: recorded sale: its house has no size"):
@@ -264,15 +262,15 @@ _HOUSES = st.fixed_dictionaries(
     {"size": st.sampled_from([900, 900.0, 910.0, 920, 930, 1111]), "rooms": st.integers(1, 4)},
     optional={"area": st.sampled_from(["north", "south"])},
 )
-_RETURNED = st.tuples(_HOUSES, st.sampled_from([1e5, 101_000.0, 2e5]), st.sampled_from([MAY, date(2024, 1, 1)]))
+_RECORDED = st.tuples(_HOUSES, st.sampled_from([1e5, 101_000.0, 2e5]), st.sampled_from([MAY, date(2024, 1, 1)]))
 
 
 @st.composite
 def files(draw: st.DrawFn) -> SalesTable:
-    """Files of 40 sales with few different houses, with and without an identifier and a date."""
+    """Draw files of 40 sales with few different houses, with and without an identifier and a date."""
 
     def column(values: Sequence[str]) -> st.SearchStrategy[list[str]]:
-        """All the values, so that they vary, and others in any order."""
+        """Draw all the values, so that the column varies, then more of them in any order."""
         rest = 40 - len(values)
         return st.lists(st.sampled_from(values), min_size=rest, max_size=rest).map(lambda drawn: [*values, *drawn])
 
@@ -286,17 +284,17 @@ def files(draw: st.DrawFn) -> SalesTable:
     return without(table, *draw(st.lists(st.sampled_from(["parcel_id", "sold", "heating"]), unique=True)))
 
 
-def _all(table: SalesTable, options: TrainingOptions = OPTIONS) -> list[Any]:
+def _all_sales(table: SalesTable, options: TrainingOptions = OPTIONS) -> list[Any]:
     sales = prepare(table, options)
     return [*sales.training, *sales.held_out]
 
 
-def leaks(table: SalesTable, rows: int, options: TrainingOptions) -> bool:
-    """Whether a sale that came back is on another side than a row of the file with the same features."""
+def has_leak(table: SalesTable, rows: int, options: TrainingOptions) -> bool:
+    """Return whether a recorded sale is on another side than a row of the file with the same features."""
     sales = prepare(table, options)
     keys = table.house_keys or ()
     sides: dict[tuple[Any, ...], set[bool]] = {}
-    came_back: list[tuple[tuple[Any, ...], bool]] = []
+    recorded: list[tuple[tuple[Any, ...], bool]] = []
     by_key = {sale.house_key: False for sale in sales.training} | {sale.house_key: True for sale in sales.held_out}
     names = [each.name for each in sales.schema.features if each.name != sales.schema.sale_date]
     for row, key in enumerate(keys):
@@ -304,8 +302,8 @@ def leaks(table: SalesTable, rows: int, options: TrainingOptions) -> bool:
         if row < rows:
             sides.setdefault(house, set()).add(by_key[key])
         else:
-            came_back.append((house, by_key[key]))
-    return any(side not in sides.get(house, {side}) or len(sides.get(house, ())) > 1 for house, side in came_back)
+            recorded.append((house, by_key[key]))
+    return any(side not in sides.get(house, {side}) or len(sides.get(house, ())) > 1 for house, side in recorded)
 
 
 def _value(cell: Cell) -> object:
@@ -322,19 +320,15 @@ def options_for(table: SalesTable) -> TrainingOptions:
     return WITHOUT_HEATING if "heating" in table.columns else OPTIONS
 
 
-@given(files(), st.lists(_RETURNED, max_size=12))
-def test_no_sale_that_came_back_is_on_another_side_than_its_house_in_the_file(
-    table: SalesTable, returned: list[Returned]
-) -> None:
+@given(files(), st.lists(_RECORDED, max_size=12))
+def test_recorded_sale_is_on_same_side_as_its_house(table: SalesTable, returned: list[Recorded]) -> None:
     options = options_for(table)
     whole = combined(*returned, table=table, options=options)
-    assert not leaks(whole, len(table), options)
+    assert not has_leak(whole, len(table), options)
 
 
-@given(files(), st.lists(_RETURNED, max_size=12))
-def test_which_rows_of_the_file_are_held_out_does_not_depend_on_what_came_back(
-    table: SalesTable, returned: list[Returned]
-) -> None:
+@given(files(), st.lists(_RECORDED, max_size=12))
+def test_held_out_rows_are_independent_of_recorded_sales(table: SalesTable, returned: list[Recorded]) -> None:
     options = options_for(table)
     whole, alone = combined(*returned, table=table, options=options), prepare(table, options)
     keys = (whole.house_keys or ())[: len(table)]
@@ -342,8 +336,8 @@ def test_which_rows_of_the_file_are_held_out_does_not_depend_on_what_came_back(
     assert {key for key in keys if not is_held_out(key)} == {sale.house_key for sale in alone.training}
 
 
-@given(files(), st.lists(_RETURNED, max_size=12))
-def test_every_sale_that_came_back_is_a_row_or_counted(table: SalesTable, returned: list[Returned]) -> None:
+@given(files(), st.lists(_RECORDED, max_size=12))
+def test_recorded_sale_is_added_or_counted_as_rejected(table: SalesTable, returned: list[Recorded]) -> None:
     whole = combined(*returned, table=table, options=options_for(table))
     rejected = {reason: count for reason, count in whole.rejected.items() if reason != "ragged"}
     assert whole.recorded == len(whole) - len(table)
@@ -351,11 +345,11 @@ def test_every_sale_that_came_back_is_a_row_or_counted(table: SalesTable, return
     assert set(rejected) <= {AMBIGUOUS, REPEATED}
 
 
-def test_houses_with_keys_of_their_own_would_leak() -> None:
-    """What the first property is about is found where it happens."""
+def test_houses_with_unique_keys_leak() -> None:
+    """`has_leak` detects a leak."""
     houses = [{"size": 900 + 10 * row, "rooms": 1 + row % 6, "area": "north"} for row in range(1, 40, 3)]
     whole = combined(*((house, 5e5, MAY) for house in houses), table=file())
     assert whole.recorded == len(houses)
-    assert not leaks(whole, 40, OPTIONS)
-    own = evolve(whole, house_keys=[*(whole.house_keys or ())[:40], *(f"own {row}" for row in range(len(houses)))])
-    assert leaks(own, 40, OPTIONS)
+    assert not has_leak(whole, 40, OPTIONS)
+    leaking = evolve(whole, house_keys=[*(whole.house_keys or ())[:40], *(f"own {row}" for row in range(len(houses)))])
+    assert has_leak(leaking, 40, OPTIONS)

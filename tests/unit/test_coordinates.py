@@ -1,4 +1,4 @@
-"""Which features say where a house stands."""
+"""Features that hold the coordinates of a house."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from housepredict.domain.features import Feature, FeatureSchema, Kind, coordinat
 
 
 @pytest.mark.parametrize(
-    ("names", "found"),
+    ("names", "pair"),
     [
         (("lat", "long"), ("lat", "long")),
         (("lng", "size", "Latitude"), ("Latitude", "lng")),
@@ -20,9 +20,9 @@ from housepredict.domain.features import Feature, FeatureSchema, Kind, coordinat
     ],
     ids=str,
 )
-def test_a_place_is_the_one_pair_of_coordinates(names: tuple[str, ...], found: tuple[str, str] | None) -> None:
-    assert coordinates(FeatureSchema(tuple(Feature(name, Kind.NUMBER) for name in names))) == found
+def test_coordinates_are_the_only_matching_pair(names: tuple[str, ...], pair: tuple[str, str] | None) -> None:
+    assert coordinates(FeatureSchema(tuple(Feature(name, Kind.NUMBER) for name in names))) == pair
 
 
-def test_categories_are_no_coordinates() -> None:
+def test_category_is_not_a_coordinate() -> None:
     assert coordinates(FeatureSchema((Feature("lat", Kind.NUMBER), Feature("long", Kind.CATEGORY)))) is None

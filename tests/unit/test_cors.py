@@ -1,4 +1,4 @@
-"""CORS: only for the origins that the settings name."""
+"""CORS is enabled only for the configured origins."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def cors(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower().startswith("access-control-")}
 
 
-def test_without_origins_no_page_is_told_anything() -> None:
+def test_cors_headers_are_absent_without_origins() -> None:
     with served(application(lab_version())) as client:
         assert cors(client.post("/predict", json=LAB_HOUSE, headers=PAGE).headers) == {}
         assert cors(client.options("/predict", headers=PREFLIGHT).headers) == {}
 
 
-def test_a_page_of_an_origin_that_is_named_may_read_answers_and_errors() -> None:
+def test_allowed_origin_may_read_answers_and_errors() -> None:
     with served(application(lab_version(), cors_origins=("https://prices.example",))) as client:
         preflight = client.options("/predict", headers=PREFLIGHT)
         assert preflight.status_code == 200
@@ -38,25 +38,25 @@ def test_a_page_of_an_origin_that_is_named_may_read_answers_and_errors() -> None
         other = client.post("/predict", json=LAB_HOUSE, headers={"Origin": "https://evil.example"})
         assert "Access-Control-Allow-Origin" not in other.headers
         assert client.options("/predict", headers={**PREFLIGHT, "Origin": "https://evil.example"}).status_code == 400
-        # reading is one thing, changing something another
+        # an allowed origin may read, but not write
         assert_problem(client.post("/models/rollback", headers=PAGE), 403, "forbidden")
 
 
-def test_pages_of_all_origins_may_read_where_all_are_named() -> None:
+def test_wildcard_allows_all_origins() -> None:
     with served(application(lab_version(), cors_origins=("*",))) as client:
         answer = client.get("/models", headers=PAGE)
         assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, "*")
         assert client.options("/models", headers=PREFLIGHT).status_code == 200
 
 
-def test_origins_are_a_list() -> None:
-    given = "https://prices.example, http://LOCALHOST:3000 http://[::1]"
+def test_origins_are_read_from_a_list() -> None:
+    text = "https://prices.example, http://LOCALHOST:3000 http://[::1]"
     expected = ("https://prices.example", "http://localhost:3000", "http://[::1]")
-    assert read_settings({"HOUSEPREDICT_CORS_ORIGINS": given}).cors_origins == expected
+    assert read_settings({"HOUSEPREDICT_CORS_ORIGINS": text}).cors_origins == expected
     assert read_settings({"HOUSEPREDICT_CORS_ORIGINS": "*"}).cors_origins == ("*",)
 
 
 @pytest.mark.parametrize("text", [",", "prices.example", "https://prices.example/", "ftp://a", "null"])
-def test_invalid_origins_are_refused(text: str) -> None:
+def test_invalid_origins_are_rejected(text: str) -> None:
     with pytest.raises(InvalidSettings, match=r"^HOUSEPREDICT_CORS_ORIGINS must be"):
         read_settings({"HOUSEPREDICT_CORS_ORIGINS": text})

@@ -1,4 +1,4 @@
-"""Delimited text as programs write it: a fault costs its own row at most, and is reported."""
+"""Delimited text from many programs: a fault affects at most its own row and is reported."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ ROWS = [["Milton", f"house {row}", f"{200_000 + row}"] for row in range(60)]
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Reading:
-    return Reading(tmp_path / "sales.csv")
+def read(tmp_path: Path) -> SalesReader:
+    return SalesReader(tmp_path / "sales.csv")
 
 
-class Reading:
-    """Reads text as a file of sales."""
+class SalesReader:
+    """Reads text as a sales file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,33 +51,33 @@ def rows_of(table: SalesTable) -> list[list[object]]:
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", "~", "^"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\n\n"])
-def test_any_common_delimiter_and_line_end_is_found(read: Reading, delimiter: str, end: str) -> None:
+def test_csv_with_common_delimiters_and_line_ends_is_read(read: SalesReader, delimiter: str, end: str) -> None:
     table = read(lines([HEADER, *ROWS], delimiter, end))
     assert (list(table.columns), rows_of(table), table.notes) == (HEADER, ROWS, ())
 
 
 @pytest.mark.parametrize("form", ["{} {} {}\n", "{:12} {:>9}   {:>9}\n", "  {:12} {:>9}   {:>9}  \n"], ids=repr)
-def test_columns_between_blanks_are_found(read: Reading, form: str) -> None:
+def test_csv_with_columns_separated_by_blanks_is_read(read: SalesReader, form: str) -> None:
     rows = [["Milton", f"{900 + row}", f"{200_000 + row}"] for row in range(40)]
     table = read("".join(form.format(*row) for row in [["town", "sqft", "price"], *rows]))
     assert (list(table.columns), rows_of(table), table.rejected) == (["town", "sqft", "price"], rows, {})
 
 
 @pytest.mark.parametrize("delimiter", [" ", ",", "\t"], ids=repr)
-def test_row_names_of_r_have_a_column_of_their_own(read: Reading, delimiter: str) -> None:
+def test_csv_row_names_from_r_get_their_own_column(read: SalesReader, delimiter: str) -> None:
     quoted = [[f'"{number}"', f'"{town}"', f'"{note}"', price] for number, (town, note, price) in enumerate(ROWS, 1)]
     table = read(lines([[f'"{name}"' for name in HEADER], *quoted], delimiter))
     assert list(table.columns) == ["column 1", *HEADER]
     assert rows_of(table) == [[str(number), *row] for number, row in enumerate(ROWS, 1)]
 
 
-@pytest.mark.parametrize(("of_header", "of_rows"), [("", ","), (",", ""), (",", ","), ("", ",,"), (",,", ",")])
-def test_delimiters_at_the_end_of_lines_are_no_columns(read: Reading, of_header: str, of_rows: str) -> None:
-    table = read(f"town,note,price{of_header}\n" + lines(ROWS, end=f"{of_rows}\n"))
+@pytest.mark.parametrize(("after_header", "after_rows"), [("", ","), (",", ""), (",", ","), ("", ",,"), (",,", ",")])
+def test_csv_trailing_delimiters_are_ignored(read: SalesReader, after_header: str, after_rows: str) -> None:
+    table = read(f"town,note,price{after_header}\n" + lines(ROWS, end=f"{after_rows}\n"))
     assert (list(table.columns), rows_of(table), table.rejected) == (HEADER, ROWS, {})
 
 
-def test_rows_of_another_width_are_counted_and_the_first_of_them_named(read: Reading) -> None:
+def test_csv_rows_with_wrong_field_count_are_reported(read: SalesReader) -> None:
     table = read("town,note,price\n" + "A,1\nB,1,2,3\n\n" + lines(ROWS) + 'C,"1\n1",2,3\nD\n')
     assert (rows_of(table), table.rejected) == (ROWS, {WRONG_FIELD_COUNT: 4})
     assert table.notes == (
@@ -100,7 +100,7 @@ def test_rows_of_another_width_are_counted_and_the_first_of_them_named(read: Rea
     ],
 )
 @pytest.mark.parametrize("others", ["{}", '"{}"'], ids=["plain", "quoted"])
-def test_quotes_that_do_not_pair_up_cost_no_other_row(read: Reading, cells: str, note: str | None, others: str) -> None:
+def test_csv_with_unpaired_quotes_is_read(read: SalesReader, cells: str, note: str | None, others: str) -> None:
     rows = [[town, others.format(text), price] for town, text, price in ROWS]
     table = read(lines([HEADER, *rows[:30]]) + f"Milton,{cells}1\n" + lines(rows[30:]))
     broken = [] if note is None else [["Milton", note, "1"]]
@@ -111,25 +111,25 @@ def test_quotes_that_do_not_pair_up_cost_no_other_row(read: Reading, cells: str,
         assert table.rejected == {WRONG_FIELD_COUNT: 1}
 
 
-def test_quote_that_ends_many_rows_later_swallows_none(read: Reading) -> None:
+def test_csv_quote_closed_many_rows_later_loses_no_row(read: SalesReader) -> None:
     rows = [*ROWS[:10], ["Milton", '"open', "1"], *ROWS[10:40], ["Milton", 'shut"', "2"], *ROWS[40:]]
     table = read(lines([HEADER, *rows]))
     assert (rows_of(table), table.rejected) == (rows, {})
 
 
-def test_quote_within_a_plain_cell_and_breaks_within_a_quoted_one_are_text(read: Reading) -> None:
+def test_csv_inner_quotes_and_quoted_line_breaks_are_text(read: SalesReader) -> None:
     table = read('town,note,price\nMilton,7" pipe,1\nMilton,"two\nlines, and ""more""",2\n')
     assert rows_of(table) == [["Milton", '7" pipe', "1"], ["Milton", 'two\nlines, and "more"', "2"]]
     assert table.notes == ()
 
 
-def test_nul_characters_are_left_out_and_reported(read: Reading) -> None:
+def test_csv_nul_characters_are_removed_and_reported(read: SalesReader) -> None:
     table = read(lines([HEADER, *ROWS]).replace("house 5,", "house\0 5,"))
     assert rows_of(table) == ROWS
     assert table.notes == ("1 line (line 7) with NUL characters, which were removed",)
 
 
-def test_cells_of_any_length_are_read(read: Reading) -> None:
+def test_csv_cells_of_any_length_are_read(read: SalesReader) -> None:
     shape = "POLYGON ((" + "1 2, " * 60_000 + "1 2))"
     table = read("town,shape,price\n" + "".join(f'Milton,"{shape}",{row}\n' for row in range(3)))
     assert table.columns["shape"] == [shape] * 3
@@ -137,7 +137,7 @@ def test_cells_of_any_length_are_read(read: Reading) -> None:
 
 
 @pytest.mark.parametrize("text", ['"a,' * 400_000, '"' + 'a" ' * 400_000, '"' + " " * 1_000_000])
-def test_unpaired_quotes_take_time_proportional_to_their_number(text: str) -> None:
+def test_csv_with_many_unpaired_quotes_takes_linear_time(text: str) -> None:
     started = time.process_time()
     csv_table(f"id,shape\n{text}\n".encode(), InvalidSales)
     assert time.process_time() - started < 10
@@ -145,7 +145,7 @@ def test_unpaired_quotes_take_time_proportional_to_their_number(text: str) -> No
 
 @pytest.mark.parametrize("cell", ["1" + " " * 500_000 + "2", "2015-05-27" + " " * 500_000 + "x", "1," * 250_000 + "x"])
 @pytest.mark.parametrize("kind", list(Kind))
-def test_long_cell_takes_time_proportional_to_its_length(cell: str, kind: Kind) -> None:
+def test_csv_with_long_cell_takes_linear_time(cell: str, kind: Kind) -> None:
     started = time.process_time()
     houses = read_houses_csv(
         f'id,cell\n1,"{cell}"\n'.encode(), FeatureSchema((Feature("id", kind), Feature("cell", kind))), 1000
@@ -154,7 +154,7 @@ def test_long_cell_takes_time_proportional_to_its_length(cell: str, kind: Kind) 
     assert time.process_time() - started < 10
 
 
-def test_row_that_is_longer_than_all_others_takes_no_room_in_them() -> None:
+def test_csv_long_row_does_not_widen_other_rows() -> None:
     content = b"prediction,price,date\n" + b"," * 100_000 + b"x\n" + b"a,1,2\n" * 50_000
     tracemalloc.start()
     long, *others = read_sales_csv(content)
@@ -178,7 +178,7 @@ cells = st.text(st.characters(codec="cp1250", exclude_categories=["Cc"]), max_si
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     end=st.sampled_from(["\n", "\r\n"]),
 )
-def test_table_that_a_program_writes_reads_back_equal(
+def test_csv_round_trips(
     tmp_path_factory: pytest.TempPathFactory,
     rows: list[list[str]],
     delimiter: str,

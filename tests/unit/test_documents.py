@@ -1,4 +1,4 @@
-"""Stored documents are read if an older or a newer release wrote them, and refused if they are damaged."""
+"""Stored documents of older and newer releases are read; damaged ones are rejected."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _document(value: Any) -> Any:
 
 @_few
 @given(_VALUES, st.data())
-def test_unknown_fields_are_ignored_wherever_they_are(value: Any, data: st.DataObject) -> None:
+def test_unknown_fields_are_ignored_at_any_depth(value: Any, data: st.DataObject) -> None:
     document = _document(value)
     _, path = data.draw(st.sampled_from(list(objects(type(value), document))))
     at(document, path)[data.draw(st.text().filter(lambda name: name not in at(document, path)))] = NEW
@@ -52,23 +52,23 @@ def test_unknown_fields_are_ignored_wherever_they_are(value: Any, data: st.DataO
 
 
 def _optional(kind: type) -> dict[str, Any]:
-    """The fields that may be missing, and the documents of their defaults."""
-    found = {}
+    """Return the optional fields with the JSON values of their defaults."""
+    defaults = {}
     for each in attrs.fields(attrs.resolve_types(kind)):
         default = each.default.factory() if isinstance(each.default, attrs.Factory) else each.default  # type: ignore[arg-type]
         if not each.eq:
             continue
         name = STORED_NAMES.get((kind, each.name), each.name)
         if default is not attrs.NOTHING:
-            found[name] = _document(default)
+            defaults[name] = _document(default)
         elif type(None) in getattr(each.type, "__args__", ()):
-            found[name] = None
-    return found
+            defaults[name] = None
+    return defaults
 
 
 @_few
 @given(_VALUES, st.data())
-def test_missing_fields_have_their_default(value: Any, data: st.DataObject) -> None:
+def test_missing_fields_get_their_default(value: Any, data: st.DataObject) -> None:
     document = _document(value)
     removable = [
         (path, name, default)
@@ -96,7 +96,7 @@ def test_fields_without_default_are_required(value: Any, data: st.DataObject) ->
 
 @_few
 @given(_VALUES, st.data())
-def test_values_of_another_type_are_damage(value: Any, data: st.DataObject) -> None:
+def test_values_of_another_type_are_rejected_as_damage(value: Any, data: st.DataObject) -> None:
     document = _document(value)
     _, path = data.draw(st.sampled_from(list(objects(type(value), document))))
     name = data.draw(st.sampled_from(sorted(at(document, path))))
@@ -107,7 +107,7 @@ def test_values_of_another_type_are_damage(value: Any, data: st.DataObject) -> N
 
 
 @pytest.mark.parametrize("document", [None, [], "text", 1, {}], ids=str)
-def test_documents_that_are_no_objects_are_damage(document: object) -> None:
+def test_documents_that_are_not_objects_are_rejected_as_damage(document: object) -> None:
     with pytest.raises(UnreadableDocument):
         structure(document, TrainingStatus)
 
@@ -117,7 +117,7 @@ def test_documents_that_are_no_objects_are_damage(document: object) -> None:
     [("algorithm",), ("options", "algorithm"), ("options", "effort"), ("schema", "features", 0, "kind")],
     ids=str,
 )
-def test_unknown_member_of_an_enumeration_is_of_a_newer_release(path: tuple[str | int, ...]) -> None:
+def test_unknown_enum_member_means_newer_release(path: tuple[str | int, ...]) -> None:
     document = json.loads(to_json(sample_version()[0]))
     at(document, path[:-1])[path[-1]] = "tomorrow's"
     with pytest.raises(NewerModel, match=rf"made by a newer release of housepredict: .*{path[-1]}.* Upgrade"):
@@ -127,14 +127,14 @@ def test_unknown_member_of_an_enumeration_is_of_a_newer_release(path: tuple[str 
         from_json(json.dumps(document))
 
 
-def test_document_with_an_unknown_member_and_damage_is_damaged() -> None:
+def test_damage_takes_precedence_over_newer_release() -> None:
     document = json.loads(to_json(sample_version()[0])) | {"algorithm": "forest", "self_test": 1}
     with pytest.raises(RefusedModel, match="is damaged") as raised:
         from_json(json.dumps(document))
     assert not isinstance(raised.value, NewerModel)
 
 
-def test_newer_training_state_is_told_from_damage() -> None:
+def test_unknown_training_state_means_newer_release() -> None:
     record = unstructure(TrainingStatus(UUID(int=1), datetime(2025, 6, 1, tzinfo=UTC), None))
     with pytest.raises(NewerDocument, match="paused"):
         structure(record | {"outcome": {"state": "paused"}}, TrainingStatus)
@@ -142,7 +142,7 @@ def test_newer_training_state_is_told_from_damage() -> None:
 
 @_few
 @given(model_versions({}))
-def test_manifest_of_a_newer_release_is_written_as_it_was_read(version: ModelVersion) -> None:
+def test_manifest_of_newer_release_round_trips(version: ModelVersion) -> None:
     newer = with_new_fields(ModelVersion, json.loads(to_json(version)))
     read = from_json(json.dumps(newer))
     assert exactly(read) == exactly(version)
@@ -155,11 +155,11 @@ def test_manifest_of_a_newer_release_is_written_as_it_was_read(version: ModelVer
 
 @_few
 @given(model_versions({}))
-def test_manifest_of_this_release_is_not_kept_twice(version: ModelVersion) -> None:
+def test_manifest_of_this_release_stores_no_document(version: ModelVersion) -> None:
     assert from_json(to_json(version)).document is None
 
 
-def test_measure_that_a_later_release_adds_is_none_in_manifests_of_before() -> None:
+def test_measure_missing_from_older_manifest_is_none() -> None:
     @attrs.frozen
     class Measures:
         n: int
@@ -168,7 +168,7 @@ def test_measure_that_a_later_release_adds_is_none_in_manifests_of_before() -> N
     assert structure({"n": 1}, Measures) == Measures(1, None)
 
 
-def test_row_of_a_newer_release_is_read() -> None:
+def test_row_of_newer_release_is_read() -> None:
     caveats: list[Any] = [{"code": "a", "message": "b", "new": NEW}, {"code": "a", "message": "b", "feature": "size"}]
     intervals: dict[str, Any] = {"80": [1.0, 3.0, 0.5], "kind": "plain"}
     read = prediction_from_row(
@@ -194,7 +194,7 @@ def _held_out(**changes: Any) -> HeldOut | None:
     return read_held_out({HELD_OUT_FILE: json.dumps(document).encode()})
 
 
-def test_held_out_sales_are_read_by_the_names_of_their_columns() -> None:
+def test_held_out_sales_are_read_by_column_name() -> None:
     read = _held_out(columns=["new", "price", "estimate"], sales=[[NEW, 2.0, 1.0]], new=NEW)
     assert read == HeldOut((HeldOutSale(1.0, 2.0),), 9)
     with pytest.raises(RefusedModel, match="is damaged"):
@@ -203,7 +203,7 @@ def test_held_out_sales_are_read_by_the_names_of_their_columns() -> None:
         _held_out(columns=["price", "estimate"], sales=[[2.0]])
 
 
-def test_files_of_a_newer_format_say_that_a_newer_release_made_them() -> None:
+def test_newer_format_is_rejected_as_newer_release() -> None:
     with pytest.raises(
         NewerModel, match=r"held-out\.json was made by a newer release of housepredict.*format 2.*Upgrade"
     ):
@@ -215,6 +215,6 @@ def test_files_of_a_newer_format_say_that_a_newer_release_made_them() -> None:
 
 
 @pytest.mark.parametrize("state", TrainingState)
-def test_every_state_is_read(state: TrainingState) -> None:
+def test_every_training_state_is_read(state: TrainingState) -> None:
     record = unstructure(TrainingStatus(UUID(int=1), datetime(2025, 6, 1, tzinfo=UTC), None))
     assert structure(record | {"outcome": {"state": str(state)}}, TrainingStatus).state is state

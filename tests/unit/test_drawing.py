@@ -1,4 +1,4 @@
-"""Suites draw every field of a value, those that nobody has named too."""
+"""Contract suites draw every field of a value, including those without an explicit strategy."""
 
 from __future__ import annotations
 
@@ -63,17 +63,17 @@ OUTER = Drawing().builds(Outer)
         lambda value: value.way == "b",
         lambda value: value.flag,
     ],
-    ids=["optional", "in a collection", "in a tuple with names", "in a tuple", "mapping", "literal", "boolean"],
+    ids=["optional", "in a collection", "in a named tuple", "in a tuple", "mapping", "literal", "boolean"],
 )
-def test_field_with_a_default_is_drawn_however_deep_it_is(differs: Callable[[Outer], Any]) -> None:
+def test_fields_with_defaults_are_drawn_at_any_depth(differs: Callable[[Outer], Any]) -> None:
     assert differs(find(OUTER, lambda value: bool(differs(value)), settings=_FAST))
 
 
-def test_field_that_is_left_out_of_comparisons_is_not_drawn() -> None:
+def test_fields_excluded_from_comparison_are_not_drawn() -> None:
     assert find(OUTER, lambda _: True, settings=_FAST).apart is None
 
 
-def test_strategy_without_a_field_and_field_without_a_strategy_are_refused() -> None:
+def test_strategies_and_fields_must_match() -> None:
     with pytest.raises(TypeError, match="Inner has no field size"):
         Drawing().builds(Inner, size=st.none())
     with pytest.raises(TypeError, match=r"Strange\.call: no strategy"):
@@ -81,7 +81,7 @@ def test_strategy_without_a_field_and_field_without_a_strategy_are_refused() -> 
     assert find(Drawing().builds(Strange, call=st.just(print)), lambda _: True) == Strange()
 
 
-def test_numbers_of_different_types_are_not_the_same() -> None:
+def test_exactly_distinguishes_types_of_numbers() -> None:
     assert exactly(Pair(1)) == exactly(Pair(1))
     for other in (1.0, True):
         assert exactly(Inner(other)) != exactly(Inner(1))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The review of drift, over memory: what is looked at, and what it is called."""
+"""The drift review over in-memory storage: examined predictions and classification."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Serving:
 
 
 @define
-class Counting(InMemoryPredictions):
-    """Notes how much it is asked for."""
+class CountingPredictions(InMemoryPredictions):
+    """Records the limits of its reads."""
 
     limits: list[int] = field(factory=list)
 
@@ -61,38 +61,38 @@ class Counting(InMemoryPredictions):
         return super().recent(limit, before)
 
 
-def version(*, kept: bool = True) -> tuple[ModelVersion, dict[str, bytes]]:
+def make_version(*, has_snapshot: bool = True) -> tuple[ModelVersion, dict[str, bytes]]:
     trained = snapshot(SCHEMA, [House({"size": size}) for size in SIZES], [1000 * size for size in SIZES])
-    artifact = {"model.bin": b"", **({SNAPSHOT_FILE: write_snapshot(trained)} if kept else {})}
+    artifact = {"model.bin": b"", **({SNAPSHOT_FILE: write_snapshot(trained)} if has_snapshot else {})}
     return evolve(sample_version("mine")[0], schema=SCHEMA, digests=digests_of(artifact)), artifact
 
 
-def estimates(sizes: Sequence[float], name: str = "mine", *caveats: EstimateWarning) -> list[Prediction]:
+def estimates(sizes: Sequence[float], name: str = "mine", *warnings: EstimateWarning) -> list[Prediction]:
     identifiers = _ids.take(len(sizes), NOON)
     return [
         Prediction(
             identifier,
             NOON + timedelta(seconds=number),
-            Estimate(House({"size": size}), 1000 * size, name, warnings=caveats),
+            Estimate(House({"size": size}), 1000 * size, name, warnings=warnings),
         )
         for number, (identifier, size) in enumerate(zip(identifiers, sizes, strict=True))
     ]
 
 
 def reviewed(*batches: Sequence[Prediction], predictions: InMemoryPredictions | None = None) -> Drift:
-    store, remembered = InMemoryModels(), predictions or InMemoryPredictions()
-    mine, artifact = version()
-    store.add(mine, artifact)
+    store, repository = InMemoryModels(), predictions or InMemoryPredictions()
+    trained_version, artifact = make_version()
+    store.add(trained_version, artifact)
     for batch in batches:
-        remembered.append(batch)
-    return ReviewDrift(Serving(PricePerArea(mine)), store, remembered)()
+        repository.append(batch)
+    return ReviewDrift(Serving(PricePerArea(trained_version)), store, repository)()
 
 
 def like_training(count: int) -> list[float]:
     return Random(3).choices(SIZES, k=count)
 
 
-def test_houses_like_those_of_the_training_are_stable() -> None:
+def test_drift_is_stable_for_houses_like_training_sales() -> None:
     drift = reviewed(estimates(like_training(500)))
     [size] = drift.features
     assert size.name == "size"
@@ -101,33 +101,33 @@ def test_houses_like_those_of_the_training_are_stable() -> None:
     assert (size.out_of_range, drift.out_of_range) == (0, 0)
 
 
-def test_houses_twice_the_size_have_drifted_and_so_have_their_estimates() -> None:
+def test_drift_is_detected_in_features_and_estimates() -> None:
     drift = reviewed(estimates([2 * size for size in like_training(500)]))
     assert drift.features[0].shift.movement is drift.estimates.movement is Movement.DRIFTED
     assert drift.features[0].shift.psi == pytest.approx(drift.estimates.psi)
 
 
-def test_only_the_estimates_of_the_version_count() -> None:
+def test_drift_counts_only_predictions_of_the_version() -> None:
     others = estimates([2 * size for size in like_training(300)], "another")
     drift = reviewed(others, estimates(like_training(200)), others)
     assert (drift.model_version, drift.n, drift.examined) == ("mine", 200, 500)
     assert drift.features[0].shift.movement is Movement.STABLE
 
 
-def test_of_few_estimates_nothing_is_said() -> None:
+def test_drift_needs_a_minimum_of_predictions() -> None:
     few = estimates([500.0] * (MIN_ESTIMATES - 1))
     assert reviewed(few).estimates.movement is Movement.TOO_FEW
     assert reviewed(few, estimates([500.0])).estimates.movement is Movement.DRIFTED
 
 
-def test_without_estimates_there_is_no_index() -> None:
+def test_drift_without_predictions_has_no_psi() -> None:
     drift = reviewed()
     assert (drift.n, drift.examined, drift.since, drift.out_of_range) == (0, 0, None, None)
     assert (drift.estimates.psi, drift.estimates.chance, drift.estimates.bins) == (None, None, ())
     assert drift.features[0].out_of_range is None
 
 
-def test_warnings_that_name_a_feature_are_out_of_range() -> None:
+def test_drift_counts_warnings_of_features_as_out_of_range() -> None:
     odd = estimates(
         like_training(30),
         "mine",
@@ -138,8 +138,8 @@ def test_warnings_that_name_a_feature_are_out_of_range() -> None:
     assert drift.features[0].out_of_range == drift.out_of_range == 30
 
 
-def test_the_newest_are_looked_at_in_pages() -> None:
-    predictions = Counting()
+def test_drift_reads_newest_predictions_in_pages() -> None:
+    predictions = CountingPredictions()
     old = estimates([2 * size for size in like_training(300)])
     drift = reviewed(old, estimates(like_training(MAX_REVIEWED)), predictions=predictions)
     assert drift.examined == drift.n == MAX_REVIEWED
@@ -147,21 +147,21 @@ def test_the_newest_are_looked_at_in_pages() -> None:
     assert drift.features[0].shift.movement is Movement.STABLE
 
 
-@pytest.mark.parametrize("kept", [True, False], ids=["not in the store", "of before there were snapshots"])
-def test_a_version_without_a_snapshot_says_so(kept: bool) -> None:
+@pytest.mark.parametrize("has_snapshot", [True, False], ids=["not in the store", "without a snapshot"])
+def test_drift_without_snapshot_is_rejected(has_snapshot: bool) -> None:
     store = InMemoryModels()
-    mine, artifact = version(kept=kept)
-    if not kept:
-        store.add(mine, artifact)
+    trained_version, artifact = make_version(has_snapshot=has_snapshot)
+    if not has_snapshot:
+        store.add(trained_version, artifact)
     with pytest.raises(NoSnapshot):
-        ReviewDrift(Serving(PricePerArea(mine)), store, InMemoryPredictions())()
+        ReviewDrift(Serving(PricePerArea(trained_version)), store, InMemoryPredictions())()
 
 
 HALVES = Distribution(Ranges((0,)), (5000, 5000, 0))
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "called"),
+    ("low", "high", "expected"),
     [
         (500, 500, Movement.STABLE),
         (580, 420, Movement.STABLE),
@@ -170,11 +170,11 @@ HALVES = Distribution(Ranges((0,)), (5000, 5000, 0))
         (745, 255, Movement.DRIFTED),
     ],
 )
-def test_an_index_is_called_by_its_thresholds(low: int, high: int, called: Movement) -> None:
-    assert shift(HALVES, [-1] * low + [1] * high).movement is called
+def test_movement_is_classified_by_thresholds(low: int, high: int, expected: Movement) -> None:
+    assert shift(HALVES, [-1] * low + [1] * high).movement is expected
 
 
-def test_what_chance_may_explain_is_stable() -> None:
+def test_movement_below_chance_level_is_stable() -> None:
     few_sales = Distribution(Ranges((1, 2, 3, 4, 5, 6, 7, 8, 9)), (4,) * 10 + (0,))
     values = [number for number in range(1, 11) for _ in range(13 if number % 2 else 7)]
     moved = shift(few_sales, values)
@@ -182,7 +182,7 @@ def test_what_chance_may_explain_is_stable() -> None:
     assert moved.movement is Movement.STABLE
 
 
-def test_the_shares_of_bins_add_up() -> None:
+def test_bins_have_expected_and_actual_shares() -> None:
     moved = shift(HALVES, [-1, 1, None, 1])
     assert [(each.label, each.expected, each.actual) for each in moved.bins] == [
         ("to 0", 50, 25),

@@ -1,4 +1,4 @@
-"""The encoding of a file is told by its bytes, reported, and can be overruled."""
+"""The encoding of a file is detected from its bytes, reported, and can be set by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from housepredict.adapters.files.sales_file import SalesFile
 from housepredict.adapters.files.table_file import TableFile
 from housepredict.domain.errors import UnusableSales
 
-# The names in each row are of one country, in the encodings that its programs export.
+# Each row has place names of one country and the encodings that programs there export.
 PLACES = {
     ("cp1252", "iso8859_15", "mac_roman", "cp850"): ["Málaga", "Córdoba", "León", "Cádiz", "A Coruña", "Ávila"],
     ("cp1252", "iso8859_15", "mac_roman"): ["Genève", "Orléans", "Saint-Étienne", "Besançon", "Béziers", "Évreux"],
@@ -50,9 +50,7 @@ def table_of(places: Sequence[str], rows: int = 60) -> str:
 
 @pytest.mark.parametrize(("encoding", "places"), CASES)
 @pytest.mark.parametrize("count", [3, 99])
-def test_text_is_read_in_the_encoding_that_its_words_show(
-    tmp_path: Path, encoding: str, places: list[str], count: int
-) -> None:
+def test_encoding_is_detected_from_words(tmp_path: Path, encoding: str, places: list[str], count: int) -> None:
     file = tmp_path / "sales.csv"
     file.write_bytes(table_of(places[:count]).encode(encoding))
     table = SalesFile(file).read()
@@ -68,13 +66,13 @@ def test_text_is_read_in_the_encoding_that_its_words_show(
         ["café"], ["Cañon City"], ["Montréal", "Québec", "Trois-Rivières"], ["København"], ["São Paulo"],
     ],
 )  # fmt: skip
-def test_few_symbols_and_accents_are_read_as_windows_1252(cells: list[str]) -> None:
+def test_few_symbols_and_accents_default_to_windows_1252(cells: list[str]) -> None:
     encoding = detect([table_of(cells).encode("cp1252")])
     assert encoding is not None
     assert (encoding.codec, encoding.note) == ("cp1252", "read as Windows-1252 (guessed; set `encoding` to overrule)")
 
 
-def test_unusual_words_among_many_do_not_change_the_encoding() -> None:
+def test_encoding_detection_ignores_a_few_unusual_words() -> None:
     places = [
         "ЖК «Алые паруса»",
         "№5",
@@ -93,11 +91,11 @@ def test_unusual_words_among_many_do_not_change_the_encoding() -> None:
 
 
 @given(st.sampled_from(CASES), st.data())
-def test_a_named_encoding_is_read_whatever_the_bytes_look_like(
+def test_named_encoding_overrides_detection(
     tmp_path_factory: pytest.TempPathFactory, case: tuple[str, list[str]], data: st.DataObject
 ) -> None:
-    encoding, of_case = case
-    places = data.draw(st.lists(st.sampled_from(of_case), min_size=1, max_size=3))
+    encoding, case_places = case
+    places = data.draw(st.lists(st.sampled_from(case_places), min_size=1, max_size=3))
     file = tmp_path_factory.getbasetemp() / "named.csv"
     file.write_bytes(table_of(places, 5).encode(encoding))
     table = SalesFile(file, encoding).read()
@@ -106,7 +104,7 @@ def test_a_named_encoding_is_read_whatever_the_bytes_look_like(
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
-def test_utf_without_its_mark_is_read_and_reported(tmp_path: Path, encoding: str) -> None:
+def test_utf_16_and_32_without_bom_are_reported(tmp_path: Path, encoding: str) -> None:
     file = tmp_path / "sales.csv"
     file.write_bytes(table_of(["Málaga", "朝阳"]).encode(encoding))
     table = SalesFile(file).read()
@@ -115,7 +113,7 @@ def test_utf_without_its_mark_is_read_and_reported(tmp_path: Path, encoding: str
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
-def test_utf_with_its_mark_is_read_without_a_word(tmp_path: Path, encoding: str) -> None:
+def test_utf_with_bom_is_read_without_a_note(tmp_path: Path, encoding: str) -> None:
     file = tmp_path / "sales.csv"
     file.write_bytes(table_of(["Málaga", "朝阳"]).encode(encoding))
     table = SalesFile(file).read()
@@ -125,9 +123,7 @@ def test_utf_with_its_mark_is_read_without_a_word(tmp_path: Path, encoding: str)
 
 @pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8], ids=["named", "marked"])
 @pytest.mark.parametrize("places", [["Zürich"], ["Zürich", "Zörich", "Zug\ufffd"]], ids=len)
-def test_bytes_that_are_not_valid_in_the_encoding_are_counted_by_line(
-    tmp_path: Path, mark: bytes, places: list[str]
-) -> None:
+def test_invalid_bytes_are_counted_by_line(tmp_path: Path, mark: bytes, places: list[str]) -> None:
     file = tmp_path / "sales.csv"
     lines = [f"{place},{row}".encode("utf-8" if "\ufffd" in place else "cp1252") for row, place in enumerate(places)]
     file.write_bytes(mark + b"\n".join([b"town,price", *lines]))
@@ -148,13 +144,13 @@ def test_invalid_bytes_of_any_named_encoding_are_counted(tmp_path: Path, encodin
 
 
 @pytest.mark.parametrize("bom", [codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE])
-def test_utf_of_the_other_byte_order_is_read(tmp_path: Path, bom: bytes) -> None:
+def test_big_endian_utf_with_bom_is_read(tmp_path: Path, bom: bytes) -> None:
     file = tmp_path / "sales.csv"
     file.write_bytes(bom + table_of(["Málaga"]).encode("utf-16-be" if len(bom) == 2 else "utf-32-be"))
     assert set(SalesFile(file).read().columns["town"]) == {"Málaga"}
 
 
-def test_utf_8_with_a_damaged_byte_stays_utf_8(tmp_path: Path) -> None:
+def test_damaged_utf_8_is_read_as_utf_8(tmp_path: Path) -> None:
     file = tmp_path / "sales.csv"
     file.write_bytes(table_of(["Málaga", "Köln"]).encode() + b"K\xf6ln,1000,100000\n")
     table = SalesFile(file).read()
@@ -162,17 +158,17 @@ def test_utf_8_with_a_damaged_byte_stays_utf_8(tmp_path: Path) -> None:
     assert table.notes == ("read as UTF-8, of which 1 byte is damaged (shown as \ufffd)",)
 
 
-def test_one_accent_is_too_little_to_tell_and_read_as_windows_1252() -> None:
+def test_single_accent_defaults_to_windows_1252() -> None:
     assert detect([table_of(["Köln"]).encode("mac_roman")]) == detect([table_of(["Kšln"]).encode("cp1252")])
 
 
-def test_one_accent_that_makes_no_word_in_windows_1252_is_read_otherwise() -> None:
+def test_single_accent_unlikely_in_windows_1252_is_detected() -> None:
     encoding = detect([table_of(["Zürich"]).encode("mac_roman")])  # "ZŸrich" as Windows-1252
     assert encoding is not None
     assert encoding.codec == "mac-roman"
 
 
-def test_a_byte_that_no_encoding_explains_costs_its_cell_alone(tmp_path: Path) -> None:
+def test_undecodable_byte_affects_only_its_cell(tmp_path: Path) -> None:
     file = tmp_path / "sales.csv"
     file.write_bytes(b"price,size\n1,\x81\n2,3\n")
     table = SalesFile(file).read()
@@ -180,28 +176,28 @@ def test_a_byte_that_no_encoding_explains_costs_its_cell_alone(tmp_path: Path) -
     assert table.notes[0].endswith("; 1 line has bytes that are not valid cp1252 (shown as \ufffd)")
 
 
-def test_names_that_two_encodings_read_alike_are_reported_as_windows_1252() -> None:
+def test_text_equal_in_two_encodings_is_windows_1252() -> None:
     encoding = detect([table_of(["Pécs", "Vác", "Óbuda", "Székesfehérvár"]).encode("cp1250")])
     assert encoding is not None
     assert encoding.codec == "cp1252"
 
 
 @given(st.binary(max_size=200), st.integers(1, 50))
-def test_detection_does_not_depend_on_how_bytes_are_cut(content: bytes, size: int) -> None:
-    found, whole = detect([content[at : at + size] for at in range(0, len(content), size)]), detect([content])
-    assert found is None or whole is None or (found.codec == "utf-8") == (whole.codec == "utf-8") or size < 4
+def test_encoding_detection_is_independent_of_chunks(content: bytes, size: int) -> None:
+    encoding, whole = detect([content[at : at + size] for at in range(0, len(content), size)]), detect([content])
+    assert encoding is None or whole is None or (encoding.codec == "utf-8") == (whole.codec == "utf-8") or size < 4
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=50), st.integers(1, 9))
-@example("\ufffd", 1)  # valid UTF-8, if only for bytes that another program could not read
-def test_utf_8_is_utf_8_however_it_is_cut(text: str, size: int) -> None:
+@example("\ufffd", 1)  # U+FFFD is valid UTF-8, although programs write it for undecodable bytes
+def test_utf_8_is_detected_in_any_chunks(text: str, size: int) -> None:
     content = ("x" * 99 + text.replace("\0", "")).encode()
-    found = detect([content[at : at + size] for at in range(0, len(content), size)])
-    assert found is not None
-    assert (found.codec, found.note) == ("utf-8", None)
+    encoding = detect([content[at : at + size] for at in range(0, len(content), size)])
+    assert encoding is not None
+    assert (encoding.codec, encoding.note) == ("utf-8", None)
 
 
-def test_unknown_encoding_is_refused_by_name(tmp_path: Path) -> None:
+def test_unknown_encoding_is_rejected_by_name(tmp_path: Path) -> None:
     file = tmp_path / "sales.csv"
     file.write_text("price,size\n1,2\n")
     for encoding in "utf-9", "zip":
@@ -211,13 +207,13 @@ def test_unknown_encoding_is_refused_by_name(tmp_path: Path) -> None:
         SalesFile(file, "utf-16").read()
 
 
-def test_named_utf_8_drops_its_mark() -> None:
+def test_named_utf_8_drops_its_bom() -> None:
     assert b"\xef\xbb\xbfa".decode(named("UTF8").codec) == "a"
 
 
 @pytest.mark.parametrize(
     "content", [bytes(range(256)) * 9, b"PK\3\4" + bytes(range(255, 0, -1)) * 9], ids=["any", "zip"]
 )
-def test_binary_content_is_no_text(tmp_path: Path, content: bytes) -> None:
+def test_binary_content_has_no_encoding(tmp_path: Path, content: bytes) -> None:
     assert detect([content]) is None
     assert TableFile(tmp_path / "none").encoding is None

@@ -1,4 +1,4 @@
-"""Requests that share a batch share nothing else: neither a failure nor a model."""
+"""Requests in one batch are independent: of each other's failures and models."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def predictor(name: str = "one", per_foot: float = 100.0) -> PricePerFoot:
 
 @define
 class Models:
-    """Whatever a test puts in service."""
+    """The model that a test puts in service."""
 
     serving: InService
 
@@ -57,12 +57,12 @@ class Models:
 
 
 class Unavailable(InMemoryPredictions):
-    """A repository that counts how often it is asked, and keeps nothing."""
+    """A repository that counts appends and rejects them all."""
 
-    asked = 0
+    append_calls = 0
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        self.asked += 1
+        self.append_calls += 1
         raise RepositoryUnavailable
 
 
@@ -73,14 +73,14 @@ def outcomes(
     waiting: int = 100,
     then: InService | None = None,
 ) -> list[Any]:
-    """What becomes of requests that come at once; `then` is put in service after the first half of them."""
+    """Return the outcomes of concurrent requests; `then` is put in service after the first half of them."""
     models = models or Models(InService(predictor(), 1))
 
     async def scene() -> list[Any]:
         predict = Predict(models, into, SystemClock())
-        return await asked(Estimator(models, predict, 1000, 100, waiting, may_use_loop=True))
+        return await submit_all(Estimator(models, predict, 1000, 100, waiting, may_use_loop=True))
 
-    async def asked(estimator: Estimator) -> list[Any]:
+    async def submit_all(estimator: Estimator) -> list[Any]:
         jobs: list[EstimateJob] = []
         for position, each in enumerate(sizes):
             if then and position == len(sizes) // 2:
@@ -94,7 +94,7 @@ def outcomes(
     return asyncio.run(scene())
 
 
-either_way = pytest.mark.parametrize("memory", [InMemoryPredictions, MemoryInLoop], ids=["thread", "loop"])
+in_thread_and_loop = pytest.mark.parametrize("memory", [InMemoryPredictions, MemoryInLoop], ids=["thread", "loop"])
 
 
 def prices(outcome: Any) -> list[float]:
@@ -105,52 +105,52 @@ def recorded(predictions: InMemoryPredictions) -> set[UUID]:
     return {each.id for each in predictions.recent(1000)}
 
 
-@either_way
-def test_a_request_that_fails_fails_alone_and_the_others_are_answered_and_recorded(
+@in_thread_and_loop
+def test_failed_request_does_not_affect_its_batch(
     memory: type[InMemoryPredictions],
 ) -> None:
-    kept = memory()
-    first, no_price, pair, broken, last = outcomes([[10], [13], [20, 30], [666], [40]], kept)
+    repository = memory()
+    first, no_price, pair, broken, last = outcomes([[10], [13], [20, 30], [666], [40]], repository)
     assert [prices(each) for each in (first, pair, last)] == [[1000.0], [2000.0, 3000.0], [4000.0]]
     assert isinstance(no_price, InvalidHouses)
     assert isinstance(broken, ZeroDivisionError)
-    assert recorded(kept) == {each.id for outcome in (first, pair, last) for each in outcome}
+    assert recorded(repository) == {each.id for outcome in (first, pair, last) for each in outcome}
 
 
-def test_where_nothing_can_be_recorded_a_batch_is_not_tried_once_more_for_each_request() -> None:
+def test_failed_storage_is_not_retried_for_each_request() -> None:
     into = Unavailable()
-    found = outcomes([[size] for size in range(20, 40)], into)
-    assert {type(each) for each in found} == {RepositoryUnavailable}
-    assert into.asked <= 2  # the first request, maybe alone, and all that came meanwhile
+    results = outcomes([[size] for size in range(20, 40)], into)
+    assert {type(each) for each in results} == {RepositoryUnavailable}
+    assert into.append_calls <= 2  # a first batch, perhaps with one request, and a second with the rest
 
 
-@either_way
-def test_each_request_is_estimated_by_the_model_that_it_was_checked_for(memory: type[InMemoryPredictions]) -> None:
-    kept = memory()
-    found = outcomes([[10]] * 8, kept, then=InService(predictor("two", 200.0), 2))
-    assert [prices(each) for each in found] == [[1000.0]] * 4 + [[2000.0]] * 4
-    said = [(each.estimate.model_version, each.estimate.generation) for (each,) in found]
-    assert said == [("one", 1)] * 4 + [("two", 2)] * 4
-    assert len(recorded(kept)) == 8
+@in_thread_and_loop
+def test_request_is_estimated_by_the_model_that_checked_it(memory: type[InMemoryPredictions]) -> None:
+    repository = memory()
+    results = outcomes([[10]] * 8, repository, then=InService(predictor("two", 200.0), 2))
+    assert [prices(each) for each in results] == [[1000.0]] * 4 + [[2000.0]] * 4
+    versions = [(each.estimate.model_version, each.estimate.generation) for (each,) in results]
+    assert versions == [("one", 1)] * 4 + [("two", 2)] * 4
+    assert len(recorded(repository)) == 8
 
 
-def test_a_version_that_comes_back_to_the_front_meanwhile_has_two_generations() -> None:
+def test_version_promoted_again_gets_a_new_generation() -> None:
     one = predictor()
-    found = outcomes([[10]] * 4, InMemoryPredictions(), Models(InService(one, 1)), then=InService(one, 3))
-    assert [each.estimate.generation for (each,) in found] == [1, 1, 3, 3]
+    results = outcomes([[10]] * 4, InMemoryPredictions(), Models(InService(one, 1)), then=InService(one, 3))
+    assert [each.estimate.generation for (each,) in results] == [1, 1, 3, 3]
 
 
-@either_way
-def test_past_the_bound_requests_are_told_to_come_back(memory: type[InMemoryPredictions]) -> None:
-    found = outcomes([[10]] * 10, memory(), waiting=3)
-    refused = [each for each in found if isinstance(each, Problem)]
+@in_thread_and_loop
+def test_requests_beyond_the_queue_limit_are_rejected(memory: type[InMemoryPredictions]) -> None:
+    results = outcomes([[10]] * 10, memory(), waiting=3)
+    refused = [each for each in results if isinstance(each, Problem)]
     assert len(refused) >= 5
     assert {(each.status, each.headers["Retry-After"]) for each in refused} == {(503, "1")}
-    assert all(prices(each) == [1000.0] for each in found if each not in refused)
+    assert all(prices(each) == [1000.0] for each in results if each not in refused)
 
 
-@either_way
+@in_thread_and_loop
 @pytest.mark.parametrize("number", [1, 50])
-def test_any_number_of_requests_is_answered_in_order(number: int, memory: type[InMemoryPredictions]) -> None:
-    found = outcomes([[size] for size in range(20, 20 + number)], memory())
-    assert [prices(each) for each in found] == [[100.0 * size] for size in range(20, 20 + number)]
+def test_requests_are_answered_in_order(number: int, memory: type[InMemoryPredictions]) -> None:
+    results = outcomes([[size] for size in range(20, 20 + number)], memory())
+    assert [prices(each) for each in results] == [[100.0 * size] for size in range(20, 20 + number)]

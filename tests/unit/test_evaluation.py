@@ -27,7 +27,7 @@ SCHEMA = FeatureSchema(
     )
 )
 NO_DATES = "the sales have no dates"
-SURE = Calibration(within_80=1.0, within_90=2.0, deviation=1.0)
+CALIBRATION = Calibration(within_80=1.0, within_90=2.0, deviation=1.0)
 
 
 def sale(price: float, **values: str | float) -> Sale:
@@ -36,24 +36,24 @@ def sale(price: float, **values: str | float) -> Sale:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.floats(1e4, 1e7), st.floats(1e4, 1e7), st.integers(0, 13)), min_size=1, max_size=60))
-def test_every_sale_is_in_one_price_tenth_and_in_one_category_at_most(rows: list[tuple[float, float, int]]) -> None:
+def test_sale_is_in_one_price_tenth_and_category(rows: list[tuple[float, float, int]]) -> None:
     sales = [sale(price, zip=f"Z{number}") for price, _, number in rows]
-    found = evaluate(valued(sales, Valuation([each for _, each, _ in rows]), None), SCHEMA, 7, NO_DATES)
-    assert (found.trained_on, found.held_out, found.coverage) == (7, len(rows), ())
-    assert len(found.price_tenths) == min(10, len(rows))
-    assert sum(each.n for each in found.price_tenths) == len(rows)
-    sizes = [each.n for each in found.price_tenths]
+    evaluation = evaluate(valued(sales, Valuation([each for _, each, _ in rows]), None), SCHEMA, 7, NO_DATES)
+    assert (evaluation.trained_on, evaluation.held_out, evaluation.coverage) == (7, len(rows), ())
+    assert len(evaluation.price_tenths) == min(10, len(rows))
+    assert sum(each.n for each in evaluation.price_tenths) == len(rows)
+    sizes = [each.n for each in evaluation.price_tenths]
     assert max(sizes) - min(sizes) <= 1
-    assert found.category == "zip"
+    assert evaluation.category == "zip"
     counts = sorted(
         (sum(other == number for *_, other in rows) for number in {each for *_, each in rows}), reverse=True
     )
-    assert [each.n for each in found.categories] == counts[:10]
-    assert found.bounds.keys() <= set(MEASURES)
+    assert [each.n for each in evaluation.categories] == counts[:10]
+    assert evaluation.bounds.keys() <= set(MEASURES)
 
 
 @given(st.lists(st.integers()))
-def test_tenths_are_ten_equal_parts_in_order_of_what_there_is(rows: list[int]) -> None:
+def test_tenths_are_ordered_and_of_equal_size(rows: list[int]) -> None:
     groups = tenths(rows)
     assert [row for group in groups for row in group] == rows
     assert len(groups) == min(10, len(rows))
@@ -61,7 +61,7 @@ def test_tenths_are_ten_equal_parts_in_order_of_what_there_is(rows: list[int]) -
     assert not rows or max(sizes) - min(sizes) <= 1
 
 
-def test_a_tenth_tells_its_prices_and_its_own_error() -> None:
+def test_tenth_has_its_price_range_and_accuracy() -> None:
     sales = [sale(100_000.0 + 1000 * row) for row in range(20)]
     estimates = [each.price * (2 if row < 2 else 1) for row, each in enumerate(sales)]
     cheapest, *others = evaluate(valued(sales, Valuation(estimates), None), SCHEMA, 0, NO_DATES).price_tenths
@@ -69,49 +69,49 @@ def test_a_tenth_tells_its_prices_and_its_own_error() -> None:
     assert all((each.median_ratio, each.mdape) == (1.0, 0.0) for each in others)
 
 
-def test_without_categories_there_is_nothing_to_tell_apart() -> None:
-    found = evaluate(
+def test_evaluation_without_categories_has_no_breakdown() -> None:
+    evaluation = evaluate(
         valued([sale(1e5)], Valuation([1e5]), None), FeatureSchema((Feature("size", Kind.NUMBER),)), 0, NO_DATES
     )
-    assert (found.category, found.categories) == (None, ())
+    assert (evaluation.category, evaluation.categories) == (None, ())
 
 
-def test_coverage_counts_the_prices_inside_and_tells_the_usual_width() -> None:
-    # the 90 % intervals reach a factor of e^0.2 either way, the 80 % ones e^0.1
+def test_coverage_has_share_inside_and_median_width() -> None:
+    # the 90% intervals extend by a factor of e^0.2 either way, the 80% ones by e^0.1
     sales = [sale(100_000 * factor) for factor in (0.85, 0.95, 1.05, 1.15, 1.25)]
-    rows = valued(sales, Valuation([100_000.0] * 5, [0.1] * 5), SURE)
+    rows = valued(sales, Valuation([100_000.0] * 5, [0.1] * 5), CALIBRATION)
     inner, outer = coverage(rows, 80), coverage(rows, 90)
     assert inner == Coverage(80, 40.0, round(100_000 * math.exp(0.1), 2) / 100_000)
     assert outer == Coverage(90, 80.0, round(100_000 * math.exp(0.2), 2) / 100_000)
-    found = evaluate(rows, SCHEMA, 0, NO_DATES)
-    assert found.coverage == (inner, outer)
-    assert [each.coverage for each in found.price_tenths] == [100.0, 100.0, 100.0, 100.0, 0.0]
+    evaluation = evaluate(rows, SCHEMA, 0, NO_DATES)
+    assert evaluation.coverage == (inner, outer)
+    assert [each.coverage for each in evaluation.price_tenths] == [100.0, 100.0, 100.0, 100.0, 0.0]
 
 
 @pytest.mark.parametrize(
     ("spreads", "calibration", "levels"),
     [
-        ([0.1], SURE, [80, 90]),
-        ([0.1], evolve(SURE, within_90=None), [80]),
+        ([0.1], CALIBRATION, [80, 90]),
+        ([0.1], evolve(CALIBRATION, within_90=None), [80]),
         ([0.1], None, []),
-        (None, SURE, []),
+        (None, CALIBRATION, []),
     ],
 )
-def test_what_a_model_cannot_tell_is_not_measured(
+def test_coverage_needs_calibration_and_spreads(
     spreads: list[float] | None, calibration: Calibration | None, levels: list[int]
 ) -> None:
-    found = evaluate(valued([sale(1e5)], Valuation([1e5], spreads), calibration), SCHEMA, 0, NO_DATES)
-    assert [each.level for each in found.coverage] == levels
-    assert (found.price_tenths[0].coverage is None) is (90 not in levels)
+    evaluation = evaluate(valued([sale(1e5)], Valuation([1e5], spreads), calibration), SCHEMA, 0, NO_DATES)
+    assert [each.level for each in evaluation.coverage] == levels
+    assert (evaluation.price_tenths[0].coverage is None) is (90 not in levels)
 
 
-def test_a_house_without_a_price_is_left_out_and_one_below_nothing_is_worth_nothing() -> None:
-    rows = valued([sale(1.0), sale(2.0), sale(3.0)], Valuation([float("nan"), -5.0, 3.0], [0.1] * 3), SURE)
+def test_estimates_without_price_are_dropped_and_negative_are_zero() -> None:
+    rows = valued([sale(1.0), sale(2.0), sale(3.0)], Valuation([float("nan"), -5.0, 3.0], [0.1] * 3), CALIBRATION)
     assert [(row.sale.price, row.estimate) for row in rows] == [(2.0, 0.0), (3.0, 3.0)]
     assert coverage(rows, 90) == Coverage(90, 50.0, round(3 * math.exp(0.2), 2) / 3)
 
 
-def test_a_manifest_from_before_these_were_measured_is_read() -> None:
+def test_manifest_without_newer_measures_is_read() -> None:
     version, _ = sample_version()
     document = json.loads(to_json(version))
     for added in ("bounds", "coverage", "price_tenths", "category", "categories", "later", "why_no_later"):

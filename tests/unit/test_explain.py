@@ -1,4 +1,4 @@
-"""The use case of explaining, and the explanations that it gives."""
+"""The Explain use case, explanations and stored explainers."""
 
 from __future__ import annotations
 
@@ -24,63 +24,63 @@ class Explainers:
     """An explainer for every version but `without`."""
 
     without: str = ""
-    asked: list[str] = field(factory=list)
+    requested: list[str] = field(factory=list)
 
     def __call__(self, version: ModelVersion) -> ExplainedBySize:
-        self.asked.append(version.name)
+        self.requested.append(version.name)
         if version.name == self.without:
             raise NoExplanation
         return ExplainedBySize(version)
 
 
 def explain(
-    *predictors: PricePerArea, into: InMemoryPredictions | None = None, by: Explainers | None = None
+    *predictors: PricePerArea, into: InMemoryPredictions | None = None, explainers: Explainers | None = None
 ) -> Explain:
-    return Explain(predict(*predictors, into=into), by or Explainers())
+    return Explain(predict(*predictors, into=into), explainers or Explainers())
 
 
-def test_each_estimate_has_its_explanation_and_is_recorded_without_it() -> None:
-    kept = InMemoryPredictions()
-    given = explain(predictor(), into=kept)([{"size": 100}, {"size": 60}])
-    assert [each.price for each in given] == [100_000.0, 60_000.0]
-    assert [each.explanation.contributions for each in given] == [
+def test_explained_prediction_is_stored_without_explanation() -> None:
+    repository = InMemoryPredictions()
+    predictions = explain(predictor(), into=repository)([{"size": 100}, {"size": 60}])
+    assert [each.price for each in predictions] == [100_000.0, 60_000.0]
+    assert [each.explanation.contributions for each in predictions] == [
         (Contribution(("size",), 100_000.0),),
         (Contribution(("size",), 60_000.0),),
     ]
-    recorded = kept.recent(10)
+    recorded = repository.recent(10)
     assert {type(each) for each in recorded} == {Prediction}
     assert [(each.id, each.created_at, each.estimate) for each in recorded] == [
-        (each.id, each.created_at, each.estimate) for each in reversed(given)
+        (each.id, each.created_at, each.estimate) for each in reversed(predictions)
     ]
 
 
-def test_the_explanation_is_by_the_version_that_estimated() -> None:
-    by = Explainers()
-    use_case = explain(predictor("one"), predictor("two"), by=by)
+def test_explanation_is_by_the_version_that_estimated() -> None:
+    explainers = Explainers()
+    use_case = explain(predictor("one"), predictor("two"), explainers=explainers)
     versions = [use_case.one({"size": 100}).estimate.model_version for _ in range(2)]
-    assert versions == by.asked == ["one", "two"]
+    assert versions == explainers.requested == ["one", "two"]
 
 
-def test_what_cannot_be_explained_is_not_recorded() -> None:
-    kept = InMemoryPredictions()
+def test_unexplained_prediction_is_not_stored() -> None:
+    repository = InMemoryPredictions()
     with pytest.raises(NoExplanation, match="Retrain"):
-        explain(predictor("old"), into=kept, by=Explainers(without="old")).one({"size": 100})
-    assert list(kept.recent(10)) == []
+        explain(predictor("old"), into=repository, explainers=Explainers(without="old")).one({"size": 100})
+    assert list(repository.recent(10)) == []
 
 
-def test_what_was_not_recorded_is_not_returned() -> None:
+def test_unstored_prediction_is_not_returned() -> None:
     with pytest.raises(Exception, match="full"):
         explain(predictor(), into=FullPredictions()).one({"size": 100})
 
 
-def test_no_house_is_explained_that_is_none() -> None:
-    by = Explainers()
+def test_invalid_house_is_not_explained() -> None:
+    explainers = Explainers()
     with pytest.raises(InvalidHouses):
-        explain(predictor(), by=by).one({"size": "big"})
-    assert by.asked == []
+        explain(predictor(), explainers=explainers).one({"size": "big"})
+    assert explainers.requested == []
 
 
-def test_a_contribution_to_a_logarithm_is_a_percentage_of_the_price() -> None:
+def test_contribution_to_log_price_is_a_percentage() -> None:
     explanation = Explanation(Unit.LOG_PRICE, math.log(200_000), (Contribution(("lat", "long"), math.log(1.1)),))
     assert explanation.base_price == pytest.approx(200_000)
     (contribution,) = explanation.contributions
@@ -89,7 +89,7 @@ def test_a_contribution_to_a_logarithm_is_a_percentage_of_the_price() -> None:
     assert math.isfinite(Contribution(("size",), 1e6).percent)
 
 
-def test_a_contribution_to_a_price_starts_from_a_price() -> None:
+def test_explanation_in_price_units_has_base_price() -> None:
     assert Explanation(Unit.PRICE, 200_000, ()).base_price == 200_000
 
 
@@ -102,7 +102,7 @@ class CountingLoader:
         return ExplainedBySize(version)
 
 
-def test_an_explainer_is_loaded_when_it_is_asked_for_and_stays_until_another_is() -> None:
+def test_explainer_is_loaded_on_demand_and_cached() -> None:
     models, load = InMemoryModels(), CountingLoader()
     versions = {name: sample_version(name) for name in ("one", "two")}
     for each in versions.values():
@@ -113,7 +113,7 @@ def test_an_explainer_is_loaded_when_it_is_asked_for_and_stays_until_another_is(
     assert load.loaded == ["one", "two", "one"]
 
 
-def test_the_demonstration_is_explained_though_it_is_in_no_store() -> None:
+def test_demo_model_is_explained_without_a_store() -> None:
     version, _ = sample_version("demonstration")
     demonstration, load = ExplainedBySize(version), CountingLoader()
     assert StoredExplainers(InMemoryModels(), load, demonstration)(version) is demonstration

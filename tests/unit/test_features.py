@@ -1,4 +1,4 @@
-"""A schema knows what it has seen, says where a house lies outside of it, and when a house is sold."""
+"""A schema warns of values unlike the training sales, and determines the valuation date."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCHEMA = FeatureSchema(
 
 
 def codes(values: dict[str, Value]) -> list[tuple[str, str | None]]:
-    return [(caveat.code, caveat.feature) for caveat in find_warnings(SCHEMA, House(values))]
+    return [(warning.code, warning.feature) for warning in find_warnings(SCHEMA, House(values))]
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def codes(values: dict[str, Value]) -> list[tuple[str, str | None]]:
         ),
     ],
 )
-def test_what_was_not_seen_in_training_gets_a_caveat(values: dict[str, Value], expected: list[tuple[str, str]]) -> None:
+def test_unusual_values_get_warnings(values: dict[str, Value], expected: list[tuple[str, str]]) -> None:
     assert codes(values) == expected
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_number_gets_a_caveat_exactly_outside_the_usual_range(area: float) -> None:
+def test_number_gets_a_warning_outside_the_usual_range(area: float) -> None:
     assert bool(codes({"area": area})) == (not 60 <= area <= 180)
 
 
@@ -67,23 +67,23 @@ def test_a_number_gets_a_caveat_exactly_outside_the_usual_range(area: float) -> 
         ({"sold": "2016-05-27"}, "sold: 2016-05-27 is more than a year after the last training sale, 2015-05-27"),
     ],
 )
-def test_a_caveat_says_what_was_given_and_what_was_seen(values: dict[str, Value], message: str) -> None:
-    assert [caveat.message for caveat in find_warnings(SCHEMA, House(values))] == [message]
+def test_warning_names_value_and_training_range(values: dict[str, Value], message: str) -> None:
+    assert [warning.message for warning in find_warnings(SCHEMA, House(values))] == [message]
 
 
-def test_a_year_after_the_last_date_there_is_does_not_matter() -> None:
+def test_latest_possible_date_gets_no_warning() -> None:
     sold = Feature("sold", Kind.DATE, observed=("2014-05-02", "9999-12-31"), required=False)
     assert find_warnings(FeatureSchema((sold,), sale_date="sold"), House({"sold": "9999-12-31"})) == ()
 
 
-def test_a_house_is_valued_on_its_sale_date_or_else_on_the_schemas() -> None:
+def test_valuation_date_is_sale_date_or_schema_default() -> None:
     assert SCHEMA.valued_on(House({"sold": "2014-12-24"})) == date(2014, 12, 24)
     assert SCHEMA.valued_on(House({"area": 99})) == date(2015, 5, 27)
 
 
-def test_a_model_that_knows_no_dates_values_on_none() -> None:
+def test_valuation_date_is_none_without_dates() -> None:
     assert FeatureSchema(SCHEMA.features[:1]).valued_on(House({"area": 99})) is None
 
 
-def test_houses_are_equal_by_their_values_and_can_be_counted() -> None:
+def test_houses_are_hashable_and_equal_by_value() -> None:
     assert len({House({"area": 1}), House({"area": 1}), House({"area": 2})}) == 2

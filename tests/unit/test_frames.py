@@ -1,4 +1,4 @@
-"""Data frames in and out: what becomes of their rows becomes of the same houses as mappings."""
+"""Data frames as input and output: their rows are estimated like the same houses as mappings."""
 
 from __future__ import annotations
 
@@ -37,28 +37,28 @@ BOUNDS = ["low_80", "high_80", "low_90", "high_90"]
 Rows = Sequence[dict[str, Any]]
 
 
-def some_prices() -> Prices:
+def make_prices() -> Prices:
     version, artifact = calibrated_version()
     return Prices(application((evolve(version, schema=SCHEMA), artifact), load=CalibratedLabModel, max_batch=3))
 
 
-def in_pandas(rows: Rows) -> pd.DataFrame:
+def to_pandas(rows: Rows) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=list(rows[0]), index=[f"row {each}" for each in range(len(rows))])
 
 
-def with_types_that_may_lack_values(rows: Rows) -> pd.DataFrame:
-    frame = in_pandas(rows).astype({"bedrooms": "Int64", "pool": "boolean", "zip": "category"})
+def to_nullable_pandas(rows: Rows) -> pd.DataFrame:
+    frame = to_pandas(rows).astype({"bedrooms": "Int64", "pool": "boolean", "zip": "category"})
     return frame.assign(sold=pd.to_datetime(frame["sold"]))
 
 
-def in_polars(rows: Rows) -> pl.DataFrame:
+def to_polars(rows: Rows) -> pl.DataFrame:
     types = {"size": pl.Float64, "bedrooms": pl.Int32, "age": pl.Int8, "pool": pl.Boolean}
     types |= {"zip": pl.Categorical, "sold": pl.Date}
     return pl.DataFrame(list(rows), schema=types)
 
 
-def in_arrow(rows: Rows) -> pa.Table:
-    return in_polars(rows).to_arrow()
+def to_arrow_table(rows: Rows) -> pa.Table:
+    return to_polars(rows).to_arrow()
 
 
 houses = st.fixed_dictionaries(
@@ -73,14 +73,14 @@ houses = st.fixed_dictionaries(
 )
 
 
-def said(predictions: Sequence[Prediction]) -> list[Any]:
+def summarize(predictions: Sequence[Prediction]) -> list[Any]:
     return [
         (
             each.estimate.house.values,
             each.price,
             each.estimate.valued_on,
             [bound for _, *bounds in each.estimate.intervals for bound in bounds],
-            "; ".join(caveat.message for caveat in each.estimate.warnings) or None,
+            "; ".join(warning.message for warning in each.estimate.warnings) or None,
         )
         for each in predictions
     ]
@@ -88,23 +88,23 @@ def said(predictions: Sequence[Prediction]) -> list[Any]:
 
 def outcome(estimate: Callable[[], Sequence[Prediction]], *, words: bool = False) -> Any:
     try:
-        return said(estimate())
+        return summarize(estimate())
     except InvalidHouses as error:
         return [(each.pointer, each.rule, each.message if words else "") for each in error.violations]
 
 
-@pytest.mark.parametrize("framed", [in_pandas, with_types_that_may_lack_values, in_polars, in_arrow])
-def test_a_frame_is_estimated_as_its_rows_are(framed: Callable[[Rows], Any]) -> None:
+@pytest.mark.parametrize("convert", [to_pandas, to_nullable_pandas, to_polars, to_arrow_table])
+def test_frame_is_estimated_like_its_rows(convert: Callable[[Rows], Any]) -> None:
     @given(st.lists(houses, min_size=1, max_size=3))
-    def property_of(rows: list[dict[str, Any]]) -> None:
-        prices, frame = some_prices(), framed(rows)
+    def check_rows(rows: list[dict[str, Any]]) -> None:
+        prices, frame = make_prices(), convert(rows)
         present = [{name: value for name, value in row.items() if value is not None} for row in rows]
         expected = outcome(lambda: prices.predict_many(present))
         if not any(row["bedrooms"] is None for row in rows):
             made = prices.predict(frame)
             assert type(made) is type(frame)
             recorded = prices.predictions(len(rows))[::-1]
-            assert said(recorded) == expected
+            assert summarize(recorded) == expected
             columns: dict[str, Any] = {name: column_of(made, name) for name in made_columns(made)}
             assert columns["prediction_id"] == [str(each.id) for each in recorded]
             assert columns["predicted_price"] == [each.price for each in recorded]
@@ -114,7 +114,7 @@ def test_a_frame_is_estimated_as_its_rows_are(framed: Callable[[Rows], Any]) -> 
         else:
             assert outcome(lambda: prices.predict(frame)) == expected
 
-    property_of()
+    check_rows()
 
 
 def made_columns(frame: Any) -> list[str]:
@@ -137,9 +137,9 @@ def column_of(frame: Any, name: str) -> list[Any]:
     ],
     ids=["repeated", "multiple", "times"],
 )
-def test_the_index_stays(index: pd.Index) -> None:
+def test_pandas_index_is_preserved(index: pd.Index) -> None:
     frame = pd.DataFrame({"size": [2500, 1000, 500], "bedrooms": 3, "age": 10, "price": [1, 2, 3]}, index=index)
-    made = some_prices().predict(frame)
+    made = make_prices().predict(frame)
     assert made.index.equals(index)
     assert made.index.names == index.names
     assert made["predicted_price"].iloc[0] == 254206.02
@@ -152,47 +152,47 @@ def test_the_index_stays(index: pd.Index) -> None:
 @pytest.mark.parametrize(
     "missing", [None, np.nan, pd.NaT, pd.NA, float("nan")], ids=["None", "numpy", "NaT", "NA", "float"]
 )
-def test_what_is_missing_in_any_way_is_missing(missing: Any) -> None:
+def test_missing_value_of_any_type_is_missing(missing: Any) -> None:
     row = {"size": 2500, "bedrooms": 3, "age": 10}
     frame = pd.DataFrame([{**row, "pool": True, "zip": 98101, "sold": date(2025, 1, 1)}, row], dtype=object)
     frame.loc[1, ["pool", "zip", "sold"]] = missing
-    prices = some_prices()
+    prices = make_prices()
     prices.predict(frame)
     second, first = prices.predictions(2)
     assert first.estimate.house.values == {**row, "pool": True, "zip": "98101", "sold": "2025-01-01"}
     assert second.estimate.house.values == row
 
 
-def test_whole_numbers_that_became_floats_are_whole() -> None:
+def test_whole_floats_are_read_as_integers() -> None:
     frame = pd.DataFrame({"size": [2500, 2500], "bedrooms": [3, 3], "age": [10, 10], "zip": [98101, np.nan]})
-    prices = some_prices()
+    prices = make_prices()
     prices.predict(frame.astype({"bedrooms": float}))
     second, first = prices.predictions(2)
     assert (first.estimate.house.values["zip"], "zip" in second.estimate.house.values) == ("98101", False)
     assert type(first.estimate.house.values["bedrooms"]) is int
 
 
-def test_times_and_decimals_are_dates_and_numbers() -> None:
+def test_datetimes_and_decimals_are_read() -> None:
     values = {"size": Decimal("2500.5"), "bedrooms": 3, "age": 10, "sold": datetime(2025, 6, 1, 12, tzinfo=UTC)}
-    prices = some_prices()
+    prices = make_prices()
     for frame in (pd.DataFrame([values]), pl.DataFrame([values])):
         prices.predict(frame)
         (recorded,) = prices.predictions(1)
         assert recorded.estimate.house.values == {"size": 2500.5, "bedrooms": 3, "age": 10, "sold": "2025-06-01"}
 
 
-def test_every_violation_is_told_with_its_row_and_nothing_is_recorded() -> None:
+def test_violations_have_rows_and_nothing_is_stored() -> None:
     frame = pd.DataFrame({"size": [2500, -1, "big", 2500], "age": [10, 1.5, 1, 1]})
-    prices = some_prices()
+    prices = make_prices()
     with pytest.raises(InvalidHouses) as caught:
         prices.predict(frame)
     assert [each.pointer for each in caught.value.violations] == ["/bedrooms", "/1/size", "/1/age", "/2/size"]
     assert list(prices.predictions()) == []
 
 
-def test_more_houses_than_a_batch_are_estimated_or_none() -> None:
+def test_frame_larger_than_a_batch_is_estimated_atomically() -> None:
     frame = pl.DataFrame({"size": [1000.0] * 9 + [1e14], "bedrooms": [1] * 10, "age": [1] * 10})
-    prices = some_prices()
+    prices = make_prices()
     with pytest.raises(InvalidHouses, match=r"\[9\]: too far outside"):
         prices.predict(frame)
     assert list(prices.predictions()) == []
@@ -200,24 +200,24 @@ def test_more_houses_than_a_batch_are_estimated_or_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "value",
     [[], [{"size": 1}], pd.Series([1]), pl.LazyFrame({"size": [1]}), None, "house"],
     ids=["empty", "list", "series", "lazy", "none", "text"],
 )
-def test_what_is_neither_a_house_nor_a_frame_is_a_mistake(given: Any) -> None:
+def test_input_that_is_neither_house_nor_frame_is_rejected(value: Any) -> None:
     with pytest.raises(TypeError, match="predict takes a mapping"):
-        some_prices().predict(given)
+        make_prices().predict(value)
 
 
-def test_frames_are_not_explained() -> None:
+def test_explain_rejects_frames() -> None:
     frame: Any = pd.DataFrame({"size": [2500], "bedrooms": [3], "age": [10]})
     with pytest.raises(TypeError, match="predict_many"):
-        some_prices().predict(frame, explain=True)
+        make_prices().predict(frame, explain=True)
 
 
-def test_an_empty_frame_is_refused_as_an_empty_list_is() -> None:
+def test_empty_frame_is_rejected() -> None:
     with pytest.raises(InvalidHouses, match="at least one house"):
-        some_prices().predict(pd.DataFrame({"size": [], "bedrooms": [], "age": []}))
+        make_prices().predict(pd.DataFrame({"size": [], "bedrooms": [], "age": []}))
 
 
 MISSING = [None, math.nan, np.nan, np.float32("nan"), np.datetime64("NaT"), pd.NA, pd.NaT, Decimal("NaN")]
@@ -235,8 +235,8 @@ SCALARS: dict[str, list[Callable[[Any], Any]]] = {
 
 
 @given(st.data(), houses)
-def test_value_of_any_type_means_what_it_means_in_python(data: st.DataObject, house: dict[str, Any]) -> None:
-    prices = some_prices()
+def test_scalar_types_are_equivalent_to_python_values(data: st.DataObject, house: dict[str, Any]) -> None:
+    prices = make_prices()
     plain = {name: value for name, value in house.items() if value is not None}
     written = {
         name: data.draw(st.sampled_from(MISSING if value is None else SCALARS[name]), label=name)
@@ -255,14 +255,14 @@ any_cell = st.sampled_from(
 
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(["size", "bedrooms", "age", "pool", "zip", "sold"], any_cell)),
                 min_size=1, max_size=3))  # fmt: skip
-def test_frame_and_its_records_come_to_the_same(rows: list[dict[str, Any]]) -> None:
-    prices, frame = some_prices(), pd.DataFrame(rows, dtype=object)
+def test_frame_is_equivalent_to_its_records(rows: list[dict[str, Any]]) -> None:
+    prices, frame = make_prices(), pd.DataFrame(rows, dtype=object)
     expected = outcome(lambda: prices.predict_many(rows), words=True)
     assert outcome(lambda: prices.predict_many(frame), words=True) == expected
     assert outcome(lambda: prices.predict_many(frame.to_dict("records")), words=True) == expected
     if isinstance(expected[0][0], dict):
         prices.predict(frame)
-        assert said(prices.predictions(len(rows))[::-1]) == expected
+        assert summarize(prices.predictions(len(rows))[::-1]) == expected
     else:
         with pytest.raises(InvalidHouses):
             prices.predict(frame)
@@ -281,11 +281,11 @@ typed_rows = st.fixed_dictionaries(
 
 
 @given(st.lists(typed_rows, min_size=1, max_size=3))
-def test_frames_of_every_library_and_their_records_come_to_the_same(rows: list[dict[str, Any]]) -> None:
-    prices = some_prices()
+def test_frames_of_all_libraries_are_equivalent(rows: list[dict[str, Any]]) -> None:
+    prices = make_prices()
     expected = outcome(lambda: prices.predict_many(rows), words=True)
-    for framed in (in_pandas, with_types_that_may_lack_values, in_polars, in_arrow):
-        frame = framed(rows)
+    for convert in (to_pandas, to_nullable_pandas, to_polars, to_arrow_table):
+        frame = convert(rows)
         assert outcome(lambda frame=frame: prices.predict_many(frame), words=True) == expected  # type: ignore[misc]
         records = frame.to_dict("records") if isinstance(frame, pd.DataFrame) else pl.DataFrame(frame).to_dicts()
         assert outcome(lambda records=records: prices.predict_many(records), words=True) == expected  # type: ignore[misc]
@@ -293,24 +293,24 @@ def test_frames_of_every_library_and_their_records_come_to_the_same(rows: list[d
 
 @pytest.mark.slow
 @pytest.mark.parametrize("library", [pd, pl])
-def test_column_that_is_missing_is_named_once_with_what_was_meant(library: Any) -> None:
+def test_missing_column_is_reported_once_with_suggestion(library: Any) -> None:
     frame = library.DataFrame({"sise": [2500.0] * 100_000, "bedrooms": [3] * 100_000, "age": [10] * 100_000})
-    for estimate in (some_prices().predict, some_prices().predict_many):
+    for estimate in (make_prices().predict, make_prices().predict_many):
         with pytest.raises(InvalidHouses) as caught:
             estimate(frame)
         assert str(caught.value) == "size: required column is missing (did you mean `sise`?)"
         assert [(each.pointer, each.rule) for each in caught.value.violations] == [("/size", "missing")]
 
 
-def test_message_about_many_rows_is_short_and_the_list_is_whole() -> None:
+def test_message_for_many_violations_is_short() -> None:
     frame = pd.DataFrame({"size": [-1.0] * 5_000, "bedrooms": [3] * 5_000, "age": [10] * 5_000})
     with pytest.raises(InvalidHouses) as caught:
-        some_prices().predict(frame)
+        make_prices().predict(frame)
     assert len(caught.value.violations) == 5_000
     assert len(str(caught.value)) < 1_000
     assert "4,980 more" in str(caught.value)
 
 
-def test_houses_of_a_frame_are_estimated_as_a_list() -> None:
+def test_predict_many_returns_a_list_for_a_frame() -> None:
     frame: Any = pd.DataFrame({"size": [2500], "bedrooms": [3], "age": [10]})
-    assert [each.price for each in some_prices().predict_many(frame)] == [254206.02]
+    assert [each.price for each in make_prices().predict_many(frame)] == [254206.02]

@@ -1,4 +1,4 @@
-"""The sales that a version was evaluated on, as they are kept with it."""
+"""The held-out sales that are stored with a model version."""
 
 from __future__ import annotations
 
@@ -44,56 +44,54 @@ def valued(estimate: float = 100.0, spread: float | None = None, **values: float
 
 
 @given(st.lists(held_out_sales, max_size=5).map(tuple), st.integers(0, 10**9))
-def test_what_is_kept_is_read_again(sales: tuple[HeldOutSale, ...], of: int) -> None:
-    kept = HeldOut(sales, of)
-    assert read_held_out({HELD_OUT_FILE: write_held_out(kept), "serving.npz": b""}) == kept
+def test_held_out_sales_round_trip(sales: tuple[HeldOutSale, ...], of: int) -> None:
+    stored = HeldOut(sales, of)
+    assert read_held_out({HELD_OUT_FILE: write_held_out(stored), "serving.npz": b""}) == stored
 
 
-def test_an_artifact_of_before_has_none() -> None:
+def test_held_out_sales_are_none_in_older_artifacts() -> None:
     assert read_held_out({"serving.npz": b""}) is None
 
 
-def test_an_estimate_is_kept_with_its_price_its_spread_its_date_and_its_place() -> None:
-    kept = held_out([valued(100.004, 0.123456789, size=90.0, lat=47, long=-122.5)], PLACED)
-    assert kept == HeldOut((HeldOutSale(100.0, 110.0, 0.123457, date(2025, 6, 1), 47.0, -122.5),), 1)
+def test_held_out_sale_has_price_spread_date_and_place() -> None:
+    stored = held_out([valued(100.004, 0.123456789, size=90.0, lat=47, long=-122.5)], PLACED)
+    assert stored == HeldOut((HeldOutSale(100.0, 110.0, 0.123457, date(2025, 6, 1), 47.0, -122.5),), 1)
 
 
 @pytest.mark.parametrize("values", [{}, {"lat": 47.0}, {"long": 7.0}, {"size": 90.0}], ids=str)
-def test_half_a_place_is_none(values: dict[str, float]) -> None:
+def test_held_out_sale_with_one_coordinate_has_no_place(values: dict[str, float]) -> None:
     [sale] = held_out([valued(**values)], PLACED).sales
     assert (sale.latitude, sale.longitude) == (None, None)
 
 
-def test_of_many_sales_a_sample_is_kept_and_how_many_there_were() -> None:
-    kept = held_out([valued(float(at)) for at in range(MAX_HELD_OUT + 7)], FeatureSchema(()))
-    assert (len(kept.sales), kept.of) == (MAX_HELD_OUT, MAX_HELD_OUT + 7)
-    assert len(write_held_out(kept)) < 100 * MAX_HELD_OUT
+def test_held_out_sales_are_sampled_with_their_total() -> None:
+    stored = held_out([valued(float(at)) for at in range(MAX_HELD_OUT + 7)], FeatureSchema(()))
+    assert (len(stored.sales), stored.of) == (MAX_HELD_OUT, MAX_HELD_OUT + 7)
+    assert len(write_held_out(stored)) < 100 * MAX_HELD_OUT
 
 
 @given(st.lists(st.integers(), unique=True), st.integers(0, 30))
-def test_a_sample_is_some_of_the_rows_in_order_and_always_the_same(rows: list[int], most: int) -> None:
+def test_sample_is_ordered_and_deterministic(rows: list[int], most: int) -> None:
     chosen = list(sample(rows, most))
     assert len(chosen) == min(len(rows), most)
     assert chosen == [row for row in rows if row in chosen] == list(sample(rows, most))
 
 
 @given(price=st.floats(1e3, 1e7), estimate=st.floats(1e3, 1e7), spread=st.floats(0.01, 3), within=st.floats(0.01, 3))
-def test_a_price_is_within_as_many_spreads_as_its_interval_says(
-    price: float, estimate: float, spread: float, within: float
-) -> None:
+def test_within_matches_the_interval(price: float, estimate: float, spread: float, within: float) -> None:
     [interval] = Calibration(within, None, deviation=1.0).intervals(estimate, spread)
     assume(min(abs(price - interval.low), abs(price - interval.high)) > 0.01)  # bounds are whole cents
     assert HeldOutSale(estimate, price, spread).within(within) is (interval.low <= price <= interval.high)
 
 
 @pytest.mark.parametrize(
-    "sale", [HeldOutSale(100.0, 100.0), HeldOutSale(0.0, 100.0, 1.0)], ids=["no spread", "nothing"]
+    "sale", [HeldOutSale(100.0, 100.0), HeldOutSale(0.0, 100.0, 1.0)], ids=["no spread", "zero estimate"]
 )
-def test_without_an_interval_no_price_is_within(sale: HeldOutSale) -> None:
+def test_within_is_false_without_an_interval(sale: HeldOutSale) -> None:
     assert not sale.within(9.0)
 
 
-SOUND: dict[str, Any] = {"format": 1, "of": 1, "sales": [[1.0, 2.0, None, None, None, None]]}
+VALID: dict[str, Any] = {"format": 1, "of": 1, "sales": [[1.0, 2.0, None, None, None, None]]}
 
 
 @pytest.mark.parametrize(
@@ -102,11 +100,11 @@ SOUND: dict[str, Any] = {"format": 1, "of": 1, "sales": [[1.0, 2.0, None, None, 
         b"",
         b"[]",
         b"\xff",
-        json.dumps(SOUND | {"format": 2}).encode(),
+        json.dumps(VALID | {"format": 2}).encode(),
         json.dumps({"format": 1, "of": 1}).encode(),
-        json.dumps(SOUND | {"of": None}).encode(),
+        json.dumps(VALID | {"of": None}).encode(),
         *(
-            json.dumps(SOUND | {"sales": [row]}).encode()
+            json.dumps(VALID | {"sales": [row]}).encode()
             for row in (
                 [1.0, 2.0],
                 ["a", 2.0, None, None, None, None],
@@ -121,7 +119,7 @@ SOUND: dict[str, Any] = {"format": 1, "of": 1, "sales": [[1.0, 2.0, None, None, 
     ],
     ids=str,
 )
-def test_a_damaged_file_is_refused(content: bytes) -> None:
-    assert read_held_out({HELD_OUT_FILE: json.dumps(SOUND).encode()})
+def test_damaged_held_out_file_is_rejected(content: bytes) -> None:
+    assert read_held_out({HELD_OUT_FILE: json.dumps(VALID).encode()})
     with pytest.raises(RefusedModel, match=HELD_OUT_FILE):
         read_held_out({HELD_OUT_FILE: content})

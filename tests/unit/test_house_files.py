@@ -1,4 +1,4 @@
-"""Houses of a file say what is certain, whatever other rows there are."""
+"""Dates in house files are read only where they are unambiguous."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from housepredict.entrypoints.composition import houses_at
 @example([date(2015, 4, 3), date(2015, 5, 6)], "%d/%m/%Y")
 @example([date(2015, 4, 3), date(2015, 4, 25)], "%d/%m/%Y")
 @example([date(2015, 4, 4)], "%d/%m/%Y")
-def test_a_date_is_the_day_that_is_meant_or_refused_where_none_of_its_column_tells(
-    tmp_path_factory: pytest.TempPathFactory, days: list[date], form: str
-) -> None:
+def test_ambiguous_dates_are_rejected(tmp_path_factory: pytest.TempPathFactory, days: list[date], form: str) -> None:
     path = tmp_path_factory.getbasetemp() / "dates.csv"
     written = [day.strftime(form) for day in days]
     path.write_text("row;sold\n" + "".join(f"{row};{cell}\n" for row, cell in enumerate(written)))
     schema = FeatureSchema((Feature("sold", Kind.DATE),))
     read = [house for rows in houses_at(path).read(schema, 3).rows for house in rows.houses]
-    told = "/" not in form or any(day.day > 12 for day in days) or all(day.day == day.month for day in days)
-    assert read == [{"sold": day.isoformat() if told else cell} for day, cell in zip(days, written, strict=True)]
-    if not told:
+    is_unambiguous = "/" not in form or any(day.day > 12 for day in days) or all(day.day == day.month for day in days)
+    assert read == [
+        {"sold": day.isoformat() if is_unambiguous else cell} for day, cell in zip(days, written, strict=True)
+    ]
+    if not is_unambiguous:
         assert "YYYY-MM-DD" in schema.violations(read[0] or {})[0].describe()
 
 
@@ -42,7 +42,7 @@ def test_a_date_is_the_day_that_is_meant_or_refused_where_none_of_its_column_tel
         (("2014-05-02", "2015-05-27"), "6/15/27", "2027-06-15"),
     ],
 )
-def test_two_digit_year_of_a_house_is_near_those_of_the_sales(
+def test_two_digit_year_is_near_the_training_sales(
     tmp_path: Path, sales: tuple[str, str], written: str, read: str
 ) -> None:
     file = tmp_path / "houses.csv"

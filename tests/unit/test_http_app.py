@@ -1,4 +1,4 @@
-"""The app as a part of other services: what it opens and closes, and what it keeps its hands off."""
+"""The ASGI app as part of another service: what it opens and closes, and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from housepredict.entrypoints.settings import Settings
 from tests.http_service import LAB_HOUSE, application, assert_problem, lab_version, served
 
 
-def test_building_it_opens_nothing_and_its_lifespan_opens_and_closes(tmp_path: Path) -> None:
+def test_lifespan_opens_and_closes_the_service(tmp_path: Path) -> None:
     app = asgi_app(Settings(data_dir=tmp_path / "data"))
     assert not list(tmp_path.iterdir())
     for count in (1, 2):
@@ -36,7 +36,7 @@ def test_building_it_opens_nothing_and_its_lifespan_opens_and_closes(tmp_path: P
         assert app.state.service.running is None
 
 
-def test_an_application_that_was_given_stays_open(tmp_path: Path) -> None:
+def test_given_application_stays_open(tmp_path: Path) -> None:
     with Application(Settings(data_dir=tmp_path, demo=True)) as made:
         for count in (1, 2):
             with served(made) as client:
@@ -44,33 +44,33 @@ def test_an_application_that_was_given_stays_open(tmp_path: Path) -> None:
             assert len(made.records.recent(10)) == count
 
 
-def test_without_its_lifespan_it_says_what_is_amiss_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_lifespan_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     client = TestClient(asgi_app(application=application(lab_version())))
     assert_problem(client.post("/predict", json=LAB_HOUSE), 503, "not-started")
     assert "lifespan" in caplog.text
 
 
-def test_it_does_not_start_on_storage_that_is_down(tmp_path: Path) -> None:
+def test_startup_fails_without_storage(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where a folder should be")
     with pytest.raises(RepositoryUnavailable), TestClient(asgi_app(Settings(data_dir=tmp_path / "data"))):
         pass
 
 
-def test_a_model_on_synthetic_sales_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_synthetic_model_is_logged_at_startup(caplog: pytest.LogCaptureFixture) -> None:
     with served(application(lab_version())):
         assert "synthetic" not in caplog.text
     with served(application(lab_version(location=None))):
         assert "synthetic" in caplog.text
 
 
-def test_a_service_without_a_model_says_so_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_model_is_logged_at_startup(caplog: pytest.LogCaptureFixture) -> None:
     with served(application()):
         assert "housepredict train" in caplog.text
 
 
 @define
-class Held:
-    """A model whose every price is its own, and that can be held up while it estimates."""
+class BlockingModel:
+    """A model whose price is its version name, and that blocks until released."""
 
     version: ModelVersion
     _artifact: Artifact
@@ -83,32 +83,34 @@ class Held:
         return Valuation([float(self.version.name) for _ in houses])
 
 
-def test_an_answer_is_of_one_version_though_the_model_is_swapped_while_it_is_made() -> None:
-    made: dict[str, Held] = {}
+def test_response_has_one_version_during_a_promotion() -> None:
+    made: dict[str, BlockingModel] = {}
 
-    def load(version: ModelVersion, artifact: Artifact) -> Held:
-        return made.setdefault(version.name, Held(version, artifact))
+    def load(version: ModelVersion, artifact: Artifact) -> BlockingModel:
+        return made.setdefault(version.name, BlockingModel(version, artifact))
 
     service = application(lab_version("1"), load=load)
     service.models.add(*lab_version("2"))
-    with served(service) as client, ThreadPoolExecutor(2) as elsewhere:
-        early = elsewhere.submit(client.post, "/predict", json=[LAB_HOUSE] * 3)
+    with served(service) as client, ThreadPoolExecutor(2) as executor:
+        first_request = executor.submit(client.post, "/predict", json=[LAB_HOUSE] * 3)
         assert made["1"].began.wait(10)
         service.models.promote("2")
         service.live_model.look()
         service.live_model.current()
         made["2"].may_end.set()
-        then = elsewhere.submit(client.post, "/predict", json=[LAB_HOUSE] * 3)
+        second_request = executor.submit(client.post, "/predict", json=[LAB_HOUSE] * 3)
         made["1"].may_end.set()
-        before, late = (each.result().json()["predictions"] for each in (early, then))
+        before, late = (each.result().json()["predictions"] for each in (first_request, second_request))
     assert [(each["model_version"], each["prediction"]) for each in before] == [("1", 1.0)] * 3
     assert [(each["model_version"], each["prediction"]) for each in late] == [("2", 2.0)] * 3
 
 
-def test_requests_at_once_each_get_their_own_answer() -> None:
+def test_concurrent_requests_get_their_own_responses() -> None:
     sizes = [500 + number for number in range(200)]
-    with served(application(lab_version())) as client, ThreadPoolExecutor(8) as many:
-        answers = list(many.map(lambda size: client.post("/predict", json={**LAB_HOUSE, "size": size}).json(), sizes))
+    with served(application(lab_version())) as client, ThreadPoolExecutor(8) as executor:
+        answers = list(
+            executor.map(lambda size: client.post("/predict", json={**LAB_HOUSE, "size": size}).json(), sizes)
+        )
         listed = client.get("/predictions?limit=1000").json()["predictions"]
     assert [each["input"]["size"] for each in answers] == sizes
     assert {each["id"]: each["size"] for each in listed} == {each["id"]: each["input"]["size"] for each in answers}
@@ -117,7 +119,7 @@ def test_requests_at_once_each_get_their_own_answer() -> None:
 
 
 def predict(app: Starlette, receive: Receive, send: Send) -> None:
-    """Call it as a server does, whatever that server is."""
+    """Call the app as an ASGI server does."""
 
     async def call() -> None:
         scope: Scope = {
@@ -133,7 +135,7 @@ def predict(app: Starlette, receive: Receive, send: Send) -> None:
     anyio.run(call)
 
 
-def test_a_caller_who_leaves_within_the_body_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+def test_client_disconnect_during_body_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     messages: list[Message] = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
 
     async def receive() -> Message:
@@ -147,9 +149,9 @@ def test_a_caller_who_leaves_within_the_body_is_no_error(caplog: pytest.LogCaptu
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 
-@pytest.mark.parametrize("begun", [b"", b"{"])
-def test_a_caller_who_never_ends_the_body_is_told_so_whatever_the_server(begun: bytes) -> None:
-    parts = [begun] if begun else []
+@pytest.mark.parametrize("sent_part", [b"", b"{"])
+def test_unfinished_body_times_out(sent_part: bytes) -> None:
+    parts = [sent_part] if sent_part else []
     sent: list[Message] = []
 
     async def receive() -> Message:

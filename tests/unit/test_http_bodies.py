@@ -1,4 +1,4 @@
-"""Bodies of requests that are no JSON, or too much of it."""
+"""Request bodies: invalid JSON, media types, size limits and charsets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.http_service import (
 
 MAX_BODY = 20_000
 
-# Hypothesis runs many examples against one service: it is a module's, and tests leave it as they find it.
+# The service has module scope, so tests must not change its state.
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def client() -> Iterator[TestClient]:
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "message"),
     [
         (b"", "empty"),
         (b" \n", "empty"),
@@ -54,10 +54,8 @@ def client() -> Iterator[TestClient]:
         (b"[" * 10_000 + b"]" * 10_000, "nested"),
     ],
 )
-def test_what_is_no_json_is_refused_with_the_place_where_it_ends_to_be_some(
-    client: TestClient, body: bytes, says: str
-) -> None:
-    assert says in assert_problem(post(client, body), 400, "not-json")["detail"]
+def test_invalid_json_is_rejected_with_its_position(client: TestClient, body: bytes, message: str) -> None:
+    assert message in assert_problem(post(client, body), 400, "not-json")["detail"]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +71,7 @@ def test_what_is_no_json_is_refused_with_the_place_where_it_ends_to_be_some(
         "application/json; profile=house",
     ],
 )
-def test_json_is_known_by_every_name_it_has(client: TestClient, content_type: str) -> None:
+def test_json_media_types_are_accepted(client: TestClient, content_type: str) -> None:
     assert post(client, json.dumps(LAB_HOUSE), content_type).status_code == 200
 
 
@@ -91,20 +89,20 @@ def test_json_is_known_by_every_name_it_has(client: TestClient, content_type: st
         "json",
     ],
 )
-def test_another_media_type_is_refused_with_the_one_that_is_not(client: TestClient, content_type: str | None) -> None:
+def test_other_media_types_are_rejected(client: TestClient, content_type: str | None) -> None:
     answer = post(client, json.dumps(LAB_HOUSE), content_type)
     assert_problem(answer, 415, "unsupported-media-type")
     assert answer.headers["Accept"] == "application/json, text/csv"
 
 
 @pytest.mark.parametrize("length", [str(MAX_BODY + 1), "9" * 30, "9" * 5000])
-def test_a_body_over_the_limit_is_refused_by_its_announced_length_unread(client: TestClient, length: str) -> None:
+def test_body_over_the_limit_is_rejected_by_content_length(client: TestClient, length: str) -> None:
     headers = {"Content-Type": "application/json", "Content-Length": length}
     answer = client.post("/predict", content=b"{", headers=headers)
     assert_problem(answer, 413, "body-too-large")
 
 
-def test_a_body_over_the_limit_is_refused_while_it_comes_in() -> None:
+def test_body_over_the_limit_is_rejected_while_streaming() -> None:
     chunks = [b"0123456789"] * 4
 
     async def receive() -> Message:
@@ -116,7 +114,7 @@ def test_a_body_over_the_limit_is_refused_while_it_comes_in() -> None:
     assert len(chunks) == 1
 
 
-def test_a_body_at_the_limit_is_read(client: TestClient) -> None:
+def test_body_at_the_limit_is_read(client: TestClient) -> None:
     body = json.dumps(LAB_HOUSE)
     assert post(client, body + " " * (MAX_BODY - len(body))).status_code == 200
 
@@ -125,7 +123,7 @@ TABLE = "size,bedrooms,age\n2500,3,10\n"
 
 
 @pytest.mark.parametrize("charset", ["utf-16", "UTF-8", "cp1252", '"gb18030"', "us-ascii"])
-def test_table_in_the_charset_that_it_is_said_to_be_in_is_read(client: TestClient, charset: str) -> None:
+def test_csv_is_read_in_its_charset(client: TestClient, charset: str) -> None:
     body = TABLE.encode(charset.strip('"'))
     answer = client.post("/predict", content=body, headers={"Content-Type": f"text/csv; charset={charset}"})
     assert answer.status_code == 200
@@ -135,7 +133,7 @@ def test_table_in_the_charset_that_it_is_said_to_be_in_is_read(client: TestClien
 @pytest.mark.parametrize(
     ("charset", "status"), [("us-ascii", 422), ("utf-8", 422), ("zip", 415), ("nonsense", 415), ("hex", 415)]
 )
-def test_table_in_no_charset_or_another_is_refused(client: TestClient, charset: str, status: int) -> None:
+def test_csv_in_unknown_or_wrong_charset_is_rejected(client: TestClient, charset: str, status: int) -> None:
     body = TABLE.replace("2500", "25\xff00").encode("cp1252")
     answer = client.post("/predict", content=body, headers={"Content-Type": f"text/csv; charset={charset}"})
     assert answer.status_code == status

@@ -1,4 +1,4 @@
-"""`GET /drift`: how far houses have moved."""
+"""`GET /drift`: how far recent houses have drifted from the training data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from housepredict.domain.estimates import Prediction
 from tests.http_service import Faulty, application, assert_problem, served, version_with_snapshot
 
 
-def test_houses_like_those_of_the_training_are_stable_and_larger_ones_have_drifted() -> None:
+def test_drift_reports_stable_and_drifted_houses() -> None:
     houses = [{"size": 1000 + 2 * row, "bedrooms": 1 + row % 5, "age": row % 50} for row in range(0, 1000, 9)]
     with served(application(version_with_snapshot())) as client:
         client.post("/predict", json=houses)
@@ -31,26 +31,26 @@ def test_houses_like_those_of_the_training_are_stable_and_larger_ones_have_drift
     assert sum(each["actual"] for each in drifted["features"]["size"]["bins"]) > 99.9
 
 
-def test_predictions_that_cannot_be_read_are_a_problem() -> None:
+def test_drift_with_unavailable_storage_is_a_problem() -> None:
     made = application(version_with_snapshot())
-    predictions = made.storage.predictions = Unreadable()
+    predictions = made.storage.predictions = UnreadablePredictions()
     with served(made) as client:
         predictions.fault = RepositoryUnavailable("at db.internal")
         problem = assert_problem(client.get("/drift"), 503, "storage-unavailable")
     assert "db.internal" not in str(problem)
 
 
-def test_drift_is_reviewed_for_one_at_a_time() -> None:
+def test_drift_reviews_run_one_at_a_time() -> None:
     made = application(version_with_snapshot())
-    crowded = made.storage.predictions = Crowded()
+    predictions = made.storage.predictions = CountingPredictions()
     with served(made) as client, ThreadPoolExecutor(8) as threads:
         answers = [threads.submit(client.get, "/drift") for _ in range(8)]
     assert {each.result().status_code for each in answers} == {200}
-    assert crowded.most == 1
+    assert predictions.most == 1
 
 
-class Crowded(InMemoryPredictions):
-    """Notes how many read it at the same time, and gives others the time to."""
+class CountingPredictions(InMemoryPredictions):
+    """Records how many threads read it at once, and waits so that others can."""
 
     now, most = 0, 0
 
@@ -62,8 +62,8 @@ class Crowded(InMemoryPredictions):
         return super().recent(limit, before)
 
 
-class Unreadable(Faulty):
-    """A repository that cannot be read either, once it fails."""
+class UnreadablePredictions(Faulty):
+    """A faulty repository whose reads fail, too."""
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
         self.check()

@@ -1,4 +1,4 @@
-"""`POST /predict?explain=true`: the same answer with what moved the estimate, by a way of its own."""
+"""`POST /predict?explain=true`: the usual response with an explanation of the estimate."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.http_service import (
 
 @define
 class Explainers:
-    """Explains every version, or raises what it is told to."""
+    """Explains every version, or raises `fault`."""
 
     fault: Exception | None = None
 
@@ -57,14 +57,14 @@ EXPLANATION = {
 }
 
 
-def test_an_explained_answer_is_the_usual_one_and_its_explanation(client: TestClient) -> None:
-    usual = client.post("/predict", json=LAB_HOUSE).json()
+def test_explained_response_adds_the_explanation(client: TestClient) -> None:
+    plain = client.post("/predict", json=LAB_HOUSE).json()
     answer = client.post("/predict?explain=true", json=LAB_HOUSE)
     assert answer.status_code == 200
     document = answer.json()
     assert document.pop("explanation") == EXPLANATION
-    assert document.pop("id") > usual.pop("id")
-    assert document == usual
+    assert document.pop("id") > plain.pop("id")
+    assert document == plain
 
 
 @pytest.mark.parametrize(
@@ -78,17 +78,17 @@ def test_an_explained_answer_is_the_usual_one_and_its_explanation(client: TestCl
         ("limit=1&explain=1", [("/limit", "unknown"), ("/explain", "type")]),
     ],
 )
-def test_every_violation_of_a_query_is_named(client: TestClient, query: str, violations: list[tuple[str, str]]) -> None:
+def test_query_violations_are_named(client: TestClient, query: str, violations: list[tuple[str, str]]) -> None:
     answer = client.post(f"/predict?{query}", json=LAB_HOUSE)
     assert broken(assert_problem(answer, 422, "invalid-query")) == violations
 
 
-def test_what_is_wrong_with_a_house_is_said_as_usual(client: TestClient) -> None:
+def test_invalid_house_is_rejected_with_explain(client: TestClient) -> None:
     problem = assert_problem(client.post("/predict?explain=true", json={"size": 1, "age": 1}), 400, "missing-feature")
     assert broken(problem) == [("/bedrooms", "missing")]
 
 
-def test_a_version_that_cannot_explain_says_to_train_again_and_nothing_is_recorded() -> None:
+def test_version_without_explainer_is_rejected_and_nothing_stored() -> None:
     with served(explaining(Explainers(NoExplanation()))) as client:
         problem = assert_problem(client.post("/predict?explain=true", json=LAB_HOUSE), 409, "no-explanation")
         assert "Retrain" in problem["detail"]
@@ -96,7 +96,7 @@ def test_a_version_that_cannot_explain_says_to_train_again_and_nothing_is_record
         assert client.post("/predict", json=LAB_HOUSE).status_code == 200
 
 
-def test_what_cannot_be_recorded_is_not_answered() -> None:
+def test_prediction_that_cannot_be_stored_is_not_returned() -> None:
     made = application(lab_version())
     made.storage.predictions = Faulty()
     made.explain = Explain(made.predict, Explainers())

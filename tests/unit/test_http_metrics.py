@@ -1,4 +1,4 @@
-"""`GET /metrics`: what Prometheus is told, and what it is told while something fails."""
+"""`GET /metrics`: the metrics for Prometheus, also while parts of the service fail."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from housepredict.entrypoints.http.metrics import ACCURACY_INTERVAL_S, DRIFT_INT
 from housepredict.entrypoints.http.request_metrics import Meter, SharedCounters
 from tests.docs.environment import ROOT
 from tests.http_service import LabModel, application, lab_version, served, version_with_snapshot
-from tests.unit.test_http_drift import Unreadable
+from tests.unit.test_http_drift import UnreadablePredictions
 
 PAGE = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
-ON_DRIFT = (ROOT / "docs/how-to/watch-for-drift.md").read_text(encoding="utf-8")
+DRIFT_PAGE = (ROOT / "docs/how-to/watch-for-drift.md").read_text(encoding="utf-8")
 HOUSES = [{"size": 1000 + 2 * row, "bedrooms": 1 + row % 5, "age": row % 50} for row in range(0, 1000, 9)]
 
 
 @define
-class Behind(InMemoryPredictions):
-    """Predictions that are behind, as those with a spool may be."""
+class SpoolingPredictions(InMemoryPredictions):
+    """In-memory predictions with a backlog, as with a spool."""
 
     fault: RepositoryUnavailable | None = None
 
@@ -50,8 +50,8 @@ class Behind(InMemoryPredictions):
         self.append(predictions)
 
 
-def told(made: Application) -> Mapping[str, Metric]:
-    """The metrics by name, as Prometheus reads them."""
+def read_metrics(made: Application) -> Mapping[str, Metric]:
+    """Return the metrics by name, as Prometheus parses them."""
     with served(made) as client:
         client.post("/predict", json={})
         response = client.get("/metrics")
@@ -64,9 +64,9 @@ def values(metric: Metric) -> dict[str, float]:
     return {each.labels.get("feature", ""): each.value for each in metric.samples}
 
 
-def everything() -> Application:
+def full_application() -> Application:
     made = application(version_with_snapshot())
-    made.storage.predictions = Behind()
+    made.storage.predictions = SpoolingPredictions()
     predictions = made.predict(HOUSES)
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
     price = predictions[0].price * 1.25
@@ -74,32 +74,32 @@ def everything() -> Application:
     return made
 
 
-OF_REQUESTS = {
+REQUEST_METRICS = {
     "http_server_request_duration_seconds",
     "housepredict_refusals",
     "housepredict_batch_houses",
     "housepredict_commit_duration_seconds",
     "housepredict_pending_houses",
 }
-OF_MODELS = {
+MODEL_METRICS = {
     "housepredict_model_info",
     "housepredict_model_generation",
     "housepredict_model_refused",
 }
 
 
-def test_every_metric_is_documented_with_its_type_and_its_labels() -> None:
+def test_metrics_are_documented_with_type_and_labels() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", PAGE, re.MULTILINE)
     documented = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
-    there = {
+    exposed = {
         name + ("_total" if each.type == "counter" else ""): (
             each.type,
             {label for sample in each.samples for label in sample.labels},
         )
-        for name, each in told(everything()).items()
+        for name, each in read_metrics(full_application()).items()
     }
-    assert there == documented
-    assert all(name.startswith(("housepredict_", "http_server_")) for name in there)
+    assert exposed == documented
+    assert all(name.startswith(("housepredict_", "http_server_")) for name in exposed)
 
 
 @pytest.mark.parametrize(
@@ -113,86 +113,86 @@ def test_every_metric_is_documented_with_its_type_and_its_labels() -> None:
         f"the newest {MAX_REVIEWED:,}",
     ],
 )
-def test_the_pages_have_the_thresholds_that_hold(threshold: str) -> None:
-    assert threshold in PAGE + ON_DRIFT
+def test_pages_have_the_thresholds(threshold: str) -> None:
+    assert threshold in PAGE + DRIFT_PAGE
 
 
-def test_they_tell_what_is_the_case() -> None:
-    found = told(everything())
-    assert found["housepredict_model_info"].samples[0].labels == {"version": "lab"}
-    assert values(found["housepredict_model_refused"]) == {"": 0}
-    assert values(found["housepredict_model_generation"]) == {"": 1}
-    assert values(found["housepredict_spool_pending"]) == {"": 3}
-    assert values(found["housepredict_spool_dead_letters"]) == {"": 1}
-    assert values(found["housepredict_drift_predictions"]) == {"": len(HOUSES)}
-    assert 5 < values(found["housepredict_spool_oldest_age_seconds"])[""] < 60
-    assert values(found["housepredict_accuracy_sales"]) == {"": 1}
-    assert values(found["housepredict_accuracy_mdape_ratio"])[""] == pytest.approx(0.2)
-    assert values(found["housepredict_accuracy_median_ratio"])[""] == pytest.approx(0.8)
-    psi = values(found["housepredict_drift_psi"])
+def test_metrics_have_expected_values() -> None:
+    metrics = read_metrics(full_application())
+    assert metrics["housepredict_model_info"].samples[0].labels == {"version": "lab"}
+    assert values(metrics["housepredict_model_refused"]) == {"": 0}
+    assert values(metrics["housepredict_model_generation"]) == {"": 1}
+    assert values(metrics["housepredict_spool_pending"]) == {"": 3}
+    assert values(metrics["housepredict_spool_dead_letters"]) == {"": 1}
+    assert values(metrics["housepredict_drift_predictions"]) == {"": len(HOUSES)}
+    assert 5 < values(metrics["housepredict_spool_oldest_age_seconds"])[""] < 60
+    assert values(metrics["housepredict_accuracy_sales"]) == {"": 1}
+    assert values(metrics["housepredict_accuracy_mdape_ratio"])[""] == pytest.approx(0.2)
+    assert values(metrics["housepredict_accuracy_median_ratio"])[""] == pytest.approx(0.8)
+    psi = values(metrics["housepredict_drift_psi"])
     assert psi.keys() == {"size", "bedrooms", "age"}
     assert all(0 <= each < MOVING for each in psi.values())
-    assert values(found["housepredict_out_of_range_ratio"]) == dict.fromkeys(psi, 0)
+    assert values(metrics["housepredict_out_of_range_ratio"]) == dict.fromkeys(psi, 0)
 
 
-def test_generation_of_the_demonstration_and_without_a_model_is_0() -> None:
+def test_generation_is_0_for_demo_and_without_a_model() -> None:
     for made in application(demo=True), application():
-        assert values(told(made)["housepredict_model_generation"]) == {"": 0}
+        assert values(read_metrics(made)["housepredict_model_generation"]) == {"": 0}
 
 
-def test_shares_are_from_0_to_1() -> None:
+def test_ratios_are_between_0_and_1() -> None:
     made = application(version_with_snapshot())
     made.predict([HOUSES[0], HOUSES[0] | {"size": 9000}])
-    assert values(told(made)["housepredict_out_of_range_ratio"]) == {"size": 0.5, "bedrooms": 0, "age": 0}
+    assert values(read_metrics(made)["housepredict_out_of_range_ratio"]) == {"size": 0.5, "bedrooms": 0, "age": 0}
 
 
-def test_of_too_few_estimates_no_index_is_told() -> None:
+def test_psi_is_absent_with_too_few_predictions() -> None:
     made = application(version_with_snapshot())
     made.predict(HOUSES[: MIN_ESTIMATES - 1])
-    found = told(made)
-    assert values(found["housepredict_drift_predictions"]) == {"": MIN_ESTIMATES - 1}
-    assert not [sample for name, each in found.items() if name.endswith("_psi") for sample in each.samples]
+    metrics = read_metrics(made)
+    assert values(metrics["housepredict_drift_predictions"]) == {"": MIN_ESTIMATES - 1}
+    assert not [sample for name, each in metrics.items() if name.endswith("_psi") for sample in each.samples]
 
 
-def test_without_estimates_no_share_is_told() -> None:
-    assert told(application(version_with_snapshot()))["housepredict_out_of_range_ratio"].samples == []
+def test_ratios_are_absent_without_predictions() -> None:
+    assert read_metrics(application(version_with_snapshot()))["housepredict_out_of_range_ratio"].samples == []
 
 
-def test_a_version_without_a_snapshot_has_no_drift() -> None:
-    found = told(application(lab_version())).keys()
-    assert found == OF_MODELS | OF_REQUESTS | {"housepredict_accuracy_sales"}
+def test_drift_metrics_are_absent_without_a_snapshot() -> None:
+    metrics = read_metrics(application(lab_version())).keys()
+    assert metrics == MODEL_METRICS | REQUEST_METRICS | {"housepredict_accuracy_sales"}
 
 
-def test_a_version_that_is_refused_is_told_of() -> None:
+def test_refused_version_is_reported() -> None:
     def refuse(*_: object) -> LabModel:
         raise RefusedModel
 
     made = application(version_with_snapshot(), load=refuse)
-    found = told(made)
-    assert OF_MODELS - found.keys() == {"housepredict_model_info"}
-    assert values(found["housepredict_model_generation"]) == {"": 0}
-    assert values(found["housepredict_model_refused"]) == {"": 1}
+    metrics = read_metrics(made)
+    assert MODEL_METRICS - metrics.keys() == {"housepredict_model_info"}
+    assert values(metrics["housepredict_model_generation"]) == {"": 0}
+    assert values(metrics["housepredict_model_refused"]) == {"": 1}
 
 
-def test_a_database_that_is_away_leaves_its_metrics_out_and_no_others() -> None:
+def test_unavailable_database_omits_only_its_metrics() -> None:
     made = application(version_with_snapshot())
-    predictions = made.storage.predictions = Unreadable()
+    predictions = made.storage.predictions = UnreadablePredictions()
     with served(made) as client:
         predictions.fault = RepositoryUnavailable("at db.internal")
         text = client.get("/metrics").text
     named = {each.name for each in text_string_to_metric_families(text)}
-    assert named == OF_MODELS | OF_REQUESTS | {"housepredict_accuracy_sales"}
+    assert named == MODEL_METRICS | REQUEST_METRICS | {"housepredict_accuracy_sales"}
 
 
-def test_a_spool_that_cannot_be_read_leaves_the_rest() -> None:
+def test_unreadable_spool_omits_only_its_metrics() -> None:
     made = application(version_with_snapshot())
-    made.storage.predictions = Behind(fault=RepositoryUnavailable())
-    found = told(made).keys()
-    assert not [each for each in found if "spool" in each]
-    assert "housepredict_drift_predictions" in found
+    made.storage.predictions = SpoolingPredictions(fault=RepositoryUnavailable())
+    metrics = read_metrics(made).keys()
+    assert not [each for each in metrics if "spool" in each]
+    assert "housepredict_drift_predictions" in metrics
 
 
-def test_a_part_that_fails_in_an_unexpected_way_is_logged_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_failed_collector_is_logged_and_omitted(caplog: pytest.LogCaptureFixture) -> None:
     good = Metric("good", "", "gauge")
 
     def failing() -> list[Metric]:
@@ -203,8 +203,8 @@ def test_a_part_that_fails_in_an_unexpected_way_is_logged_and_left_out(caplog: p
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_drift_is_reviewed_once_a_minute() -> None:
-    made, now = everything(), 0.0
+def test_drift_review_is_cached_for_a_minute() -> None:
+    made, now = full_application(), 0.0
     registry = registry_of(made, Meter.of(SharedCounters.of(1)), lambda: now)
 
     def reviewed() -> float:
@@ -221,19 +221,19 @@ def test_drift_is_reviewed_once_a_minute() -> None:
     assert reviewed() == 2 * len(HOUSES)
 
 
-def test_a_review_that_failed_is_tried_again_at_once() -> None:
+def test_failed_review_is_retried_at_once() -> None:
     made = application(version_with_snapshot())
-    predictions = made.storage.predictions = Unreadable(fault=RepositoryUnavailable())
+    predictions = made.storage.predictions = UnreadablePredictions(fault=RepositoryUnavailable())
     registry = registry_of(made, Meter.of(SharedCounters.of(1)), lambda: 0.0)
     assert b"drift" not in generate_latest(registry)
     predictions.fault = None
     assert b"drift" in generate_latest(registry)
 
 
-def test_two_apps_have_metrics_of_their_own() -> None:
+def test_apps_have_separate_metrics() -> None:
     version, artifact = lab_version()
     other = application((evolve(version, name="other"), artifact))
     assert isinstance(other.live_model, LiveModel)
-    first = told(application(lab_version()))["housepredict_model_info"].samples[0].labels
-    second = told(other)["housepredict_model_info"].samples[0].labels
+    first = read_metrics(application(lab_version()))["housepredict_model_info"].samples[0].labels
+    second = read_metrics(other)["housepredict_model_info"].samples[0].labels
     assert (first["version"], second["version"]) == ("lab", "other")

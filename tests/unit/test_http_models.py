@@ -1,4 +1,4 @@
-"""The model versions over HTTP: what there is, and promotions."""
+"""Routes for model versions: listing, promotion and rollback."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def two_versions(load: PredictorLoader = LabModel, **settings: Any) -> Applicati
     return made
 
 
-def refusing_one(version: ModelVersion, artifact: Artifact) -> LabModel:
+def load_all_but_one(version: ModelVersion, artifact: Artifact) -> LabModel:
     if version.name == "one":
         raise RefusedModel("its digest is wrong")
     return LabModel(version)
 
 
-def test_it_lists_the_versions_and_the_promoted_one_without_where_their_sales_are() -> None:
+def test_model_list_names_promoted_and_omits_sales_paths() -> None:
     with served(two_versions()) as client:
         document = client.get("/models").json()
     assert [(each["model_version"], each["promoted"]) for each in document["models"]] == [("one", False), ("two", True)]
@@ -35,7 +35,7 @@ def test_it_lists_the_versions_and_the_promoted_one_without_where_their_sales_ar
     assert "sales.csv" not in str(document)
 
 
-def test_a_version_has_its_manifest_without_where_its_sales_are() -> None:
+def test_version_shows_manifest_without_sales_path() -> None:
     with served(two_versions()) as client:
         document = client.get("/models/one").json()
         assert (document["model_version"], document["promoted"]) == ("one", False)
@@ -45,12 +45,12 @@ def test_a_version_has_its_manifest_without_where_its_sales_are() -> None:
         assert_problem(client.get("/models/demonstration"), 404, "unknown-version")
 
 
-def test_the_demonstration_is_a_version_too() -> None:
+def test_demo_model_is_a_version() -> None:
     with served(application(demo=True)) as client:
         assert client.get("/models/demonstration").json()["model_version"] == "demonstration"
 
 
-def test_what_is_promoted_serves_the_next_request_and_a_rollback_goes_back() -> None:
+def test_promotion_and_rollback_take_effect_on_next_request() -> None:
     with served(two_versions()) as client:
         answer = client.post("/models/one/promote").json()
         assert (answer["model_version"], answer["promoted"], answer["generation"]) == ("one", True, 3)
@@ -62,8 +62,8 @@ def test_what_is_promoted_serves_the_next_request_and_a_rollback_goes_back() -> 
         assert (estimate["model_version"], estimate["generation"]) == ("two", 4)
 
 
-def test_a_version_that_is_damaged_or_not_there_leaves_the_promoted_one() -> None:
-    with served(two_versions(refusing_one)) as client:
+def test_failed_promotion_keeps_promoted_version() -> None:
+    with served(two_versions(load_all_but_one)) as client:
         problem = assert_problem(client.post("/models/one/promote"), 409, "refused-version")
         assert "its digest is wrong" in problem["detail"]
         assert_problem(client.post("/models/three/promote"), 404, "unknown-version")
@@ -71,14 +71,14 @@ def test_a_version_that_is_damaged_or_not_there_leaves_the_promoted_one() -> Non
         assert client.get("/models").json()["promoted"] == "two"
 
 
-def test_with_nothing_to_go_back_to_a_rollback_says_so() -> None:
+def test_rollback_without_earlier_promotion_is_a_problem() -> None:
     with served(application(lab_version())) as client:
         problem = assert_problem(client.post("/models/rollback"), 404, "unknown-version")
     assert "no other version was promoted before" in problem["detail"]
 
 
 @pytest.mark.parametrize("path", ["/models/one/promote", "/models/rollback"])
-def test_body_where_none_is_expected_is_refused(path: str) -> None:
+def test_unexpected_body_is_rejected(path: str) -> None:
     with served(two_versions(max_body=2000)) as client:
         before = client.get("/models").json()["promoted"]
         for content in (b"{", b'{"version": "one"}', b"version=one"):

@@ -1,4 +1,4 @@
-"""The app under a path of another: of Starlette's, of FastAPI's, and behind what puts a prefix before all paths."""
+"""The app mounted in Starlette and FastAPI, and behind a proxy that adds a path prefix."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 Host = Callable[..., Starlette]
 
 
-def in_starlette(prices: Starlette, **given: Any) -> Starlette:
-    return Starlette(routes=[Mount("/prices", prices)], **given)
+def host_in_starlette(prices: Starlette, **options: Any) -> Starlette:
+    return Starlette(routes=[Mount("/prices", prices)], **options)
 
 
-def in_fastapi(prices: Starlette, **given: Any) -> FastAPI:
-    app = FastAPI(**given)
+def host_in_fastapi(prices: Starlette, **options: Any) -> FastAPI:
+    app = FastAPI(**options)
 
     @app.get("/own")
     def own() -> str:
@@ -50,10 +50,10 @@ def in_fastapi(prices: Starlette, **given: Any) -> FastAPI:
     return app
 
 
-HOSTS = pytest.mark.parametrize("host", [in_starlette, in_fastapi])
+HOSTS = pytest.mark.parametrize("host", [host_in_starlette, host_in_fastapi])
 
 
-def their_lifespan(prices: Starlette) -> Any:
+def entering_lifespan(prices: Starlette) -> Any:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with prices.router.lifespan_context(prices):
@@ -62,13 +62,13 @@ def their_lifespan(prices: Starlette) -> Any:
     return lifespan
 
 
-def its_own_lifespan(prices: Starlette) -> Any:
+def app_lifespan(prices: Starlette) -> Any:
     return prices.router.lifespan_context
 
 
 @HOSTS
-@pytest.mark.parametrize("lifespan", [their_lifespan, its_own_lifespan])
-def test_it_serves_in_a_lifespan_that_enters_its_own_or_is_it(host: Host, lifespan: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("lifespan", [entering_lifespan, app_lifespan])
+def test_mounted_app_serves_within_host_lifespan(host: Host, lifespan: Callable[..., Any]) -> None:
     prices = asgi_app(application=application(lab_version()))
     with TestClient(host(prices, lifespan=lifespan(prices))) as client:
         assert client.post("/prices/predict", json=LAB_HOUSE).json()["prediction"] == LAB_PRICE
@@ -80,13 +80,13 @@ def test_it_serves_in_a_lifespan_that_enters_its_own_or_is_it(host: Host, lifesp
 
 @HOSTS
 @pytest.mark.parametrize("path", ["/prices/predict", "/prices/predict?explain=true", "/prices/train", "/prices/sales"])
-def test_one_that_was_not_started_says_the_line_that_is_missing(host: Host, path: str) -> None:
+def test_unstarted_app_names_missing_lifespan_line(host: Host, path: str) -> None:
     client = TestClient(host(asgi_app(application=application(lab_version()))))
     problem = assert_problem(client.post(path, json=LAB_HOUSE), 503, "not-started")
     assert "lifespan=prices.router.lifespan_context" in problem["detail"]
 
 
-def test_one_that_has_ended_says_so_as_well() -> None:
+def test_stopped_app_answers_not_started() -> None:
     app = asgi_app(application=application(lab_version()))
     with TestClient(app) as client:
         assert client.get("/health").status_code == 200
@@ -94,7 +94,7 @@ def test_one_that_has_ended_says_so_as_well() -> None:
     assert client.get("/health/live").status_code == 200
 
 
-def test_two_of_different_settings_serve_beside_each_other(tmp_path: Path) -> None:
+def test_two_apps_with_different_settings_coexist(tmp_path: Path) -> None:
     first = asgi_app(Settings(data_dir=tmp_path / "a", demo=True, max_batch=1))
     second = asgi_app(Settings(data_dir=tmp_path / "b", demo=True, database_url=IN_MEMORY, token=TOKEN))
 
@@ -114,30 +114,30 @@ def test_two_of_different_settings_serve_beside_each_other(tmp_path: Path) -> No
         assert "housepredict_model_info" in client.get("/b/metrics").text
 
 
-def link_of(response: httpx2.Response) -> str:
+def next_link(response: httpx2.Response) -> str:
     return response.headers["Link"].partition(">")[0].removeprefix("<")
 
 
 @HOSTS
-def test_links_and_locations_lead_back_to_it_under_its_path(host: Host) -> None:
+def test_links_and_locations_include_mount_path(host: Host) -> None:
     made = trainable(application(lab_version(), token=TOKEN), FakeTrainer())
     prices = asgi_app(application=made)
-    with TestClient(host(prices, lifespan=its_own_lifespan(prices))) as client:
+    with TestClient(host(prices, lifespan=app_lifespan(prices))) as client:
         client.post("/prices/predict", json=[LAB_HOUSE] * 2)
         newest = client.get("/prices/predictions?limit=1")
-        assert link_of(newest).startswith("/prices/predictions?")
-        assert client.get(link_of(newest)).json() != newest.json()
+        assert next_link(newest).startswith("/prices/predictions?")
+        assert client.get(next_link(newest)).json() != newest.json()
         begun = client.post("/prices/train", headers={**BEARER, "Prefer": "respond-async"})
         assert begun.headers["Location"].startswith("/prices/trainings/")
         assert client.get(begun.headers["Location"], headers=BEARER).json()["id"] == begun.json()["id"]
 
 
-# as ASGI has it, the path begins with the prefix; some servers leave it as the proxy sent it
+# In ASGI, the path includes the root path, but some servers pass the path as the proxy sent it.
 @pytest.mark.parametrize(("mounted", "in_path"), [("", True), ("/prices", True), ("", False)])
-def test_links_name_the_prefix_that_a_proxy_took_away(mounted: str, in_path: bool) -> None:
+def test_links_include_prefix_stripped_by_proxy(mounted: str, in_path: bool) -> None:
     made = application(lab_version())
     prices = asgi_app(application=made)
-    app = in_fastapi(prices) if mounted else prices
+    app = host_in_fastapi(prices) if mounted else prices
     made.predict([LAB_HOUSE] * 2)
     sent: list[Message] = []
 
@@ -165,8 +165,8 @@ def test_links_name_the_prefix_that_a_proxy_took_away(mounted: str, in_path: boo
     assert f"</a%20b{mounted}/predictions?".encode() in dict(sent[0]["headers"])[b"link"]
 
 
-def of_the_process() -> dict[str, object]:
-    """What belongs to the whole process, and to whoever began it."""
+def process_state() -> dict[str, object]:
+    """Return the process-wide state that a library must not change."""
     known = [None, "housepredict", "uvicorn", "asyncio", "starlette"]
     return {
         "signals": [signal.getsignal(each) for each in signal.valid_signals()],
@@ -193,22 +193,22 @@ def _umask() -> int:
     return mask
 
 
-def test_nothing_that_belongs_to_the_process_is_touched(tmp_path: Path) -> None:
-    before, threads = of_the_process(), set(threading.enumerate())
+def test_process_state_is_not_changed(tmp_path: Path) -> None:
+    before, threads = process_state(), set(threading.enumerate())
     prices = asgi_app(Settings(data_dir=tmp_path, demo=True))
-    assert of_the_process() == before
-    with TestClient(in_starlette(prices, lifespan=its_own_lifespan(prices))) as client:
+    assert process_state() == before
+    with TestClient(host_in_starlette(prices, lifespan=app_lifespan(prices))) as client:
         client.post("/prices/predict", json=LAB_HOUSE)
         client.post("/prices/predict?explain=true", json=LAB_HOUSE)
         assert client.get("/prices/metrics").status_code == 200
-        assert of_the_process() == before
-    assert of_the_process() == before
+        assert process_state() == before
+    assert process_state() == before
     assert [each for each in set(threading.enumerate()) - threads if "AnyIO" not in each.name] == []
 
 
-def test_a_change_to_the_process_would_be_seen() -> None:
-    before = of_the_process()
+def test_process_state_check_detects_changes() -> None:
+    before = process_state()
     sys.setswitchinterval(0.001)
-    assert of_the_process() != before
+    assert process_state() != before
     sys.setswitchinterval(0.005)
-    assert of_the_process() == before
+    assert process_state() == before

@@ -1,4 +1,4 @@
-"""What is seen of requests: their ids, their counts, and their lines in the log."""
+"""Observability of requests: ids, metrics and the access log."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 
 def counts(client: TestClient, name: str) -> dict[tuple[str, ...], float]:
-    """The samples of a name, by their labels."""
+    """Return the samples of a metric by their label values."""
     families = text_string_to_metric_families(client.get("/metrics").text)
-    found = (sample for family in families for sample in family.samples if sample.name == name)
-    return {tuple(each.labels[label] for label in sorted(each.labels)): each.value for each in found}
+    samples = (sample for family in families for sample in family.samples if sample.name == name)
+    return {tuple(each.labels[label] for label in sorted(each.labels)): each.value for each in samples}
 
 
 def requests(client: TestClient) -> dict[tuple[str, ...], float]:
-    """How many there were, by method, status and route."""
-    found = counts(client, "http_server_request_duration_seconds_count")
-    return {labels: count for labels, count in found.items() if count}
+    """Return the number of requests by method, status and route."""
+    samples = counts(client, "http_server_request_duration_seconds_count")
+    return {labels: count for labels, count in samples.items() if count}
 
 
 @pytest.mark.parametrize("id_", ["a", "x" * 128, "Root=1-67891233-abcdef012345678912345678", "f/a+b.c:d_e"])
-def test_an_id_that_comes_with_a_request_is_its_id(client: TestClient, id_: str) -> None:
+def test_request_id_from_client_is_used(client: TestClient, id_: str) -> None:
     assert client.get("/health", headers={"X-Request-Id": id_}).headers["X-Request-Id"] == id_
 
 
 @pytest.mark.parametrize("id_", [b"", b"x" * 129, b"a b", b'a"b', "ä".encode(), b"a\tb", b"<script>"])
-def test_one_that_is_not_well_formed_is_replaced(client: TestClient, id_: bytes) -> None:
+def test_malformed_request_id_is_replaced(client: TestClient, id_: bytes) -> None:
     answers = [client.get("/health", headers=[(b"x-request-id", value)]) for value in (id_, id_)]
     first, second = (each.headers["X-Request-Id"] for each in answers)
     assert re.fullmatch("[0-9a-f]{24}", first)
@@ -59,7 +59,7 @@ def test_one_that_is_not_well_formed_is_replaced(client: TestClient, id_: bytes)
 
 
 @pytest.mark.parametrize(
-    ("value", "is_one"),
+    ("value", "is_valid"),
     [
         (PARENT, True),
         (PARENT[:-2] + "00", True),
@@ -74,18 +74,18 @@ def test_one_that_is_not_well_formed_is_replaced(client: TestClient, id_: bytes)
         ("", False),
     ],
 )
-def test_a_traceparent_is_taken_if_it_is_one(value: str, is_one: bool) -> None:
-    assert RequestNames.of([(b"traceparent", value.encode())]).traceparent == (value if is_one else None)
+def test_traceparent_is_used_if_valid(value: str, is_valid: bool) -> None:
+    assert RequestNames.of([(b"traceparent", value.encode())]).traceparent == (value if is_valid else None)
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"x-request-id", b"traceparent", b"other"]), st.binary())))
-def test_whatever_the_headers_hold_what_is_taken_is_plain_ascii(headers: list[tuple[bytes, bytes]]) -> None:
-    found = RequestNames.of(headers)
-    assert (found.id or b"").isascii()
-    assert (found.traceparent or "").isascii()
+def test_names_from_any_headers_are_ascii(headers: list[tuple[bytes, bytes]]) -> None:
+    names = RequestNames.of(headers)
+    assert (names.id or b"").isascii()
+    assert (names.traceparent or "").isascii()
 
 
-def test_requests_are_counted_by_method_template_and_status(client: TestClient) -> None:
+def test_requests_are_counted_by_method_route_and_status(client: TestClient) -> None:
     client.post("/predict", json=LAB_HOUSE)
     client.post("/predict", json={})
     client.get("/predict")
@@ -106,7 +106,7 @@ def test_requests_are_counted_by_method_template_and_status(client: TestClient) 
     assert requests(client)["GET", "200", "/metrics"] == 1
 
 
-def test_refusals_are_counted_by_rule_or_by_problem(client: TestClient) -> None:
+def test_refusals_are_counted_by_problem_and_rule(client: TestClient) -> None:
     client.post("/predict", json={"size": -1, "bedrooms": -1, "age": "old"})
     client.post("/predict", content="{", headers={"Content-Type": "application/json"})
     assert counts(client, "housepredict_refusals_total") == {
@@ -123,7 +123,7 @@ def test_batches_and_commits_are_counted(client: TestClient) -> None:
     assert counts(client, "housepredict_pending_houses") == {(): 0}
 
 
-def test_commits_that_fail_take_time_too() -> None:
+def test_failed_commits_are_timed() -> None:
     made = application(lab_version())
     made.storage.predictions = faulty = Faulty()
     with served(made) as client:
@@ -132,16 +132,14 @@ def test_commits_that_fail_take_time_too() -> None:
         assert counts(client, "housepredict_commit_duration_seconds_count")["plain",] == 1
 
 
-def test_two_apps_count_apart(client: TestClient) -> None:
+def test_apps_count_requests_separately(client: TestClient) -> None:
     with served(application(lab_version())) as other:
         client.get("/health")
         assert requests(other) == {}
         assert requests(client) == {("GET", "200", "/health"): 1}
 
 
-def test_a_line_names_the_request_and_nothing_of_what_was_sent(
-    client: TestClient, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_access_log_omits_request_content(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     named = {"X-Request-Id": "one", "traceparent": PARENT}
     client.post("/predict?explain=false", json=LAB_HOUSE, headers=named)
     [line] = lines(caplog)
@@ -158,14 +156,14 @@ def test_a_line_names_the_request_and_nothing_of_what_was_sent(
     }
 
 
-def test_a_line_about_an_inference_names_its_version(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_access_log_names_version_of_inference(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     inputs = [{"name": name, "datatype": "INT64", "shape": [1], "data": [value]} for name, value in LAB_HOUSE.items()]
     assert client.post("/v2/models/housepredict/infer", json={"inputs": inputs}).status_code == 200
     [line] = lines(caplog)
     assert line["model_version"] == "lab"
 
 
-def test_a_line_about_a_refusal_names_the_problem(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_access_log_names_problem_of_refusal(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     client.get("/models/secret-name")
     [line] = lines(caplog)
     assert (line["route"], line["status"], line["problem"]) == ("/models/{name}", 404, "unknown-version")
@@ -173,10 +171,10 @@ def test_a_line_about_a_refusal_names_the_problem(client: TestClient, caplog: py
 
 
 @pytest.mark.parametrize(
-    ("mode", "told"),
+    ("mode", "expected"),
     [("all", [1, 1, 1, 1, 1]), ("sampled", [1, 0, 1, 1, 2]), ("errors", [0, 0, 1, 1, 0]), ("none", [0] * 5)],
 )
-def test_what_is_logged_of_many_requests(mode: str, told: list[int]) -> None:
+def test_access_log_mode_selects_requests(mode: str, expected: list[int]) -> None:
     log = AccessLog(mode)
     passing = [
         (False, 0.0, 100.0),
@@ -185,13 +183,13 @@ def test_what_is_logged_of_many_requests(mode: str, told: list[int]) -> None:
         (False, SLOW_S, 100.9),
         (False, 0.0, 101.0),
     ]
-    assert [log.stands_for(*each) for each in passing] == told
+    assert [log.stands_for(*each) for each in passing] == expected
 
 
 @given(st.lists(st.floats(0, 0.3), max_size=50))
-def test_each_request_is_stood_for_once(pauses: list[float]) -> None:
-    log, now, told = AccessLog("sampled"), 1000.0, 0
+def test_sampled_log_counts_each_request_once(pauses: list[float]) -> None:
+    log, now, total = AccessLog("sampled"), 1000.0, 0
     for pause in pauses:
         now += pause
-        told += log.stands_for(False, 0.0, now)
-    assert told + log.stands_for(False, 0.0, now + 2) == len(pauses) + 1
+        total += log.stands_for(False, 0.0, now)
+    assert total + log.stands_for(False, 0.0, now + 2) == len(pauses) + 1

@@ -1,4 +1,4 @@
-"""The pages over HTTP: for whom, with which headers, well-formed, and with every name escaped."""
+"""HTML pages over HTTP: negotiation, caching, well-formed markup and escaping."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def hint(document: ET.Element, feature: str) -> str | None:
     return next((each.text for each in document.iter("p") if each.get("id") == id_), None)
 
 
-class TestWhoGetsThePage:
-    def test_it_is_the_page_of_the_version_that_serves(self) -> None:
+class TestHomePage:
+    def test_home_page_follows_version_in_service(self) -> None:
         made = application(lab_version("one"), lab_version("two"))
         with served(made) as client:
             first, again = (client.get("/", headers=BROWSER).text for _ in range(2))
@@ -108,13 +108,13 @@ class TestWhoGetsThePage:
         assert first == again
         assert "models/one" in other
 
-    def test_the_form_begins_with_a_typical_house_of_the_training(self) -> None:
+    def test_form_starts_with_typical_training_house(self) -> None:
         with served(application(version_with_snapshot())) as client:
             document = parsed(client.get("/", headers=BROWSER).text)
         values = {name: control(document, name).get("value") for name in LAB_HOUSE}
         assert values == {"size": "1998", "bedrooms": "3", "age": "24"}
 
-    def test_a_snapshot_that_does_not_fit_the_schema_is_not_used(self) -> None:
+    def test_snapshot_that_does_not_fit_schema_is_ignored(self) -> None:
         version, artifact = version_with_snapshot()
         schema = FeatureSchema((*version.schema.features[:2], Feature("storeys", Kind.INTEGER, observed=(1, 3))))
         with served(application((evolve(version, schema=schema), artifact))) as client:
@@ -125,9 +125,7 @@ class TestWhoGetsThePage:
 class TestMarkup:
     @settings(max_examples=60)
     @given(FEATURES)
-    def test_the_page_of_whatever_schema_is_well_formed_and_its_fields_are_described(
-        self, features: list[Feature]
-    ) -> None:
+    def test_page_is_well_formed_for_any_schema(self, features: list[Feature]) -> None:
         schema = FeatureSchema(tuple(features))
         document = page_of(schema, **example(schema))
         fields = [name for each in document.iter() if (name := each.get("data-feature")) is not None]
@@ -140,13 +138,13 @@ class TestMarkup:
                 assert set((element.get(name) or "").split()) <= set(ids)
         assert [each.text for each in document.iter("script")] == [None]
 
-    def test_every_address_is_relative_to_the_page(self) -> None:
+    def test_page_uses_only_relative_urls(self) -> None:
         document = page_of(SCHEMA)
         addresses = [each.get(name) for each in document.iter() for name in ("href", "src") if each.get(name)]
         assert len(addresses) == 5
         assert not [each for each in addresses if each is None or each.startswith(("/", "http", "."))]
 
-    def test_names_and_categories_come_out_as_text(self) -> None:
+    def test_names_and_categories_are_escaped(self) -> None:
         schema = FeatureSchema((Feature(HOSTILE, Kind.CATEGORY, HOSTILE, categories=(HOSTILE,)),))
         version = evolve(lab_version(schema=schema)[0], name="<b>")
         document = parsed(home_page(version, {HOSTILE: HOSTILE}))
@@ -155,7 +153,7 @@ class TestMarkup:
         assert [each.get("href") for each in document.iter("a")] == ["models/%3Cb%3E"]
         assert len(list(document.iter("script"))) == 1
 
-    def test_without_a_script_the_page_tells_of_a_command_that_works_in_a_shell(self) -> None:
+    def test_page_without_script_shows_working_shell_command(self) -> None:
         house = {"street": "Ben's; rm -rf $HOME", "size": 3}
         (note,) = page_of(SCHEMA, **house).iter("noscript")
         command = "".join(note.itertext())
@@ -164,10 +162,10 @@ class TestMarkup:
 
 
 class TestFields:
-    def test_each_kind_has_its_control(self) -> None:
+    def test_each_kind_has_a_matching_control(self) -> None:
         document = page_of(SCHEMA, living_area=80.0, garden=True, garage=False, style="cottage", rebuilt="2001-02-03")
-        found = {each.name: control(document, each.name) for each in SCHEMA.features}
-        assert {name: (each.tag, each.get("type"), each.get("inputmode")) for name, each in found.items()} == {
+        controls = {each.name: control(document, each.name) for each in SCHEMA.features}
+        assert {name: (each.tag, each.get("type"), each.get("inputmode")) for name, each in controls.items()} == {
             "living_area": ("input", "text", "decimal"),
             "elevation": ("input", "text", "text"),
             "floors": ("input", "text", "numeric"),
@@ -181,16 +179,16 @@ class TestFields:
             "rebuilt": ("input", "date", None),
             "sold": ("input", "date", None),
         }
-        assert found["living_area"].get("value") == "80"
-        assert found["garden"].get("checked")
-        assert found["rebuilt"].get("value") == "2001-02-03"
+        assert controls["living_area"].get("value") == "80"
+        assert controls["garden"].get("checked")
+        assert controls["rebuilt"].get("value") == "2001-02-03"
         chosen = {
-            name: [each.get("value") for each in found[name].iter("option") if each.get("selected")]
+            name: [each.get("value") for each in controls[name].iter("option") if each.get("selected")]
             for name in ("garage", "style", "heating")
         }
         assert chosen == {"garage": ["false"], "style": ["cottage"], "heating": [""]}
 
-    def test_each_says_what_is_usual(self) -> None:
+    def test_hints_show_training_range_or_categories(self) -> None:
         document = page_of(SCHEMA)
         assert {each.name: hint(document, each.name) for each in SCHEMA.features} == {
             "living_area": "20.5 to 123,456",
@@ -207,13 +205,13 @@ class TestFields:
             "sold": "default: May 27, 2015",
         }
 
-    def test_a_year_has_no_comma(self) -> None:
+    def test_year_hint_has_no_comma(self) -> None:
         schema = FeatureSchema((Feature("yr_built", Kind.INTEGER, observed=(1900, 2015)),))
         assert hint(page_of(schema), "yr_built") == "1900 to 2015"
 
 
 class TestAssets:
-    def test_what_the_page_names_is_there_for_good(self) -> None:
+    def test_assets_named_by_page_are_immutable(self) -> None:
         with served(application(lab_version())) as client:
             page = parsed(client.get("/", headers=BROWSER).text)
             named = [address for each in page.iterfind("head/*") if (address := each.get("href") or each.get("src"))]
@@ -229,35 +227,35 @@ class TestAssets:
             "text/javascript; charset=utf-8",
         }
 
-    def test_under_the_address_of_another_release_it_is_not_kept(self) -> None:
+    def test_asset_url_of_other_release_is_not_cached(self) -> None:
         with served(application()) as client:
             answer = client.get("/assets/of-another-release/page.js")
             assert answer.headers["Cache-Control"] == "no-store"
             assert answer.content == client.get(f"/assets/{assets().digest}/page.js").content
 
     @pytest.mark.parametrize("name", ["version.py", "..%2fhome.py", "none.js", "%00"])
-    def test_nothing_else_is_given(self, name: str) -> None:
+    def test_other_file_names_are_not_found(self, name: str) -> None:
         with served(application()) as client:
             assert_problem(client.get(f"/assets/{assets().digest}/{name}"), 404, "not-found")
 
-    def test_each_script_imports_what_is_there_and_every_asset_of_the_package_is_served(self) -> None:
+    def test_scripts_import_existing_modules_and_all_assets_are_served(self) -> None:
         scripts = {name: content.decode() for name, (content, _) in assets().files.items() if name.endswith(".js")}
         imported = {name for content in scripts.values() for name in re.findall(r'from "\./([^"]+)"', content)}
         assert imported == scripts.keys() - {"page.js"}
         package = files("housepredict.entrypoints.pages")
         there = {each.name for each in package.iterdir() if each.name.endswith((".css", ".js", ".svg"))}
-        assert assets().files.keys() == there - {"api_reference.css"}  # which its page has in itself
-        # what comes from a model is never read as markup or code
+        assert assets().files.keys() == there - {"api_reference.css"}  # inlined in its page
+        # Model data must never be parsed as markup or code.
         assert not [name for name, content in scripts.items() if re.search(r"innerHTML|outerHTML|\beval\b", content)]
 
 
-class TestVersions:
-    def test_the_demonstration_has_a_page_too(self) -> None:
+class TestVersionPages:
+    def test_demo_model_has_a_page(self) -> None:
         with served(application(demo=True)) as client:
             page = client.get("/models/demonstration", headers=BROWSER)
         assert page.status_code == 200
         assert "synthetic" in page.text
 
-    def test_there_is_none_of_a_version_that_is_not_there(self) -> None:
+    def test_page_of_missing_version_is_not_found(self) -> None:
         with served(application(lab_version())) as client:
             assert_problem(client.get("/models/three", headers=BROWSER), 404, "unknown-version")

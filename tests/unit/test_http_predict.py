@@ -1,4 +1,4 @@
-"""`POST /predict`: the tutorial's contract, and what becomes of every body that somebody may send."""
+"""`POST /predict`: the tutorial's contract, and responses to any body."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.http_service import (
 
 MAX_BODY = 20_000
 
-# Hypothesis runs many examples against one service: it is a module's, and tests leave it as they find it.
+# Hypothesis runs many examples against one service, so the fixture is module-scoped. Tests don't change its state.
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +41,17 @@ def client() -> Iterator[TestClient]:
         yield made
 
 
-def test_numbers_come_back_in_the_form_they_were_sent_in(client: TestClient) -> None:
+def test_input_is_echoed_with_number_format_intact(client: TestClient) -> None:
     answer = post(client, '{"size":2500,"bedrooms":3.0,"age":10}')
     assert '"input":{"size":2500,"bedrooms":3.0,"age":10}' in answer.text
 
 
-def test_a_price_has_whole_cents(client: TestClient) -> None:
+def test_price_has_at_most_two_decimals(client: TestClient) -> None:
     answer = post(client, '{"size": 1234.5678, "bedrooms": 3, "age": 10}')
     assert len(answer.text.partition('"prediction":')[2].partition(",")[0].partition(".")[2]) <= 2
 
 
-def test_an_interval_that_the_model_cannot_tell_is_left_out() -> None:
+def test_interval_without_calibration_is_omitted() -> None:
     with served(application(calibrated_version(within_90=None), load=CalibratedLabModel)) as client:
         assert client.post("/predict", json=LAB_HOUSE).json()["interval"].keys() == {"80"}
     with served(application(calibrated_version(None, None), load=CalibratedLabModel)) as client:
@@ -59,12 +59,12 @@ def test_an_interval_that_the_model_cannot_tell_is_left_out() -> None:
     assert (answer["interval"], answer["fsd"]) == (None, 10.52)
 
 
-# without features of the house, which might have a field's name
+# Empty houses, because a feature could have the name of a response field.
 bare = drawn_predictions.estimates.map(lambda estimate: evolve(estimate, house=House({})))
 
 
 @given(drawn_predictions.batches(bare, min_size=1))
-def test_every_answer_is_what_is_remembered_to_the_last_digit(batch: list[Prediction]) -> None:
+def test_response_equals_stored_prediction(batch: list[Prediction]) -> None:
     house: dict[str, object] = {"sent": 1}
     answers = json.loads(encode_predictions(batch, [house] * len(batch), b""))["predictions"]
     assert json.loads(encode_predictions(batch[:1], house, b'{"sent":1}')) == answers[0]
@@ -90,12 +90,10 @@ houses = st.fixed_dictionaries(
 
 
 @given(st.lists(houses, min_size=1, max_size=20))
-def test_a_list_is_answered_in_order_with_each_house_as_it_was_sent(
-    client: TestClient, batch: list[dict[str, Any]]
-) -> None:
+def test_batch_is_answered_in_order_with_inputs_intact(client: TestClient, batch: list[dict[str, Any]]) -> None:
     sent = json.dumps(batch)
     answers = post(client, sent).json()["predictions"]
-    # as text, for 3 == 3.0
+    # Compare as text, because 3 == 3.0.
     assert json.dumps([each["input"] for each in answers]) == sent
     assert [each["prediction"] for each in answers] == [
         client.post("/predict", json=house).json()["prediction"] for house in batch
@@ -111,10 +109,10 @@ bodies = st.binary() | json_values.map(json.dumps).map(str.encode) | st.text().m
 
 
 @given(bodies, st.sampled_from(["application/json", "application/json; charset=UTF-8", "text/plain"]))
-def test_no_body_whatever_makes_the_service_fail(client: TestClient, body: bytes, content_type: str) -> None:
+def test_service_survives_any_body(client: TestClient, body: bytes, content_type: str) -> None:
     answer = post(client, body, content_type)
     assert answer.status_code in (200, 400, 413, 415, 422), answer.text
-    answer.content.decode()  # strictly
+    answer.content.decode()  # raises UnicodeDecodeError
     document = json.loads(answer.content, parse_constant=pytest.fail)
     assert isinstance(document, dict)
     if answer.status_code != 200:
@@ -122,7 +120,7 @@ def test_no_body_whatever_makes_the_service_fail(client: TestClient, body: bytes
 
 
 @given(json_values)
-def test_what_is_refused_is_refused_with_every_violation(client: TestClient, value: Any) -> None:
+def test_refused_body_lists_violations(client: TestClient, value: Any) -> None:
     answer = client.post("/predict", content=json.dumps(value), headers={"Content-Type": "application/json"})
     if answer.status_code in (400, 422):
         problem = answer.json()
@@ -158,20 +156,20 @@ def test_what_is_refused_is_refused_with_every_violation(client: TestClient, val
         ('[{"size": 1, "bedrooms": 1, "age": 1}, {"bedrooms": 1, "age": 1}]', 400, [("/1/size", "missing")]),
     ],
 )
-def test_every_rule_that_a_body_breaks_is_named_with_its_place(
+def test_violations_name_rule_and_pointer(
     client: TestClient, body: str, status: int, violations: list[tuple[str, str]]
 ) -> None:
     problem = assert_problem(post(client, body), status, "missing-feature" if status == 400 else "invalid-houses")
     assert broken(problem) == violations
 
 
-def test_a_feature_with_an_odd_name_is_missing_under_that_name() -> None:
+def test_missing_feature_with_special_characters_is_named() -> None:
     schema = FeatureSchema((Feature("a/b~1", Kind.NUMBER),))
     with served(application(lab_version(schema=schema))) as client:
         assert post(client, "{}").json()["error"] == "Missing field: a/b~1"
 
 
-def test_an_integer_with_more_digits_than_python_reads_is_named_with_its_place() -> None:
+def test_integer_beyond_python_digit_limit_is_violation() -> None:
     with served(application(lab_version())) as client:
         body = '{"size": ' + "9" * 5000 + ', "bedrooms": 1, "age": 1, "size": ' + "9" * 5000 + "}"
         problem = assert_problem(post(client, body), 422, "invalid-houses")
@@ -196,15 +194,13 @@ def test_an_integer_with_more_digits_than_python_reads_is_named_with_its_place()
         ('"\\ud83c\\udfe0"', "🏠"),
     ],
 )  # fmt: skip
-def test_a_violation_shows_what_was_sent_as_json_that_everyone_can_read(
-    client: TestClient, sent: str, shown: object
-) -> None:
+def test_violation_value_is_valid_bounded_json(client: TestClient, sent: str, shown: object) -> None:
     answer = post(client, '{"size": 1, "bedrooms": 1, "age": 1, "garage": ' + sent + "}")
     (violation,) = json.loads(answer.content, parse_constant=pytest.fail)["violations"]
     assert violation["value"] == shown
 
 
-def test_a_name_of_any_length_makes_an_answer_of_bounded_length(client: TestClient) -> None:
+def test_long_feature_name_is_truncated_in_response(client: TestClient) -> None:
     answer = post(client, json.dumps({**LAB_HOUSE, "x" * 3000: 1}))
     (violation,) = broken(assert_problem(answer, 422, "invalid-houses"))
     assert violation == ("/" + "x" * 199 + "… (3001 characters)", "unknown")

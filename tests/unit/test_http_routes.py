@@ -1,4 +1,4 @@
-"""The routes around `POST /predict`, and what they say when something is wrong."""
+"""Routes around `POST /predict`, and their error responses."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def client() -> Iterator[TestClient]:
 
 
 class TestIndex:
-    def test_describes_what_is_there(self, client: TestClient) -> None:
+    def test_index_lists_all_endpoints(self, client: TestClient) -> None:
         there = {f"{method} {route.path}" for route in ROUTES for method in (route.methods or set()) - {"HEAD"}}
         assert client.get("/").json()["endpoints"].keys() == there
 
-    def test_shows_a_request_that_the_model_in_service_answers(self) -> None:
+    def test_index_shows_working_example_request(self) -> None:
         schema = FeatureSchema(
             (
                 Feature("area", Kind.NUMBER, observed=(290, 13540)),
@@ -103,14 +103,14 @@ class TestIndex:
         unique_by=lambda feature: feature.name,
     )
 )  # fmt: skip
-def test_the_example_of_any_schema_is_a_house_of_it(features: list[Feature]) -> None:
+def test_example_house_fits_any_schema(features: list[Feature]) -> None:
     schema = FeatureSchema(tuple(features))
     (house,) = schema.houses([example(schema)])
     assert find_warnings(schema, house) == ()
 
 
 class TestHealth:
-    def test_ready_shows_the_generation_in_service(self) -> None:
+    def test_ready_shows_generation_in_service(self) -> None:
         made = application(lab_version("one"), lab_version("two"))
         with served(made) as client:
             for name, generation in (("two", 2), ("one", 3)):
@@ -121,23 +121,23 @@ class TestHealth:
 
 
 class TestPredictions:
-    def test_lists_ten_unless_told_otherwise(self, client: TestClient) -> None:
+    def test_list_has_ten_predictions_by_default(self, client: TestClient) -> None:
         client.post("/predict", json=[LAB_HOUSE] * 12)
         assert len(client.get("/predictions").json()["predictions"]) == 10
         assert len(client.get("/predictions?limit=1000").json()["predictions"]) == 12
 
-    @settings(max_examples=20)  # each starts a service
+    @settings(max_examples=20)  # each example starts a service
     @given(count=st.integers(0, 9), limit=st.integers(1, 10))
-    def test_the_links_lead_through_all_of_them_once(self, count: int, limit: int) -> None:
+    def test_next_links_visit_each_prediction_once(self, count: int, limit: int) -> None:
         with served(application(lab_version())) as client:
             sent = [client.post("/predict", json=LAB_HOUSE).json()["id"] for _ in range(count)]
-            found, url = [], f"/predictions?limit={limit}"
+            ids, url = [], f"/predictions?limit={limit}"
             while url:
                 answer = client.get(url)
-                found += [each["id"] for each in answer.json()["predictions"]]
+                ids += [each["id"] for each in answer.json()["predictions"]]
                 link = re.fullmatch(r'<(.*)>; rel="next"', answer.headers.get("Link", ""))
                 url = link.group(1) if link else ""
-        assert found == sent[::-1]
+        assert ids == sent[::-1]
 
     @pytest.mark.parametrize(
         ("query", "violations"),
@@ -158,19 +158,19 @@ class TestPredictions:
             ("%ff=%00", [("/\N{REPLACEMENT CHARACTER}", "unknown")]),
         ],
     )
-    def test_every_violation_of_a_query_is_named(
+    def test_query_violations_are_all_named(
         self, client: TestClient, query: str, violations: list[tuple[str, str]]
     ) -> None:
         assert broken(assert_problem(client.get(f"/predictions?{query}"), 422, "invalid-query")) == violations
 
     @pytest.mark.parametrize(("path", "more"), [("/predictions", {}), ("/predict", {"method": "POST", "json": {}})])
-    def test_of_a_query_without_end_nothing_is_looked_at(
+    def test_query_with_too_many_parameters_is_rejected(
         self, client: TestClient, path: str, more: dict[str, Any]
     ) -> None:
         answer = client.request(**{"method": "GET", "url": f"{path}?{'&a' * 1001}"} | more)
         assert broken(assert_problem(answer, 422, "invalid-query")) == [("", "limit")]
 
-    def test_an_id_may_be_in_capitals(self, client: TestClient) -> None:
+    def test_prediction_id_is_case_insensitive(self, client: TestClient) -> None:
         first, second = (client.post("/predict", json=LAB_HOUSE).json()["id"] for _ in range(2))
         answer = client.get(f"/predictions?before={second.upper()}")
         assert [each["id"] for each in answer.json()["predictions"]] == [first]
@@ -178,15 +178,15 @@ class TestPredictions:
 
 class TestMethodsAndPaths:
     @pytest.mark.parametrize("path", ["/nowhere", "/predict/", "/predict/1", "/%00", "/%ff", "/%2F"])
-    def test_what_is_not_there_is_a_problem(self, client: TestClient, path: str) -> None:
+    def test_unknown_path_is_a_problem(self, client: TestClient, path: str) -> None:
         assert_problem(client.get(path), 404, "not-found")
 
-    def test_options_are_told(self, client: TestClient) -> None:
+    def test_options_request_lists_methods(self, client: TestClient) -> None:
         answer = client.options("/predictions")
         assert (answer.status_code, answer.headers["Allow"], answer.content) == (204, "GET, HEAD, OPTIONS", b"")
         assert_problem(client.options("/nowhere"), 404, "not-found")
 
-    def test_head_is_get_without_a_body(self, client: TestClient) -> None:
+    def test_head_equals_get_without_body(self, client: TestClient) -> None:
         head, get = client.head("/health"), client.get("/health")
         assert (head.status_code, head.content) == (200, b"")
         of_each = {"x-request-id"}
@@ -195,9 +195,7 @@ class TestMethodsAndPaths:
 
 
 class TestFailures:
-    def test_without_storage_nothing_is_estimated_and_nothing_is_said_of_where_it_is(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_storage_failure_hides_address_and_estimates_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
         with faulty(RepositoryUnavailable(f"no connection {SECRET}")) as (client, predictions):
             for body in (LAB_HOUSE, [LAB_HOUSE]):
                 answer = client.post("/predict", json=body)
@@ -211,7 +209,7 @@ class TestFailures:
             assert client.get("/predictions").json() == {"predictions": []}
 
     @pytest.mark.parametrize(("method", "path"), [("POST", "/predict"), ("GET", "/health/ready")])
-    def test_an_unexpected_error_gives_the_caller_an_id_and_the_log_everything(
+    def test_unexpected_error_returns_id_and_is_logged(
         self, method: str, path: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         with faulty(KeyError(SECRET)) as (client, _):
@@ -227,7 +225,7 @@ class TestFailures:
         assert SECRET in caplog.text
         assert "Traceback" in caplog.text
 
-    def test_an_unexpected_error_leaves_the_service_serving(self) -> None:
+    def test_service_recovers_from_unexpected_error(self) -> None:
         with faulty(KeyError(SECRET)) as (client, predictions):
             assert client.post("/predict", json=LAB_HOUSE).status_code == 500
             predictions.fault = None

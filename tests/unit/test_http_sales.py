@@ -1,4 +1,4 @@
-"""The routes for sales that come back, over memory and with a clock that stands still."""
+"""Routes for recorded sales, with in-memory storage and a frozen clock."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ DAY = "2025-06-02"
 UNKNOWN = "01970000-0000-7000-8000-000000000001"
 
 
-def at_noon(made: Application, clock: FrozenClock | None = None) -> Application:
-    """The application, to which it is noon all day."""
+def freeze_clock(made: Application, clock: FrozenClock | None = None) -> Application:
+    """Freeze the clock of the application, by default at noon."""
     made.clock = clock or FrozenClock()
     return made
 
 
 @pytest.fixture
 def made() -> Application:
-    return at_noon(application(lab_version(), max_batch=5))
+    return freeze_clock(application(lab_version(), max_batch=5))
 
 
 @pytest.fixture
@@ -51,26 +51,26 @@ def client(made: Application) -> Iterator[TestClient]:
         yield client
 
 
-def a_sale(prediction: str = UNKNOWN, price: object = 200_000, day: object = DAY) -> dict[str, Any]:
+def sale_json(prediction: str = UNKNOWN, price: object = 200_000, day: object = DAY) -> dict[str, Any]:
     return {"prediction": prediction, "price": price, "date": day}
 
 
 class TestOneSale:
-    def test_of_an_unknown_prediction_is_kept_for_when_it_arrives(self, client: TestClient, made: Application) -> None:
+    def test_sale_of_unknown_prediction_is_matched_later(self, client: TestClient, made: Application) -> None:
         (late,) = a_batch(1)
         answer = client.post(f"/predictions/{late.id}/sale", json={"price": 200_000, "date": DAY})
         assert (answer.status_code, answer.json()["status"], answer.json()["unmatched"]) == (202, "unmatched", 1)
         made.storage.predictions.append([late])
         assert client.get(f"/predictions/{late.id}/sale").json()["status"] == "matched"
 
-    def test_of_what_is_no_id_is_refused(self, client: TestClient) -> None:
+    def test_sale_of_malformed_id_is_rejected(self, client: TestClient) -> None:
         for answer in (
             client.get("/predictions/7/sale"),
             client.post("/predictions/7/sale", json={"price": 1, "date": DAY}),
         ):
             assert broken(assert_problem(answer, 422, "invalid-sales")) == [("/prediction", "type")]
 
-    def test_names_its_prediction_once(self, client: TestClient) -> None:
+    def test_sale_names_its_prediction_once(self, client: TestClient) -> None:
         body = b'{"price": 1, "price": 2, "date": "2025-06-02", "prediction": "%b"}' % UNKNOWN.encode()
         answer = client.post(f"/predictions/{UNKNOWN}/sale", content=body, headers={"Content-Type": "application/json"})
         assert broken(assert_problem(answer, 422, "invalid-sales")) == [
@@ -80,7 +80,7 @@ class TestOneSale:
 
 
 class TestSales:
-    def test_are_no_larger_than_a_body_may_be(self) -> None:
+    def test_sales_are_limited_by_body_size(self) -> None:
         with served(application(lab_version(), max_body=1024)) as client:
             assert_problem(client.post("/sales", json=["x" * 1024]), 413, "body-too-large")
 
@@ -97,20 +97,20 @@ class TestSales:
         ).map(lambda value: json.dumps(value).encode()),
         content_type=st.sampled_from(("application/json", "text/csv")),
     )
-    def test_that_make_no_sense_are_never_a_fault_of_the_service(self, body: bytes, content_type: str) -> None:
+    def test_malformed_sales_never_cause_server_error(self, body: bytes, content_type: str) -> None:
         with served(application(lab_version())) as client:
             answer = client.post("/sales", content=body, headers={"Content-Type": content_type})
         assert answer.status_code in {201, 202, 400, 422}
 
 
-class TestKeys:
-    def test_come_alone(self, client: TestClient) -> None:
-        answer = client.post("/sales", json=a_sale(), headers=[("Idempotency-Key", "a"), ("Idempotency-Key", "b")])
+class TestIdempotencyKeys:
+    def test_repeated_key_header_is_rejected(self, client: TestClient) -> None:
+        answer = client.post("/sales", json=sale_json(), headers=[("Idempotency-Key", "a"), ("Idempotency-Key", "b")])
         assert broken(assert_problem(answer, 422, "invalid-sales")) == [("", "duplicate")]
 
 
 class TestAccuracy:
-    def test_is_measured_for_one_at_a_time(self, made: Application) -> None:
+    def test_accuracy_is_computed_one_request_at_a_time(self, made: Application) -> None:
         class Crowded(InMemorySales):
             now, most = 0, 0
 
@@ -130,9 +130,9 @@ class TestAccuracy:
         assert Crowded.most == 1
 
 
-class TestWhileStorageIsAway:
+class TestStorageFailures:
     @define
-    class Away(InMemorySales):
+    class UnavailableSales(InMemorySales):
         def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
             raise RepositoryUnavailable("at db.internal:5432")
 
@@ -141,22 +141,22 @@ class TestWhileStorageIsAway:
         ) -> Sequence[RecordedSale]:
             raise RepositoryUnavailable("at db.internal:5432")
 
-    def test_nothing_is_acknowledged(self) -> None:
+    def test_sale_is_not_acknowledged_without_storage(self) -> None:
         made = application(lab_version())
-        made.storage.sales = self.Away()
-        with served(at_noon(made)) as client:
-            for answer in (client.post("/sales", json=a_sale()), client.get("/accuracy")):
+        made.storage.sales = self.UnavailableSales()
+        with served(freeze_clock(made)) as client:
+            for answer in (client.post("/sales", json=sale_json()), client.get("/accuracy")):
                 assert_problem(answer, 503, "storage-unavailable")
                 assert answer.headers["Retry-After"] == "5"
                 assert "db.internal" not in answer.text
 
-    def test_of_the_predictions_nothing_is_recorded(self) -> None:
-        class Gone(InMemoryPredictions):
+    def test_sale_is_not_recorded_without_prediction_storage(self) -> None:
+        class UnavailablePredictions(InMemoryPredictions):
             def find(self, ids):  # type: ignore[no-untyped-def]
                 raise RepositoryUnavailable
 
         made = application(lab_version())
-        made.storage.predictions = Gone()
-        with served(at_noon(made)) as client:
-            assert_problem(client.post("/sales", json=a_sale()), 503, "storage-unavailable")
+        made.storage.predictions = UnavailablePredictions()
+        with served(freeze_clock(made)) as client:
+            assert_problem(client.post("/sales", json=sale_json()), 503, "storage-unavailable")
         assert list(made.storage.sales.current()) == []

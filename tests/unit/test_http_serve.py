@@ -1,4 +1,4 @@
-"""What the service says when it starts."""
+"""The greeting of the service and the errors of its listener."""
 
 from __future__ import annotations
 
@@ -33,36 +33,36 @@ SECRET = "s3cret"
         (f"postgresql://me:x#{SECRET}@db/mldata", "in PostgreSQL"),
     ],
 )
-def test_it_says_where_predictions_are_kept_and_never_a_password(url: str | None, place: str) -> None:
+def test_greeting_names_storage_without_password(url: str | None, place: str) -> None:
     assert _place(Settings(data_dir=Path("/data"), database_url=url)) == place
 
 
-def test_a_demonstration_says_that_it_is_one() -> None:
+def test_greeting_marks_demo_model() -> None:
     assert "synthetic sales" in _greeting(application(lab_version(location=None)), "http://x")
     assert "synthetic" not in _greeting(application(lab_version()), "http://x")
 
 
-def test_a_service_without_a_model_says_how_to_train_one() -> None:
+def test_greeting_without_model_shows_train_command() -> None:
     greeting = _greeting(application(), "http://x")
     assert "housepredict train" in greeting
     assert "curl" not in greeting
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost", "::1", "::"])
-def test_the_address_it_says_is_one_where_it_can_be_reached(host: str) -> None:
+def test_printed_url_is_reachable(host: str) -> None:
     with _listener(host, 0) as listener:
         address, _, port = _url(listener).removeprefix("http://").rpartition(":")
         with socket.create_connection((address.strip("[]"), int(port))) as connection:
             assert connection.getpeername()[1] == listener.getsockname()[1] == int(port)
 
 
-def test_all_addresses_of_ipv6_are_those_of_ipv4_too() -> None:
+def test_ipv6_wildcard_accepts_ipv4() -> None:
     with _listener("::", 0) as listener:
         socket.create_connection(("127.0.0.1", listener.getsockname()[1])).close()
 
 
 @pytest.mark.parametrize("host", ["203.0.113.1", "no such host", "x" * 64 + ".example", "1.2.3.4.5"])
-def test_an_address_that_is_not_this_machines_is_told_in_one_line(host: str) -> None:
+def test_foreign_address_is_reported_in_one_line(host: str) -> None:
     with pytest.raises(HousepredictError) as caught:
         _listener(host, 5000)
     assert host in str(caught.value)
@@ -70,7 +70,7 @@ def test_an_address_that_is_not_this_machines_is_told_in_one_line(host: str) -> 
     assert "\n" not in str(caught.value)
 
 
-def test_a_port_that_is_taken_is_told_in_one_line() -> None:
+def test_port_in_use_is_reported_in_one_line() -> None:
     with _listener("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(HousepredictError, match=f"port {port}.*in use"):

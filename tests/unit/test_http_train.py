@@ -1,4 +1,4 @@
-"""`POST /train`: what it does, and who may."""
+"""`POST /train`: retraining and access control."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.http_service import (
 TOKEN = "an-example-of-a-token"
 
 
-def test_it_retrains_the_version_in_service_on_its_own_sales_and_serves_the_new_one() -> None:
+def test_retraining_uses_original_sales_and_serves_new_version() -> None:
     trainer, read_from = FakeTrainer(), list[str | None]()
 
     def sales_at(location: str | None) -> FakeSales:
@@ -44,7 +44,7 @@ def test_it_retrains_the_version_in_service_on_its_own_sales_and_serves_the_new_
         assert client.post("/predict", json=LAB_HOUSE).json()["model_version"] == document["model_version"]
 
 
-def test_a_second_training_is_told_to_wait_for_the_first_and_estimates_go_on() -> None:
+def test_concurrent_training_is_rejected_while_estimates_continue() -> None:
     may_end = Event()
     trainer = FakeTrainer(may_end=may_end)
     with served(trainable(application(lab_version()), trainer)) as client, ThreadPoolExecutor(1) as elsewhere:
@@ -56,7 +56,7 @@ def test_a_second_training_is_told_to_wait_for_the_first_and_estimates_go_on() -
         may_end.set()
         assert first.result().status_code == 200
     assert_problem(second, 409, "training-in-progress")
-    assert_problem(third, 422, "invalid-query")  # which waiting would not mend
+    assert_problem(third, 422, "invalid-query")  # waiting would not help
     assert second.headers["Retry-After"].isdecimal()
     assert estimate.json()["model_version"] == "lab"
 
@@ -101,17 +101,13 @@ CLOSED = [
 
 
 @pytest.mark.parametrize(("peer", "host", "headers"), OPEN)
-def test_without_a_token_it_is_open_to_programs_on_this_machine(
-    peer: str, host: str, headers: Mapping[str, str]
-) -> None:
+def test_train_without_token_is_open_to_loopback(peer: str, host: str, headers: Mapping[str, str]) -> None:
     with served(trainable(application(lab_version()), FakeTrainer()), peer=peer) as client:
         assert client.post("/train", headers={"Host": host, **headers}).status_code == 200
 
 
 @pytest.mark.parametrize(("peer", "host", "headers"), CLOSED)
-def test_without_a_token_it_is_closed_to_others_and_says_how_to_set_one(
-    peer: str, host: str, headers: Mapping[str, str]
-) -> None:
+def test_train_without_token_is_closed_to_others(peer: str, host: str, headers: Mapping[str, str]) -> None:
     trainer = FakeTrainer()
     with served(trainable(application(lab_version()), trainer), peer=peer) as client:
         problem = assert_problem(client.post("/train", headers={"Host": host, **headers}), 403, "forbidden")
@@ -119,7 +115,7 @@ def test_without_a_token_it_is_closed_to_others_and_says_how_to_set_one(
     assert not trainer.seen
 
 
-def test_two_hosts_or_origins_are_as_bad_as_the_worse_of_them() -> None:
+def test_repeated_headers_are_judged_by_worst() -> None:
     with served(trainable(application(lab_version()), FakeTrainer())) as client:
         for name, values in {
             "Host": ("localhost:5000", "evil.example"),
@@ -132,7 +128,7 @@ def test_two_hosts_or_origins_are_as_bad_as_the_worse_of_them() -> None:
 
 @pytest.mark.parametrize("embedded", [True, False])
 @pytest.mark.parametrize("peer", ["127.0.0.1", "203.0.113.7"])
-def test_with_a_token_it_is_open_to_whoever_bears_it_and_nobody_else(peer: str, embedded: bool) -> None:
+def test_train_with_token_requires_it(peer: str, embedded: bool) -> None:
     trainer = FakeTrainer()
     made = trainable(application(lab_version(), token=TOKEN), trainer)
     with served(made, peer=peer, embedded=embedded, url="http://prices.example") as client:

@@ -1,4 +1,4 @@
-"""Trainings over HTTP: asked for without waiting, followed and cancelled."""
+"""Training jobs over HTTP: asynchronous start, status and list."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ ASYNC = {"Prefer": "respond-async"}
 
 
 @frozen
-class Held:
-    """A service whose trainings wait until they may end."""
+class BlockedTrainings:
+    """A service whose training jobs block until `may_end` is set."""
 
     client: TestClient
     application: Application
     may_end: Event = field(factory=Event)
 
-    def over(self, location: str) -> dict[str, Any]:
-        """What is told of it at its end."""
+    def finish(self, location: str) -> dict[str, Any]:
+        """Let the training job finish and return its final status."""
         self.may_end.set()
-        told: dict[str, Any] = {"state": "running"}
-        while told["state"] == "running":
-            told = self.client.get(location).json()
-        return told
+        training: dict[str, Any] = {"state": "running"}
+        while training["state"] == "running":
+            training = self.client.get(location).json()
+        return training
 
 
 @pytest.fixture
-def held() -> Iterator[Held]:
+def blocked() -> Iterator[BlockedTrainings]:
     may_end = Event()
     made = trainable(application(lab_version()), FakeTrainer(may_end=may_end))
     with served(made) as client:
-        yield Held(client, made, may_end)
+        yield BlockedTrainings(client, made, may_end)
         may_end.set()
 
 
-class TestNotWaiting:
-    def test_is_answered_as_soon_as_it_has_begun(self, held: Held) -> None:
-        answer = held.client.post("/train", headers=ASYNC)
+class TestAsyncTraining:
+    def test_async_training_is_answered_at_start(self, blocked: BlockedTrainings) -> None:
+        answer = blocked.client.post("/train", headers=ASYNC)
         document = answer.json()
         assert answer.status_code == 202
         assert answer.headers["Preference-Applied"] == "respond-async"
@@ -62,10 +62,12 @@ class TestNotWaiting:
         assert UUID(document["id"]).version == 7
         assert (document["state"], document["source"], document["synthetic"]) == ("running", "/sales.csv", False)
         assert (document["ended_at"], document["model_version"], document["promoted"]) == (None, None, None)
-        assert held.client.post("/predict", json=LAB_HOUSE).json()["model_version"] == "lab"  # meanwhile
-        told = held.over(answer.headers["Location"])
-        assert (told["state"], told["promoted"], told["error"]) == ("succeeded", True, None)
-        assert "smaller in 100.0% of the resamples" in told["reasons"][0]
+        assert (
+            blocked.client.post("/predict", json=LAB_HOUSE).json()["model_version"] == "lab"
+        )  # while the job is running
+        training = blocked.finish(answer.headers["Location"])
+        assert (training["state"], training["promoted"], training["error"]) == ("succeeded", True, None)
+        assert "smaller in 100.0% of the resamples" in training["reasons"][0]
 
     @pytest.mark.parametrize(
         ("prefer", "applied"),
@@ -77,21 +79,21 @@ class TestNotWaiting:
             ("respond-asynchronously", False),
         ],
     )
-    def test_is_a_preference_like_any_other(self, prefer: str, applied: bool) -> None:
+    def test_prefer_header_is_parsed_as_a_list(self, prefer: str, applied: bool) -> None:
         with served(trainable(application(lab_version()), FakeTrainer())) as client:
             answer = client.post("/train", headers={"Prefer": prefer})
         assert answer.status_code == (202 if applied else 200)
 
 
-class TestASecondTraining:
-    def test_is_told_of_none_where_it_is_not_known(self, held: Held) -> None:
-        with held.application.models.training():
-            answer = held.client.post("/train")
+class TestConcurrentTraining:
+    def test_conflict_without_known_training_has_no_location(self, blocked: BlockedTrainings) -> None:
+        with blocked.application.models.training():
+            answer = blocked.client.post("/train")
         assert assert_problem(answer, 409, "training-in-progress")["training"] is None
         assert "Location" not in answer.headers
 
 
-class TestFollowing:
-    def test_parameters_that_are_none_are_refused(self, held: Held) -> None:
-        problem = assert_problem(held.client.get("/trainings?limit=0&before=x"), 422, "invalid-query")
+class TestTrainingList:
+    def test_invalid_parameters_are_rejected(self, blocked: BlockedTrainings) -> None:
+        problem = assert_problem(blocked.client.get("/trainings?limit=0&before=x"), 422, "invalid-query")
         assert broken(problem) == [("/limit", "type"), ("/before", "unknown")]

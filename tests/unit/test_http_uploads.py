@@ -1,4 +1,4 @@
-"""Sales that are sent to be trained on, with how, and those that came back."""
+"""Training on uploaded sales with options, and on recorded sales."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SALES = f"size,rooms,price\n{ROWS}\n".encode()
 
 @contextmanager
 def receiving(folder: Path, trainer: FakeTrainer | None = None, **settings: Any) -> Iterator[TestClient]:
-    """A service that keeps what it is sent in a folder."""
+    """Serve an application that stores its uploads in a folder."""
     with served(sending(folder, trainer, **settings)) as client:
         yield client
 
@@ -48,22 +48,22 @@ def sending(folder: Path, trainer: FakeTrainer | None = None, **settings: Any) -
     return made
 
 
-def kept(folder: Path) -> list[Path]:
+def stored_uploads(folder: Path) -> list[Path]:
     return sorted((folder / "uploads").iterdir())
 
 
-class TestSalesThatAreSent:
-    def test_are_kept_as_the_source_of_the_version(self, tmp_path: Path) -> None:
+class TestUploadedSales:
+    def test_upload_is_stored_as_source_of_version(self, tmp_path: Path) -> None:
         trainer = FakeTrainer()
         with receiving(tmp_path, trainer) as client:
             answer = client.post("/train?promote=always", content=SALES, headers=CSV)
             assert answer.status_code == 200, answer.text
             assert answer.json()["promoted"] is True
             assert client.get("/health").json()["model_version"] == answer.json()["model_version"]
-            told = client.get("/trainings").json()["trainings"][0]
-        (file,) = kept(tmp_path)
+            record = client.get("/trainings").json()["trainings"][0]
+        (file,) = stored_uploads(tmp_path)
         assert file.read_bytes() == SALES
-        assert told["source"] == str(file)
+        assert record["source"] == str(file)
         assert file.suffix == ".csv"
         assert file.stat().st_mode & 0o777 == 0o600
         assert file.parent.stat().st_mode & 0o777 == 0o700
@@ -76,23 +76,21 @@ class TestSalesThatAreSent:
             ({"Content-Type": "text/csv; charset=utf-8", "Content-Encoding": "gzip"}, ".csv.gz"),
         ],
     )
-    def test_may_be_compressed(self, tmp_path: Path, headers: Mapping[str, str], suffix: str) -> None:
+    def test_upload_may_be_compressed(self, tmp_path: Path, headers: Mapping[str, str], suffix: str) -> None:
         with receiving(tmp_path) as client:
             assert client.post("/train", content=gzip.compress(SALES), headers=headers).status_code == 200
-        (file,) = kept(tmp_path)
+        (file,) = stored_uploads(tmp_path)
         assert file.name.endswith(suffix)
 
-    def test_with_other_features_make_a_version_that_does_not_serve_by_itself(self, tmp_path: Path) -> None:
+    def test_upload_with_other_features_is_not_promoted(self, tmp_path: Path) -> None:
         with receiving(tmp_path) as client:
             answer = client.post("/train", content=SALES, headers=CSV).json()
             assert (answer["promoted"], "different features" in answer["reasons"][0]) == (False, True)
             assert client.get("/health").json()["model_version"] == "lab"
-        assert len(kept(tmp_path)) == 1
+        assert len(stored_uploads(tmp_path)) == 1
 
     @pytest.mark.parametrize(("per_area", "promoted"), [(150.0, True), (600.0, False)])
-    def test_first_version_serves_if_it_passes_the_floors(
-        self, tmp_path: Path, per_area: float, promoted: bool
-    ) -> None:
+    def test_first_version_is_promoted_if_above_floors(self, tmp_path: Path, per_area: float, promoted: bool) -> None:
         made = trainable(application(), FakeTrainer(per_area=per_area), sales_at)
         made.settings = evolve(made.settings, data_dir=tmp_path)
         rows = "\n".join(
@@ -113,7 +111,7 @@ class TestSalesThatAreSent:
                 assert "Mean error: 30" in document["reasons"][1]
                 assert "train with the policy `always`" in document["reasons"][-1]
 
-    def test_always_overrides_the_floors(self, tmp_path: Path) -> None:
+    def test_policy_always_overrides_floors(self, tmp_path: Path) -> None:
         made = trainable(application(), FakeTrainer(per_area=600.0), sales_at)
         made.settings = evolve(made.settings, data_dir=tmp_path)
         with served(made) as client:
@@ -121,13 +119,13 @@ class TestSalesThatAreSent:
             assert answer.json()["promoted"] is True
             assert client.get("/health/ready").status_code == 200
 
-    def test_of_no_use_are_removed(self, tmp_path: Path) -> None:
+    def test_unusable_upload_is_removed(self, tmp_path: Path) -> None:
         with receiving(tmp_path) as client:
             assert_problem(client.post("/train", content=b"a,b\n1,2\n", headers=CSV), 409, "unusable-sales")
             assert_problem(client.post("/train", content=b"", headers=CSV), 409, "unusable-sales")
-        assert kept(tmp_path) == []
+        assert stored_uploads(tmp_path) == []
 
-    def test_are_kept_for_a_version_that_is_stored_though_its_promotion_fails(self, tmp_path: Path) -> None:
+    def test_upload_is_kept_if_promotion_fails(self, tmp_path: Path) -> None:
         made = application()
         made.settings = evolve(made.settings, data_dir=tmp_path)
         made.storage.models = FaultyModels(fails_at="promote")
@@ -135,17 +133,17 @@ class TestSalesThatAreSent:
             answer = client.post("/train?promote=always", content=SALES, headers=CSV)
             assert_problem(answer, 503, "model-store-unavailable")
             [version] = client.get("/models").json()["models"]
-        [file] = kept(tmp_path)
+        [file] = stored_uploads(tmp_path)
         assert made.version(version["model_version"]).source.location == str(file)
 
-    def test_that_nothing_begins_to_train_on_are_removed(self, tmp_path: Path) -> None:
+    def test_upload_during_another_training_is_removed(self, tmp_path: Path) -> None:
         with receiving(tmp_path) as client:
             made: Application = client.app.state.service.running.application  # type: ignore[attr-defined]
             with made.models.training():
                 assert_problem(client.post("/train", content=SALES, headers=CSV), 409, "training-in-progress")
-        assert kept(tmp_path) == []
+        assert stored_uploads(tmp_path) == []
 
-    def test_that_are_too_large_are_refused_and_removed(self, tmp_path: Path) -> None:
+    def test_oversized_upload_is_rejected_and_removed(self, tmp_path: Path) -> None:
         def endless() -> Iterator[bytes]:
             for _ in range(4):
                 yield b"x" * 1000
@@ -154,9 +152,9 @@ class TestSalesThatAreSent:
             for content in (b"x" * 3001, endless()):
                 problem = assert_problem(client.post("/train", content=content, headers=CSV), 413, "body-too-large")
                 assert "HOUSEPREDICT_MAX_UPLOAD" in problem["detail"]
-        assert not (tmp_path / "uploads").exists() or kept(tmp_path) == []
+        assert not (tmp_path / "uploads").exists() or stored_uploads(tmp_path) == []
 
-    def test_that_never_end_are_refused_and_removed_whatever_the_server(self, tmp_path: Path) -> None:
+    def test_stalled_upload_times_out_and_is_removed(self, tmp_path: Path) -> None:
         app = asgi_app(application=sending(tmp_path, client_timeout=0.05, token="t" * 16))
         parts, sent = [SALES], list[Message]()
         headers = [(b"content-type", b"text/csv"), (b"authorization", b"Bearer " + b"t" * 16)]
@@ -176,9 +174,9 @@ class TestSalesThatAreSent:
 
         anyio.run(call)
         assert sent[0]["status"] == 408
-        assert not (tmp_path / "uploads").exists() or kept(tmp_path) == []
+        assert not (tmp_path / "uploads").exists() or stored_uploads(tmp_path) == []
 
-    def test_parquet_is_refused_where_it_cannot_be_read(self, tmp_path: Path) -> None:
+    def test_parquet_without_extra_is_rejected(self, tmp_path: Path) -> None:
         made = sending(tmp_path)
         made.reads_parquet = False
         with served(made) as client:
@@ -190,7 +188,7 @@ class TestSalesThatAreSent:
             assert "parquet" not in answer.headers["Accept"]
         assert not (tmp_path / "uploads").exists()
 
-    def test_that_the_disk_does_not_take_are_a_fault_that_may_pass(self, tmp_path: Path) -> None:
+    def test_disk_failure_is_storage_unavailable(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with receiving(tmp_path / "file") as client:
             answer = client.post("/train", content=SALES, headers=CSV)
@@ -198,7 +196,7 @@ class TestSalesThatAreSent:
 
 
 class TestOptions:
-    def test_are_those_of_the_command_line(self, tmp_path: Path) -> None:
+    def test_query_options_match_command_line(self, tmp_path: Path) -> None:
         trainer = FakeTrainer()
         query = (
             "price=price&feature=size&feature=rooms&exclude=colour&type=rooms=category&closed=rooms&allow=size"
@@ -206,7 +204,7 @@ class TestOptions:
         )
         with receiving(tmp_path, trainer) as client:
             answer = client.post(f"/train?{query}", content=SALES.replace(b"price", b"price,colour", 1), headers=CSV)
-            assert_problem(answer, 409, "unusable-sales")  # its rows lack a field
+            assert_problem(answer, 409, "unusable-sales")  # each row lacks a field
             sales = SALES.replace(b"\n", b",red\n").replace(b"price,red", b"price,colour")
             answer = client.post(f"/train?{query}", content=sales, headers=CSV)
         assert answer.json()["promoted"] is False
@@ -229,7 +227,7 @@ class TestOptions:
         ("query", "charset", "encoding"),
         [("", "cp1251", "cp1251"), ("?encoding=gbk", "cp1251", "gbk"), ("", "utf-8", None)],
     )
-    def test_charset_of_the_body_is_its_encoding_unless_the_query_says_another(
+    def test_body_charset_is_default_encoding(
         self, tmp_path: Path, query: str, charset: str, encoding: str | None
     ) -> None:
         trainer = FakeTrainer()
@@ -241,7 +239,7 @@ class TestOptions:
         assert trainer.options is not None
         assert trainer.options.encoding == encoding
 
-    def test_that_break_rules_are_all_named_and_nothing_is_taken(self, tmp_path: Path) -> None:
+    def test_invalid_options_are_all_named(self, tmp_path: Path) -> None:
         query = (
             "price=a&price=b&sale_date=&feature=%00&type=x&type=y=colour&type=a=number&type=a=date&algorithm=magic"
             "&effort=all&seed=-1&time_limit=0&promote=maybe&hurry=1&seed=99999999999&time_limit=inf&encoding=x"
@@ -269,7 +267,7 @@ class TestOptions:
         ]
         assert not (tmp_path / "uploads").exists()
 
-    def test_guessed_encoding_and_rejected_rows_are_in_the_answer_and_in_the_version(self, tmp_path: Path) -> None:
+    def test_guessed_encoding_and_rejected_rows_are_reported(self, tmp_path: Path) -> None:
         rows = b"".join(b"%d,%d,Z\xfcrich\n" % (100 * row, 15_000 * row) for row in range(1, 60))
         with receiving(tmp_path) as client:
             made = client.post("/train", content=b"size,price,town\n" + rows + b"100,,Basel\n1,2\n", headers=CSV)
@@ -283,8 +281,8 @@ class TestOptions:
         assert made.json()["notes"] == version["notes"]
 
 
-class TestSalesThatCameBack:
-    def test_are_trained_on_where_that_is_asked_for(self) -> None:
+class TestRecordedSales:
+    def test_recorded_sales_are_trained_on_if_requested(self) -> None:
         made = trainable(application(lab_version()), FakeTrainer())
         houses = [{"size": 1000 + 100 * row, "bedrooms": 1 + row % 5, "age": row} for row in range(40)]
         with served(made) as client:
@@ -296,13 +294,13 @@ class TestSalesThatCameBack:
             assert client.post("/sales", json=sales).status_code == 201
             answer = client.post("/train?from_sales=true")
             assert answer.status_code == 200, answer.text
-            (told,) = client.get("/trainings").json()["trainings"]
+            (record,) = client.get("/trainings").json()["trainings"]
         assert made.models.get(answer.json()["model_version"])[0].source.recorded == 40
-        assert (told["source"], told["with_recorded"], told["synthetic"]) == (None, True, False)
+        assert (record["source"], record["with_recorded"], record["synthetic"]) == (None, True, False)
 
-    def test_are_added_to_those_that_are_sent(self, tmp_path: Path) -> None:
+    def test_recorded_sales_are_added_to_upload(self, tmp_path: Path) -> None:
         made = sending(tmp_path)
         with served(made) as client:
             answer = client.post("/train?from_sales=true", content=SALES, headers=CSV)
         source = made.models.get(answer.json()["model_version"])[0].source
-        assert (source.location, source.recorded) == (str(kept(tmp_path)[0]), 0)
+        assert (source.location, source.recorded) == (str(stored_uploads(tmp_path)[0]), 0)

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over HTTP: its routes, its errors, and that an inference is an estimate as any other."""
+"""The Open Inference Protocol over HTTP: routes, errors and agreement with `POST /predict`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def infer(client: TestClient, *inputs: Mapping[str, Any], path: str = INFER, **m
     return client.post(path, json={"inputs": inputs, **more})
 
 
-def in_binary(inputs: Sequence[Mapping[str, Any]], **more: object) -> tuple[bytes, dict[str, str]]:
+def binary_request(inputs: Sequence[Mapping[str, Any]], **more: object) -> tuple[bytes, dict[str, str]]:
     parts = [to_binary(each["datatype"], each["data"]) for each in inputs]
     heads = [
         {**{key: value for key, value in each.items() if key != "data"}, "parameters": {"binary_data_size": len(part)}}
@@ -73,11 +73,11 @@ def error(answer: Response, status: int = 400) -> str:
     assert answer.headers["Content-Type"] == "application/json"
     document = answer.json()
     assert document.keys() == {"error"}
-    said: str = document["error"]
-    return said
+    message: str = document["error"]
+    return message
 
 
-def test_it_is_ready_where_it_could_estimate_and_remember(client: TestClient) -> None:
+def test_ready_requires_model_and_storage(client: TestClient) -> None:
     for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/housepredict/ready"):
         assert client.get(path).status_code == 200
     made = application(lab_version())
@@ -95,25 +95,25 @@ def test_it_is_ready_where_it_could_estimate_and_remember(client: TestClient) ->
         assert service.get("/v2/health/ready").status_code == 503
 
 
-def test_without_a_model_there_is_nothing_to_infer_with() -> None:
+def test_inference_without_model_is_unavailable() -> None:
     with served(application()) as service:
         assert service.get("/v2/models/housepredict/ready").status_code == 503
         for answer in (service.get("/v2/models/housepredict"), infer(service, *lab_inputs())):
             assert "No model is promoted" in error(answer, 503)
 
 
-def test_an_inference_is_estimated_and_recorded_as_any_other_house() -> None:
+def test_inference_is_recorded_as_prediction() -> None:
     with served(application(calibrated_version(), load=CalibratedLabModel)) as service:
-        told = outputs(infer(service, *lab_inputs(2), id="mine"))
-        remembered = service.get("/predictions").json()["predictions"]
-    assert told["price"] == [LAB_PRICE] * 2
-    assert (told["low_80"], told["high_90"]) == ([224336.03] * 2, [326406.99] * 2)
-    assert told["id"] == [each["id"] for each in reversed(remembered)]
-    assert remembered[0]["predicted_price"] == LAB_PRICE
-    assert {name: remembered[0][name] for name in LAB_HOUSE} == LAB_HOUSE
+        values = outputs(infer(service, *lab_inputs(2), id="mine"))
+        stored = service.get("/predictions").json()["predictions"]
+    assert values["price"] == [LAB_PRICE] * 2
+    assert (values["low_80"], values["high_90"]) == ([224336.03] * 2, [326406.99] * 2)
+    assert values["id"] == [each["id"] for each in reversed(stored)]
+    assert stored[0]["predicted_price"] == LAB_PRICE
+    assert {name: stored[0][name] for name in LAB_HOUSE} == LAB_HOUSE
 
 
-def test_bounds_that_the_model_cannot_tell_are_null_or_nan(client: TestClient) -> None:
+def test_missing_bounds_are_null_or_nan(client: TestClient) -> None:
     assert outputs(infer(client, *lab_inputs()))["low_80"] == [None]
     asked = [{"name": "low_80", "parameters": {"binary_data": True}}]
     content = infer(client, *lab_inputs(), outputs=asked).content
@@ -121,7 +121,7 @@ def test_bounds_that_the_model_cannot_tell_are_null_or_nan(client: TestClient) -
     assert value != value
 
 
-def test_only_the_outputs_that_are_asked_for_come_each_in_its_form(client: TestClient) -> None:
+def test_only_requested_outputs_are_returned(client: TestClient) -> None:
     asked = [{"name": "id"}, {"name": "price", "parameters": {"binary_data": True}}]
     answer = infer(client, *lab_inputs(2), outputs=asked)
     assert answer.headers["Content-Type"] == "application/octet-stream"
@@ -132,7 +132,7 @@ def test_only_the_outputs_that_are_asked_for_come_each_in_its_form(client: TestC
     assert struct.unpack("<2d", answer.content[length:]) == (LAB_PRICE, LAB_PRICE)
 
 
-def test_what_is_out_of_the_ordinary_about_a_house_is_told(client: TestClient) -> None:
+def test_warnings_are_an_output(client: TestClient) -> None:
     inputs = [tensor("size", [9000, 2500]), tensor("bedrooms", [3, 3]), tensor("age", [10, 10])]
     assert outputs(infer(client, *inputs))["warnings"] == ["outside_observed_range", ""]
 
@@ -142,113 +142,119 @@ batches = st.lists(st.tuples(finite, st.integers(0, 20), st.integers(0, 200)), m
 
 
 @given(batches, st.sampled_from(["FP32", "FP64"]), st.sampled_from(["INT16", "UINT32", "INT64", "FP64"]))
-def test_binary_and_json_have_the_same_answers_as_plain_houses(
-    client: TestClient, batch: list[tuple[float, int, int]], of_size: str, of_others: str
+def test_binary_and_json_tensors_match_plain_predictions(
+    client: TestClient, batch: list[tuple[float, int, int]], size_datatype: str, other_datatype: str
 ) -> None:
-    sizes = [struct.unpack("<f", struct.pack("<f", size))[0] if of_size == "FP32" else size for size, _, _ in batch]
+    sizes = [
+        struct.unpack("<f", struct.pack("<f", size))[0] if size_datatype == "FP32" else size for size, _, _ in batch
+    ]
     inputs = [
-        tensor("size", sizes, of_size),
-        tensor("bedrooms", [each[1] for each in batch], of_others),
-        tensor("age", [each[2] for each in batch], of_others),
+        tensor("size", sizes, size_datatype),
+        tensor("bedrooms", [each[1] for each in batch], other_datatype),
+        tensor("age", [each[2] for each in batch], other_datatype),
     ]
     plain = [dict(zip(LAB_HOUSE, (size, *each[1:]), strict=True)) for size, each in zip(sizes, batch, strict=True)]
     expected = [each["prediction"] for each in client.post("/predict", json=plain).json()["predictions"]]
     assert outputs(infer(client, *inputs))["price"] == expected
-    content, headers = in_binary(inputs, parameters={"binary_data_output": True}, outputs=[{"name": "price"}])
+    content, headers = binary_request(inputs, parameters={"binary_data_output": True}, outputs=[{"name": "price"}])
     answer = client.post(INFER, content=content, headers=headers)
     assert struct.unpack(f"<{len(batch)}d", answer.content[int(answer.headers[HEADER]) :]) == tuple(expected)
 
 
 BESIDE_BINARY = lab_inputs()[0] | {"parameters": {"binary_data_size": 0}}
 REFUSED: dict[str, tuple[object, list[str]]] = {
-    "a list": ([], ["the request must be an object"]),
-    "a number beyond all others": (
+    "list": ([], ["the request must be an object"]),
+    "number beyond float range": (
         {"inputs": [tensor("size", [10**400, -(10**400)]), *lab_inputs(2)[1:]]},
         ["size[0]", "size[1]"],
     ),
     "data beside binary data": ({"inputs": [BESIDE_BINARY, *lab_inputs()[1:]]}, ["size"]),
     "no inputs": ({}, ["inputs", "size", "bedrooms", "age"]),
-    "inputs that are none": ({"inputs": {"size": 1}}, ["inputs", "size", "bedrooms", "age"]),
-    "an input without a name": ({"inputs": [*lab_inputs(), {"shape": [1]}]}, ["inputs[3]"]),
-    "a feature that is none": ({"inputs": [*lab_inputs(), tensor("pool", [1], "FP64")]}, ["pool"]),
-    "a feature twice": ({"inputs": [*lab_inputs(), *lab_inputs()[:1]]}, ["size"]),
-    "another shape": ({"inputs": [lab_inputs()[0] | {"shape": [1, 2]}, *lab_inputs()[1:]]}, ["size"]),
-    "a shape that is none": ({"inputs": [lab_inputs()[0] | {"shape": [True]}, *lab_inputs()[1:]]}, ["size"]),
-    "another datatype": ({"inputs": [tensor("size", ["1"], "BYTES"), *lab_inputs()[1:]]}, ["size"]),
-    "no datatype": ({"inputs": [{**lab_inputs()[0], "datatype": "REAL"}, *lab_inputs()[1:]]}, ["size"]),
+    "inputs not a list": ({"inputs": {"size": 1}}, ["inputs", "size", "bedrooms", "age"]),
+    "input without name": ({"inputs": [*lab_inputs(), {"shape": [1]}]}, ["inputs[3]"]),
+    "unknown feature": ({"inputs": [*lab_inputs(), tensor("pool", [1], "FP64")]}, ["pool"]),
+    "duplicate feature": ({"inputs": [*lab_inputs(), *lab_inputs()[:1]]}, ["size"]),
+    "two-dimensional shape": ({"inputs": [lab_inputs()[0] | {"shape": [1, 2]}, *lab_inputs()[1:]]}, ["size"]),
+    "invalid shape": ({"inputs": [lab_inputs()[0] | {"shape": [True]}, *lab_inputs()[1:]]}, ["size"]),
+    "wrong datatype": ({"inputs": [tensor("size", ["1"], "BYTES"), *lab_inputs()[1:]]}, ["size"]),
+    "unknown datatype": ({"inputs": [{**lab_inputs()[0], "datatype": "REAL"}, *lab_inputs()[1:]]}, ["size"]),
     "too few data": ({"inputs": [lab_inputs()[0] | {"shape": [2]}, *lab_inputs()[1:]]}, ["size"]),
     "no data": ({"inputs": [tensor("size", []) | {"shape": [1], "data": 7}, *lab_inputs()[1:]]}, ["size"]),
-    "other numbers of houses": ({"inputs": [*lab_inputs(2)[:1], *lab_inputs()[1:]]}, ["inputs"]),
+    "different numbers of houses": ({"inputs": [*lab_inputs(2)[:1], *lab_inputs()[1:]]}, ["inputs"]),
     "no houses": ({"inputs": lab_inputs(0)}, ["the batch"]),
-    "too many": ({"inputs": lab_inputs(21)}, ["the batch"]),
-    "as many as nobody can send": ({"inputs": [lab_inputs()[0] | {"shape": [10**30]}]}, ["the batch"]),
-    "values of all kinds": (
+    "too many houses": ({"inputs": lab_inputs(21)}, ["the batch"]),
+    "huge shape": ({"inputs": [lab_inputs()[0] | {"shape": [10**30]}]}, ["the batch"]),
+    "invalid values": (
         {"inputs": [tensor("size", [True, -1]), tensor("bedrooms", [2.5, 2**63]), tensor("age", [None, 1])]},
         ["size[0]", "bedrooms[0]", "bedrooms[1]", "size[1]", "age[0]"],
     ),
-    "a missing value": ({"inputs": [tensor("size", [None]), *lab_inputs()[1:]]}, ["size[0]"]),
-    "a house without a price": ({"inputs": [tensor("size", [1e15]), *lab_inputs()[1:]]}, ["house 0"]),
-    "an output that is none": ({"inputs": lab_inputs(), "outputs": [{"name": "prize"}]}, ["prize"]),
-    "outputs that are none": ({"inputs": lab_inputs(), "outputs": {}}, ["outputs"]),
-    "classes": (
+    "missing value": ({"inputs": [tensor("size", [None]), *lab_inputs()[1:]]}, ["size[0]"]),
+    "house without estimate": ({"inputs": [tensor("size", [1e15]), *lab_inputs()[1:]]}, ["house 0"]),
+    "unknown output": ({"inputs": lab_inputs(), "outputs": [{"name": "prize"}]}, ["prize"]),
+    "outputs not a list": ({"inputs": lab_inputs(), "outputs": {}}, ["outputs"]),
+    "classification": (
         {"inputs": lab_inputs(), "outputs": [{"name": "price", "parameters": {"classification": 2}}]},
         ["price"],
     ),
-    "parameters that are none": ({"inputs": lab_inputs(), "parameters": []}, ["the request"]),
-    "an id that is none": ({"inputs": lab_inputs(), "id": 7}, ["id"]),
+    "parameters not an object": ({"inputs": lab_inputs(), "parameters": []}, ["the request"]),
+    "id not text": ({"inputs": lab_inputs(), "id": 7}, ["id"]),
 }
 
 
 @pytest.mark.parametrize(("document", "named"), REFUSED.values(), ids=REFUSED)
-def test_a_refusal_names_all_that_is_wrong(client: TestClient, document: object, named: list[str]) -> None:
-    said = error(client.post(INFER, json=document))
-    assert [each.partition(":")[0] for each in said.split("; ")] == named, said
+def test_error_names_all_invalid_parts(client: TestClient, document: object, named: list[str]) -> None:
+    message = error(client.post(INFER, json=document))
+    assert [each.partition(":")[0] for each in message.split("; ")] == named, message
 
 
-def test_names_that_come_twice_are_refused(client: TestClient) -> None:
+def test_duplicate_json_names_are_rejected(client: TestClient) -> None:
     body = json.dumps({"inputs": lab_inputs()}).replace('"name": "size"', '"name": "size", "name": "size"')
     assert error(client.post(INFER, content=body)) == "size: has 'name' more than once"
 
 
 BROKEN_BINARY = {
-    "no number": (b"", {HEADER: "x"}, HEADER),
-    "more than there is": (b"{}", {HEADER: "3"}, HEADER),
-    "JSON that is cut off": (b'{"inputs": []}', {HEADER: "5"}, "Unterminated"),
-    "data left over": (
-        in_binary(lab_inputs())[0] + b"!",
-        in_binary(lab_inputs())[1],
-        "the body: has more binary data than its inputs, by 1 B",
+    "length not a number": (b"", {HEADER: "x"}, HEADER),
+    "length beyond body": (b"{}", {HEADER: "3"}, HEADER),
+    "truncated JSON": (b'{"inputs": []}', {HEADER: "5"}, "Unterminated"),
+    "trailing data": (
+        binary_request(lab_inputs())[0] + b"!",
+        binary_request(lab_inputs())[1],
+        "the body: has 1 B of binary data that no input uses",
     ),
-    "data that lack": (
-        in_binary(lab_inputs())[0][:-1],
-        in_binary(lab_inputs())[1],
+    "truncated data": (
+        binary_request(lab_inputs())[0][:-1],
+        binary_request(lab_inputs())[1],
         "age: must have a `binary_data_size`",
     ),
-    "binary data in JSON alone": (in_binary(lab_inputs())[0][: int(in_binary(lab_inputs())[1][HEADER])], {}, "size"),
+    "binary data missing": (
+        binary_request(lab_inputs())[0][: int(binary_request(lab_inputs())[1][HEADER])],
+        {},
+        "size",
+    ),
 }
 
 
-@pytest.mark.parametrize(("body", "headers", "said"), BROKEN_BINARY.values(), ids=BROKEN_BINARY)
-def test_binary_tensors_that_do_not_fit_are_refused(
-    client: TestClient, body: bytes, headers: dict[str, str], said: str
+@pytest.mark.parametrize(("body", "headers", "message"), BROKEN_BINARY.values(), ids=BROKEN_BINARY)
+def test_malformed_binary_tensors_are_rejected(
+    client: TestClient, body: bytes, headers: dict[str, str], message: str
 ) -> None:
-    assert said in error(client.post(INFER, content=body, headers=headers))
+    assert message in error(client.post(INFER, content=body, headers=headers))
 
 
 @given(st.binary(max_size=200), st.none() | st.text("0123456789-x", max_size=3), st.integers(0, 300))
-def test_no_body_makes_it_fail(client: TestClient, noise: bytes, length: str | None, at: int) -> None:
-    whole, headers = in_binary(lab_inputs())
+def test_inference_survives_any_body(client: TestClient, noise: bytes, length: str | None, at: int) -> None:
+    whole, headers = binary_request(lab_inputs())
     broken = whole[:at] + noise + whole[at + len(noise) :]
     answer = client.post(INFER, content=broken, headers=headers if length is None else {HEADER: length})
     assert answer.status_code in (200, 400)
 
 
-def test_before_it_has_started_it_says_so() -> None:
+def test_unstarted_app_names_missing_lifespan() -> None:
     app = TestClient(asgi_app(application=application(lab_version())))  # without its lifespan
     assert "lifespan" in error(app.post(INFER, json={"inputs": lab_inputs()}), 503)
 
 
-def test_other_media_types_and_long_bodies_are_refused(client: TestClient) -> None:
+def test_other_media_types_and_oversized_bodies_are_rejected(client: TestClient) -> None:
     body = json.dumps({"inputs": lab_inputs()})
     long = json.dumps({"inputs": lab_inputs(), "parameters": {"comment": " " * 15_000}})
     assert client.post(INFER, content=long).status_code == 200
@@ -257,7 +263,7 @@ def test_other_media_types_and_long_bodies_are_refused(client: TestClient) -> No
     assert "HOUSEPREDICT_MAX_BODY" in error(client.post(INFER, content=b" " * (MAX_BODY + 1)), 413)
 
 
-def test_categories_dates_and_booleans_are_texts_and_booleans_that_may_be_missing() -> None:
+def test_categories_dates_and_booleans_are_accepted_as_text() -> None:
     inputs = [
         tensor("size", [2500.0, 900.0]),
         tensor("area", ["north", "west"]),
@@ -270,7 +276,7 @@ def test_categories_dates_and_booleans_are_texts_and_booleans_that_may_be_missin
         assert outputs(infer(service, *inputs))["id"]
         newest, oldest = service.get("/predictions").json()["predictions"]
         refused = error(infer(service, tensor("area", ["", "\0"]), *inputs[:1], *inputs[2:]))
-        content, headers = in_binary(inputs)
+        content, headers = binary_request(inputs)
         broken = service.post(INFER, content=content.replace(b"north", b"n\xffrth"), headers=headers)
     assert {name: oldest[name] for name in MIXED.names} == {
         "size": 2500.0, "area": "north", "waterfront": True, "sold": "2015-05-27", "bedrooms": 3, "heating": "7",
@@ -280,7 +286,7 @@ def test_categories_dates_and_booleans_are_texts_and_booleans_that_may_be_missin
     assert error(broken) == "area[0]: must be text or a whole number, not bytes"
 
 
-def test_names_and_categories_with_blanks_around_them_are_those_of_the_model(client: TestClient) -> None:
+def test_names_with_surrounding_whitespace_match_features(client: TestClient) -> None:
     inputs = [{**each, "name": f" {each['name']}\u00a0"} for each in lab_inputs()]
     (output, *_) = infer(client, *inputs).json()["outputs"]
     assert output["data"] == [LAB_PRICE]

@@ -1,4 +1,4 @@
-"""The application in memory and the service in a thread, which tests of others rest on."""
+"""The in-memory application and the background server, which users build their tests on."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ assert len(seen) == 1
 """
 
 
-def test_a_model_is_in_service_and_what_it_says_is_remembered() -> None:
+def test_in_memory_model_serves_and_stores_predictions() -> None:
     clock = FrozenClock()
     with Prices(in_memory(FixedModel(), clock)) as prices:
         first = prices.predict(LAB_HOUSE)
@@ -70,18 +70,18 @@ def test_a_model_is_in_service_and_what_it_says_is_remembered() -> None:
         assert first.estimate.warnings == ()
 
 
-def test_a_formula_may_be_of_other_features() -> None:
+def test_fixed_model_accepts_other_features() -> None:
     schema = FeatureSchema((Feature("area", Kind.NUMBER),))
     with Prices(in_memory(FixedModel(lambda area: 3000 * area, fixed_version(schema)))) as prices:
         assert prices.predict({"area": 70}).price == 210_000
 
 
-def test_without_a_model_there_is_none() -> None:
+def test_application_without_model_raises_no_model() -> None:
     with Prices(in_memory()) as prices, pytest.raises(NoModel):
         prices.predict(LAB_HOUSE)
 
 
-def test_other_versions_are_loaded_as_ever() -> None:
+def test_other_versions_load_normally() -> None:
     with Prices(in_memory(FixedModel())) as prices:
         version, artifact = read_demonstration()
         prices._application.models.add(version, artifact)
@@ -92,13 +92,13 @@ def test_other_versions_are_loaded_as_ever() -> None:
 
 
 @pytest.mark.slow
-def test_no_file_is_written_and_no_connection_made(tmp_path: Path) -> None:
+def test_in_memory_service_opens_no_file_or_connection(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-B", "-c", QUIET], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.slow
-def test_a_service_in_a_thread_answers_on_its_port_and_stops() -> None:
+def test_background_server_answers_and_stops() -> None:
     logs = [logging.getLogger(name) for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")]
     before = [(log.level, list(log.handlers), log.propagate) for log in logs]
     with serving(in_memory(FixedModel())) as url, serving(in_memory(FixedModel(lambda **_: 7.0))) as other:
@@ -113,7 +113,7 @@ def test_a_service_in_a_thread_answers_on_its_port_and_stops() -> None:
 
 
 @define
-class Held(FixedModel):
+class BlockedModel(FixedModel):
     began: Event = field(factory=Event)
     may_end: Event = field(factory=Event)
 
@@ -123,8 +123,8 @@ class Held(FixedModel):
         return Valuation([1.0])
 
 
-def test_a_request_that_was_accepted_is_answered_before_it_stops() -> None:
-    model = Held()
+def test_accepted_request_is_answered_before_stop() -> None:
+    model = BlockedModel()
     service = ExitStack()
     url = service.enter_context(serving(in_memory(model)))
     with ThreadPoolExecutor(2) as elsewhere:
@@ -136,7 +136,7 @@ def test_a_request_that_was_accepted_is_answered_before_it_stops() -> None:
         stopped.result()
 
 
-def test_a_service_that_does_not_start_is_an_error() -> None:
+def test_failed_start_raises_and_leaves_no_threads() -> None:
     def load(version: ModelVersion, artifact: Artifact) -> Predictor:
         raise OSError("broken")
 
@@ -146,12 +146,12 @@ def test_a_service_that_does_not_start_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="failed to start"), serving(made):
         pass
     left = [each for each in threading.enumerate() if each not in before]
-    for each in left:  # those that work for its event loop end a moment after it
+    for each in left:  # threads of the event loop end shortly after it
         each.join(10)
     assert not [each for each in left if each.is_alive()]
 
 
-def test_its_port_is_of_this_machine_alone() -> None:
+def test_background_server_listens_on_loopback_only() -> None:
     with serving(in_memory(FixedModel())) as url:
         address = url.removeprefix("http://").split(":")
         assert address[0] == "127.0.0.1"

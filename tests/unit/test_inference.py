@@ -1,4 +1,4 @@
-"""From a table of sales to sales that a model can learn from: every row accounted for, no house on both sides."""
+"""Schema inference and train/test split: every row is accounted for and no house is on both sides."""
 
 from __future__ import annotations
 
@@ -41,42 +41,45 @@ days = st.sampled_from(["2014-05-02"] * 30 + ["2015-01-01"] * 30 + ["", "someday
 
 
 @given(st.lists(st.tuples(prices, days), min_size=200, max_size=250), st.integers(0, 3))
-def test_every_row_is_trained_on_held_out_or_rejected(rows: list[tuple[str, str]], unread: int) -> None:
+def test_each_row_is_trained_on_held_out_or_rejected(rows: list[tuple[str, str]], unread: int) -> None:
     columns: dict[str, list[Cell]] = {
         "price": [price for price, _ in rows],
         "sold": [day for _, day in rows],
         "area": [float(row) / 3 for row in range(len(rows))],
     }
     try:
-        found = prepare(SalesTable(columns, "", {"a row is broken": unread}), TrainingOptions(sale_date="sold"))
+        prepared_sales = prepare(
+            SalesTable(columns, "", {"a row is broken": unread}), TrainingOptions(sale_date="sold")
+        )
     except UnusableSales:
         assert sum(price in ("250000", "$1,200") and day[:2] == "20" for price, day in rows) < MIN_SALES
     else:
-        assert len(found.training) + len(found.held_out) + sum(found.rejected.values()) == len(rows) + unread
+        assert (
+            len(prepared_sales.training) + len(prepared_sales.held_out) + sum(prepared_sales.rejected.values())
+            == len(rows) + unread
+        )
 
 
-def test_rows_are_rejected_by_reason_and_cells_counted_by_column() -> None:
+def test_rejected_rows_and_unreadable_cells_are_counted() -> None:
     columns = {name: list(cells) for name, cells in COLUMNS.items()}
     columns["price"][:6] = ["", "soon", "0", "-1", "1e13", "1e14"]
     columns["sold"][6:8] = [None, "someday"]
     columns["sqft_living"][8] = "big"
-    found = prepare(SalesTable(columns, "", {"a row has too many cells": 3}), TrainingOptions())
-    assert found.rejected == {
+    prepared_sales = prepare(SalesTable(columns, "", {"a row has too many cells": 3}), TrainingOptions())
+    assert prepared_sales.rejected == {
         "a row has too many cells": 3,
         "price: missing or not a number": 2,
         "price: must be above zero": 2,
         "price: must be below 1e+13": 2,
         "sold: missing or not a date": 2,
     }
-    assert found.unreadable == {"price": 1, "sold": 1, "sqft_living": 1}
-    [feature] = [each for each in found.schema.features if each.name == "sqft_living"]
+    assert prepared_sales.unreadable == {"price": 1, "sold": 1, "sqft_living": 1}
+    [feature] = [each for each in prepared_sales.schema.features if each.name == "sqft_living"]
     assert not feature.required
 
 
 @given(st.lists(st.integers(1, 9), min_size=3, max_size=20), st.integers(0, 19), st.integers(150, 1200))
-def test_beyond_the_usual_range_lie_fewer_than_five_sales_or_half_a_percent(
-    occurrences: list[int], commonest: int, often: int
-) -> None:
+def test_usual_range_excludes_few_sales(occurrences: list[int], commonest: int, often: int) -> None:
     occurrences[commonest % len(occurrences)] = often
     rooms = [number for number, count in enumerate(occurrences) for _ in range(count)]
     columns: dict[str, list[Cell]] = {
@@ -92,24 +95,24 @@ def test_beyond_the_usual_range_lie_fewer_than_five_sales_or_half_a_percent(
     assert set(of["style"].rare) == {f"style {number}" for number, count in enumerate(occurrences) if count < few}
 
 
-def test_nothing_is_rare_among_few_sales() -> None:
+def test_few_sales_have_no_rare_values() -> None:
     assert all(feature.usual is None and not feature.rare for feature in prepared().schema.features)
 
 
-def test_all_sales_of_a_house_are_on_one_side() -> None:
-    found = prepared()
-    assert len(keys(found.training)) + len(keys(found.held_out)) == ROWS
-    assert not keys(found.training) & keys(found.held_out)
+def test_sales_of_one_house_are_never_split() -> None:
+    prepared_sales = prepared()
+    assert len(keys(prepared_sales.training)) + len(keys(prepared_sales.held_out)) == ROWS
+    assert not keys(prepared_sales.training) & keys(prepared_sales.held_out)
 
 
-def test_without_an_identifier_a_house_is_known_by_all_that_is_said_of_it_but_the_sale_date() -> None:
+def test_house_without_identifier_is_keyed_by_its_features() -> None:
     columns = {name: [cell for cell in cells for _ in range(2)] for name, cells in COLUMNS.items()}
     columns["sold"] = [f"2014-{1 + row % 12:02}-15" for row in range(len(columns["sold"]))]
-    found = prepared(columns, exclude=("parcel_id",), house_id="style", features=("sqft_living", "lat"))
-    assert keys([*found.training, *found.held_out]) == {"villa", "flat"}
+    prepared_sales = prepared(columns, exclude=("parcel_id",), house_id="style", features=("sqft_living", "lat"))
+    assert keys([*prepared_sales.training, *prepared_sales.held_out]) == {"villa", "flat"}
     del columns["parcel_id"]
-    found = prepared(columns)
-    assert len(keys(found.training)) + len(keys(found.held_out)) == 2 * ROWS
+    prepared_sales = prepared(columns)
+    assert len(keys(prepared_sales.training)) + len(keys(prepared_sales.held_out)) == 2 * ROWS
 
 
 @pytest.mark.parametrize(
@@ -121,25 +124,25 @@ def test_without_an_identifier_a_house_is_known_by_all_that_is_said_of_it_but_th
         {"sale_date": "sold", "price": "price"},
     ],
 )
-def test_the_split_does_not_depend_on_which_columns_are_used(options: dict[str, Any]) -> None:
+def test_split_does_not_depend_on_columns_used(options: dict[str, Any]) -> None:
     columns = {name: cells for name, cells in COLUMNS.items() if name != "parcel_id"}
     assert keys(prepared(columns, **options).held_out) == keys(prepared(columns).held_out)
 
 
 @given(st.permutations(range(2 * ROWS)))
-def test_the_split_and_the_schema_do_not_depend_on_the_order_of_the_rows(order: Sequence[int]) -> None:
-    found = prepared({name: [cells[row] for row in order] for name, cells in COLUMNS.items()})
-    assert keys(found.held_out) == keys(prepared().held_out)
-    assert found.schema == prepared().schema
+def test_split_and_schema_do_not_depend_on_row_order(order: Sequence[int]) -> None:
+    prepared_sales = prepared({name: [cells[row] for row in order] for name, cells in COLUMNS.items()})
+    assert keys(prepared_sales.held_out) == keys(prepared().held_out)
+    assert prepared_sales.schema == prepared().schema
 
 
-def test_the_split_stays_as_the_file_grows() -> None:
+def test_split_is_stable_as_file_grows() -> None:
     longer: dict[str, list[Cell]] = {name: [*cells, *cells] for name, cells in COLUMNS.items()}
     longer["parcel_id"] = [f"P{row // 2}" for row in range(4 * ROWS)]
     assert keys(prepared().held_out) <= keys(prepared(longer).held_out)
 
 
-def test_an_identifier_is_the_same_whether_a_program_wrote_it_with_decimals() -> None:
+def test_identifier_is_the_same_with_decimals() -> None:
     codes = [7_129_300_520 + 37 * row for row in range(2 * ROWS)]
     written = ([f"{code}" for code in codes], [f"{code}.0" for code in codes], [float(code) for code in codes], codes)
     splits = [keys(prepared({**COLUMNS, "parcel_id": cells}).held_out) for cells in written]
@@ -147,12 +150,12 @@ def test_an_identifier_is_the_same_whether_a_program_wrote_it_with_decimals() ->
     assert all(split == splits[0] for split in splits)
 
 
-def test_a_house_without_an_identifier_is_still_a_sale() -> None:
-    found = prepared({**COLUMNS, "parcel_id": [None, *COLUMNS["parcel_id"][1:]]})
-    assert len(found.training) + len(found.held_out) == 2 * ROWS
+def test_sale_without_identifier_is_used() -> None:
+    prepared_sales = prepared({**COLUMNS, "parcel_id": [None, *COLUMNS["parcel_id"][1:]]})
+    assert len(prepared_sales.training) + len(prepared_sales.held_out) == 2 * ROWS
 
 
-def test_estimates_are_for_the_latest_sale_that_can_be_used() -> None:
+def test_valuation_date_is_latest_usable_sale() -> None:
     columns = {name: list(cells) for name, cells in COLUMNS.items()}
     columns["sold"][0], columns["price"][0] = "2030-01-01", ""
     columns["sold"][1] = "2015-05-27"
@@ -162,20 +165,20 @@ def test_estimates_are_for_the_latest_sale_that_can_be_used() -> None:
 
 
 def test_sales_without_dates_have_no_valuation_date() -> None:
-    found = prepared(exclude=("sold",))
-    assert (found.schema.sale_date, found.schema.valuation_date) == (None, None)
-    assert found.training[0].sold_on is None
+    prepared_sales = prepared(exclude=("sold",))
+    assert (prepared_sales.schema.sale_date, prepared_sales.schema.valuation_date) == (None, None)
+    assert prepared_sales.training[0].sold_on is None
 
 
-def test_a_date_that_does_not_vary_is_no_feature_and_yet_says_when() -> None:
-    found = prepared({**COLUMNS, "sold": ["2014-01-01"] * 2 * ROWS}, sale_date="sold")
-    assert (found.schema.sale_date, found.schema.valuation_date) == (None, date(2014, 1, 1))
-    assert found.training[0].sold_on == date(2014, 1, 1)
+def test_constant_sale_date_sets_valuation_date_only() -> None:
+    prepared_sales = prepared({**COLUMNS, "sold": ["2014-01-01"] * 2 * ROWS}, sale_date="sold")
+    assert (prepared_sales.schema.sale_date, prepared_sales.schema.valuation_date) == (None, date(2014, 1, 1))
+    assert prepared_sales.training[0].sold_on == date(2014, 1, 1)
 
 
-def test_the_schema_says_what_was_seen() -> None:
-    found = prepared(closed=("style",)).schema
-    assert found.features == (
+def test_schema_describes_training_sales() -> None:
+    schema = prepared(closed=("style",)).schema
+    assert schema.features == (
         Feature("sold", Kind.DATE, required=False, observed=("2014-01-15", "2014-12-15")),
         Feature("sqft_living", Kind.NUMBER, "sq ft", minimum=0.0, observed=(900, 2013)),
         Feature("style", Kind.CATEGORY, categories=("flat", "villa"), closed=True),
@@ -183,11 +186,11 @@ def test_the_schema_says_what_was_seen() -> None:
     )
 
 
-def test_every_sale_fits_the_schema_made_of_them() -> None:
-    found = prepared()
-    for sale in [*found.training, *found.held_out]:
-        assert found.schema.violations(sale.house.values) == []
-        assert find_warnings(found.schema, sale.house) == ()
+def test_inferred_schema_accepts_its_sales() -> None:
+    prepared_sales = prepared()
+    for sale in [*prepared_sales.training, *prepared_sales.held_out]:
+        assert prepared_sales.schema.violations(sale.house.values) == []
+        assert find_warnings(prepared_sales.schema, sale.house) == ()
 
 
 @pytest.mark.parametrize(
@@ -207,7 +210,7 @@ def test_every_sale_fits_the_schema_made_of_them() -> None:
         ("elevation", 50, (None, None), None),
     ],
 )
-def test_the_name_tells_the_unit_and_what_is_physically_impossible(
+def test_column_name_implies_unit_and_bounds(
     name: str, low: float, bounds: tuple[float | None, float | None], unit: str | None
 ) -> None:
     values: list[Cell] = [low + row % 40 + 0.5 for row in range(2 * ROWS)]
@@ -215,7 +218,7 @@ def test_the_name_tells_the_unit_and_what_is_physically_impossible(
     assert ((feature.minimum, feature.maximum), feature.unit) == (bounds, unit)
 
 
-def test_a_feature_without_a_value_in_any_usable_sale_has_no_range() -> None:
+def test_feature_without_usable_values_has_no_range() -> None:
     columns = {name: list(cells) for name, cells in COLUMNS.items()}
     columns["pool_area"] = [10.5, 20.5, *[None] * (2 * ROWS - 2)]
     columns["price"][:2] = ["", ""]
@@ -223,17 +226,17 @@ def test_a_feature_without_a_value_in_any_usable_sale_has_no_range() -> None:
     assert (feature.observed, feature.minimum, feature.required) == (None, None, False)
 
 
-def test_a_source_that_knows_its_features_and_its_split_is_believed() -> None:
+def test_schema_and_split_of_source_are_used() -> None:
     schema = FeatureSchema((Feature("size", Kind.NUMBER, required=False),))
     held_out = [row % 3 == 0 for row in range(40)]
     table = SalesTable({"size": list(range(40)), "price": [1000 + row for row in range(40)]}, "", {}, schema, held_out)
-    found = prepare(table, TrainingOptions())
-    assert found.schema is schema
-    assert [sale.price - 1000 for sale in found.held_out] == [row for row in range(40) if held_out[row]]
-    assert found.training[0].house == House({"size": 1})
+    prepared_sales = prepare(table, TrainingOptions())
+    assert prepared_sales.schema is schema
+    assert [sale.price - 1000 for sale in prepared_sales.held_out] == [row for row in range(40) if held_out[row]]
+    assert prepared_sales.training[0].house == House({"size": 1})
 
 
-def test_too_few_sales_are_refused_with_what_was_lost() -> None:
+def test_too_few_sales_error_counts_rejected_rows() -> None:
     columns = {name: [*cells[:MIN_SALES]] for name, cells in COLUMNS.items()}
     assert len(prepared(columns).training) < MIN_SALES
     columns["price"][0] = "soon"
@@ -244,12 +247,12 @@ def test_too_few_sales_are_refused_with_what_was_lost() -> None:
     )
 
 
-def test_sales_of_a_single_house_cannot_be_split() -> None:
+def test_sales_of_single_house_cannot_be_split() -> None:
     columns = {name: COLUMNS[name] for name in ("price", "sold")}
     with pytest.raises(UnusableSales, match="too few different houses"):
         prepared(columns)
 
 
-def test_a_table_without_rows_is_refused() -> None:
+def test_table_without_rows_is_rejected() -> None:
     with pytest.raises(UnusableSales, match="no column can be used"):
         prepared({"price": [], "area": []})

@@ -1,4 +1,4 @@
-"""The coverage test: its p-values are exact, it rejects about as often as it says, and nothing that doesn't matter."""
+"""The coverage test of prediction intervals: exact p-values, significance level and tolerance."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from housepredict.domain.evaluation.coverage import (
 
 
 def coverage_test(inside: int, sales: int, level: int = 80) -> CoverageTest:
-    """The test of so many sales, no price on a bound."""
+    """Run the coverage test with `inside` of `sales` prices covered and no price on a bound."""
     [test] = check_coverage(
         IntervalKind.SCALED,
         [(100.0 if row < inside else 300.0, [Interval(level, 50.0, 200.0)]) for row in range(sales)],
@@ -29,10 +29,10 @@ def coverage_test(inside: int, sales: int, level: int = 80) -> CoverageTest:
 
 @pytest.mark.parametrize("level", [80, 90])
 @pytest.mark.parametrize("sales", [5, 20, 100, 600])
-def test_intervals_that_hold_are_rejected_once_in_a_thousand_times_at_most(sales: int, level: int) -> None:
+def test_calibrated_intervals_are_rarely_rejected(sales: int, level: int) -> None:
     rejected = [inside for inside in range(sales + 1) if coverage_test(inside, sales, level).rejects]
     assert sum(binom.pmf(inside, sales, level / 100) for inside in rejected) <= SIGNIFICANCE
-    # and far too few prices inside are always rejected
+    # The test always rejects intervals that cover no price.
     assert 0 in rejected
 
 
@@ -42,13 +42,13 @@ def test_rejection_is_two_sided(inside: int, rejects: bool) -> None:
 
 
 @pytest.mark.parametrize(("inside", "rejects"), [(15_590, True), (15_600, False), (16_400, False), (16_410, True)])
-def test_coverage_within_the_tolerance_is_not_rejected_however_many_sales_there_are(inside: int, rejects: bool) -> None:
+def test_coverage_within_tolerance_passes_for_many_sales(inside: int, rejects: bool) -> None:
     test = coverage_test(inside, 20_000)
     assert test.p_value < SIGNIFICANCE
     assert test.rejects is rejects
 
 
-def test_prices_on_a_bound_make_no_interval_too_wide() -> None:
+def test_prices_on_bound_do_not_count_as_too_wide() -> None:
     [exact] = check_coverage(IntervalKind.PLAIN, [(100.0, [Interval(80, 100.0, 100.0)])] * 200)
     assert (exact.inside, exact.rejects) == (200, False)
     assert exact.p_value == pytest.approx(1)
@@ -59,21 +59,21 @@ def test_prices_on_a_bound_make_no_interval_too_wide() -> None:
 @pytest.mark.parametrize(
     "interval",
     [Interval(80, 0.0, MAX_PRICE), Interval(80, 0.0, 0.0), Interval(80, math.nan, math.nan)],
-    ids=["endless", "nothing", "not a number"],
+    ids=["unbounded", "zero", "nan"],
 )
-def test_degenerate_intervals_hold_no_price(interval: Interval) -> None:
+def test_degenerate_intervals_cover_no_price(interval: Interval) -> None:
     [test] = check_coverage(IntervalKind.SCALED, [(100.0, [interval])] * 20)
     assert (test.inside, test.rejects) == (0, True)
 
 
-def test_each_level_is_tested_that_there_are_intervals_of() -> None:
+def test_each_available_level_is_tested() -> None:
     both = [Interval(80, 90.0, 110.0), Interval(90, 80.0, 120.0)]
     tests = check_coverage(IntervalKind.PLAIN, [(100.0, both), (115.0, both)])
     assert [(each.level, each.sales, each.inside) for each in tests] == [(80, 2, 1), (90, 2, 2)]
     assert check_coverage(IntervalKind.PLAIN, [(100.0, []), (115.0, [])]) == ()
 
 
-def test_rejection_names_the_kind_the_levels_and_the_coverage() -> None:
+def test_rejection_names_kind_levels_and_coverage() -> None:
     tests = (coverage_test(25, 103), coverage_test(93, 103, 90))
     assert rejection(tests) == (
         "Scaled intervals failed the coverage test (exact binomial at 0.1%): "
@@ -83,7 +83,7 @@ def test_rejection_names_the_kind_the_levels_and_the_coverage() -> None:
 
 
 @pytest.mark.parametrize("number", [math.inf, math.nan])
-def test_calibration_without_ends_is_not_finite(number: float) -> None:
+def test_calibration_with_infinity_or_nan_is_not_finite(number: float) -> None:
     assert is_finite(Calibration(0.1, None, 0.1, (0.1,)))
     assert not is_finite(Calibration(number, None, 0.1))
     assert not is_finite(Calibration(0.1, number, 0.1))

@@ -1,4 +1,4 @@
-"""Many objects are encoded as each would be, whatever is in them."""
+"""Bulk JSON encoding gives the same text as encoding each object alone."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ VALUES = TEXTS | st.integers() | st.booleans() | st.dictionaries(TEXTS, TEXTS, m
 @example([{"a": "},{"}])
 @example([{}, {}])
 @example([{"a": [{}, {}]}])
-def test_each_is_encoded_as_it_would_be_alone(objects: list[dict[str, Any]]) -> None:
+def test_objects_encode_the_same_in_bulk(objects: list[dict[str, Any]]) -> None:
     assert encode_objects(encode, objects) == [encode(each) for each in objects]

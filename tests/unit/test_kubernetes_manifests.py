@@ -1,4 +1,4 @@
-"""The manifests fit the image and the code, and every pod is as restricted as can be."""
+"""The Kubernetes manifests match the image and the code, and restrict every pod."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def documents() -> Iterator[tuple[str, dict[str, Any]]]:
             yield str(path.relative_to(FOLDER)), document
 
 
-# a kustomization of an overlay says `Kustomization`, and the configuration of kustomize has no kind
+# Some kustomize configuration files have no kind.
 DOCUMENTS = [(path, document) for path, document in documents() if "kind" in document]
 
 
-def pod_of(document: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The pod that an object is, or makes."""
+def pod_spec(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the pod spec that an object contains, if any."""
     spec = document.get("spec", {})
     spec = spec.get("jobTemplate", {}).get("spec", spec)
-    found: dict[str, Any] | None = spec.get("template", {}).get("spec", spec if "containers" in spec else None)
-    return found
+    pod: dict[str, Any] | None = spec.get("template", {}).get("spec", spec if "containers" in spec else None)
+    return pod
 
 
-PODS = {f"{path}:{each['kind']}": pod for path, each in DOCUMENTS if (pod := pod_of(each))}
-OURS = {name: pod for name, pod in PODS.items() if "Deployment" in name or "CronJob" in name}
+PODS = {f"{path}:{each['kind']}": pod for path, each in DOCUMENTS if (pod := pod_spec(each))}
+HOUSEPREDICT_PODS = {name: pod for name, pod in PODS.items() if "Deployment" in name or "CronJob" in name}
 SERVICE = PODS["base/deployment.yaml:Deployment"]
 
 
@@ -50,13 +50,13 @@ def containers(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def environment(*folders: str) -> dict[str, str]:
-    """The variables that the kustomizations of these folders set together, the later ones last."""
-    found: dict[str, str] = {}
+    """Merge the variables that the kustomizations of these folders set. Later folders take precedence."""
+    variables_set: dict[str, str] = {}
     for folder in folders:
         kustomization = yaml.safe_load((FOLDER / folder / "kustomization.yaml").read_text(encoding="utf-8"))
         for generator in kustomization.get("configMapGenerator", []):
-            found |= dict(literal.split("=", 1) for literal in generator["literals"])
-    return found
+            variables_set |= dict(literal.split("=", 1) for literal in generator["literals"])
+    return variables_set
 
 
 ENVIRONMENTS = {
@@ -65,22 +65,22 @@ ENVIRONMENTS = {
 }
 
 
-def settings_of(overlay: str, secrets: Path, **more: str) -> Settings:
+def overlay_settings(overlay: str, secrets: Path, **more: str) -> Settings:
     for name, secret in SECRETS.items():
         (secrets / name).write_text(secret, encoding="utf-8")
     there = {name: value.replace(MOUNTED, f"{secrets}/") for name, value in ENVIRONMENTS[overlay].items()}
     return read_settings(there | more)
 
 
-def test_there_are_pods_to_look_at() -> None:
-    assert set(OURS) == {"base/deployment.yaml:Deployment", "base/training.yaml:CronJob"}
+def test_expected_pods_are_found() -> None:
+    assert set(HOUSEPREDICT_PODS) == {"base/deployment.yaml:Deployment", "base/training.yaml:CronJob"}
     assert "components/postgres/postgres.yaml:StatefulSet" in PODS
 
 
 @pytest.mark.parametrize("overlay", ENVIRONMENTS)
-def test_every_variable_is_a_setting_and_all_together_can_be_read(overlay: str, tmp_path: Path) -> None:
+def test_variables_setvariables_are_valid_settings(overlay: str, tmp_path: Path) -> None:
     assert set(ENVIRONMENTS[overlay]) <= set(variables())
-    settings = settings_of(overlay, tmp_path)
+    settings = overlay_settings(overlay, tmp_path)
     assert (settings.host, settings.token) == ("0.0.0.0", SECRETS["token"])
     expected = {
         "development": "postgresql://housepredict:secret@postgres:5432/mldata",
@@ -91,7 +91,7 @@ def test_every_variable_is_a_setting_and_all_together_can_be_read(overlay: str, 
 
 
 @pytest.mark.parametrize("overlay", ENVIRONMENTS)
-def test_variables_that_kubernetes_adds_for_the_services_change_nothing(overlay: str, tmp_path: Path) -> None:
+def test_kubernetes_service_variables_are_ignored(overlay: str, tmp_path: Path) -> None:
     links: dict[str, str] = {}
     for _, document in DOCUMENTS:
         if document["kind"] == "Service":
@@ -107,10 +107,10 @@ def test_variables_that_kubernetes_adds_for_the_services_change_nothing(overlay:
                 f"{name}_PORT_{port}_TCP_ADDR": "10.0.0.1",
             }
     assert "HOUSEPREDICT_PORT" in links
-    assert settings_of(overlay, tmp_path, **links) == settings_of(overlay, tmp_path)
+    assert overlay_settings(overlay, tmp_path, **links) == overlay_settings(overlay, tmp_path)
 
 
-def test_what_is_read_from_a_secret_is_mounted_and_is_made_or_asked_for() -> None:
+def test_secrets_read_are_mounted() -> None:
     read = {
         value.removeprefix(MOUNTED)
         for each in ENVIRONMENTS.values()
@@ -118,13 +118,13 @@ def test_what_is_read_from_a_secret_is_mounted_and_is_made_or_asked_for() -> Non
         if value.startswith(MOUNTED)
     }
     assert read == set(SECRETS)
-    for pod in OURS.values():
+    for pod in HOUSEPREDICT_PODS.values():
         (volume,) = (each for each in pod["volumes"] if "secret" in each)
         for each in containers(pod):
             assert {"name": volume["name"], "mountPath": MOUNTED.rstrip("/"), "readOnly": True} in each["volumeMounts"]
 
 
-def test_no_manifest_has_a_secret_in_it() -> None:
+def test_manifests_contain_no_secret() -> None:
     assert [path for path, document in DOCUMENTS if document["kind"] == "Secret"] == []
     secret = re.compile(r"(PASSWORD|TOKEN|KEY|DATABASE_URL)$")
     for path, pod in PODS.items():
@@ -133,9 +133,9 @@ def test_no_manifest_has_a_secret_in_it() -> None:
     assert not [name for each in ENVIRONMENTS.values() for name in each if secret.search(name)]
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_users_folders_and_commands_are_the_images(name: str) -> None:
-    pod = OURS[name]
+@pytest.mark.parametrize("name", HOUSEPREDICT_PODS)
+def test_users_folders_and_commands_match_image(name: str) -> None:
+    pod = HOUSEPREDICT_PODS[name]
     user = re.search(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
     assert user
     assert [pod["securityContext"][each] for each in ("runAsUser", "runAsGroup")] == [
@@ -143,7 +143,7 @@ def test_users_folders_and_commands_are_the_images(name: str) -> None:
     ]
     assert 'ENTRYPOINT ["housepredict"]' in DOCKERFILE
     for each in containers(pod):
-        parser().parse_args(each["args"])  # which would exit
+        parser().parse_args(each["args"])  # exits on invalid arguments
         folder = ENVIRONMENTS["production"]["HOUSEPREDICT_DATA_DIR"]
         assert f"HOUSEPREDICT_DATA_DIR={folder}" in DOCKERFILE
         assert {folder, "/tmp"} <= {mount["mountPath"] for mount in each["volumeMounts"]}
@@ -151,7 +151,7 @@ def test_users_folders_and_commands_are_the_images(name: str) -> None:
     assert " AS service\n" in DOCKERFILE
 
 
-def test_ports_are_the_services() -> None:
+def test_ports_match_service() -> None:
     (port,) = SERVICE["containers"][0]["ports"]
     assert port["containerPort"] == Settings.__attrs_attrs__.port.default == 5000
     assert f"EXPOSE {port['containerPort']}" in DOCKERFILE
@@ -163,7 +163,7 @@ def test_ports_are_the_services() -> None:
     assert f'prometheus.io/port: "{port["containerPort"]}"' in production
 
 
-def test_every_route_that_a_probe_or_prometheus_asks_exists() -> None:
+def test_probe_and_prometheus_routes_exist() -> None:
     routes = {route.path for route in ROUTES}
     probes = {
         name: SERVICE["containers"][0][name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")
@@ -179,7 +179,7 @@ def test_every_route_that_a_probe_or_prometheus_asks_exists() -> None:
     assert "prometheus.io/path" in production
 
 
-def test_a_pod_has_the_time_to_stop_that_it_needs() -> None:
+def test_grace_period_covers_drain() -> None:
     before = float(SERVICE["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
     drain = float(ENVIRONMENTS["production"]["HOUSEPREDICT_DRAIN"])
     readiness = SERVICE["containers"][0]["readinessProbe"]
@@ -188,7 +188,7 @@ def test_a_pod_has_the_time_to_stop_that_it_needs() -> None:
 
 
 @pytest.mark.parametrize("name", PODS)
-def test_pods_keep_to_the_restricted_standard_and_to_less(name: str) -> None:
+def test_pods_meet_restricted_security_standard(name: str) -> None:
     pod = PODS[name]
     assert pod["automountServiceAccountToken"] is False
     assert pod["enableServiceLinks"] is False
@@ -208,13 +208,13 @@ def test_pods_keep_to_the_restricted_standard_and_to_less(name: str) -> None:
     assert not [volume for volume in pod["volumes"] if "hostPath" in volume]
 
 
-def test_nothing_ends_before_another_takes_its_place() -> None:
+def test_rolling_update_keeps_all_replicas_available() -> None:
     (deployment,) = (each for _, each in DOCUMENTS if each["kind"] == "Deployment")
     assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
     assert deployment["spec"]["replicas"] == 2
 
 
-def test_selectors_find_their_pods() -> None:
+def test_selectors_match_their_pods() -> None:
     shared = yaml.safe_load((FOLDER / "base/kustomization.yaml").read_text(encoding="utf-8"))["labels"][0]["pairs"]
     (deployment,) = (each for _, each in DOCUMENTS if each["kind"] == "Deployment")
     labels = shared | deployment["spec"]["template"]["metadata"]["labels"]

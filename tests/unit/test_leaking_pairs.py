@@ -1,4 +1,4 @@
-"""Which of two columns is blamed where their product or ratio gives the price away, and how close it has to come."""
+"""Leaking pairs of columns: the threshold, and which column of a pair is blamed."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def pairs(
 
 
 def blamed(columns: Mapping[str, Sequence[Cell]], price: Sequence[float], measures: Collection[str] = ()) -> set[str]:
-    """The columns to blame, which do not depend on their order."""
+    """Return the blamed columns, after checking that they do not depend on column order."""
     found = pairs(columns, price, measures)
     turned = pairs({name: columns[name] for name in reversed([*columns])}, price, measures)
     assert found.keys() == turned.keys()
     return {*found}
 
 
-def whole(count: int, start: int, step: int = 1, seed: int = 1) -> list[int]:
-    """Whole numbers of so many values."""
+def shuffled_integers(count: int, start: int, step: int = 1, seed: int = 1) -> list[int]:
+    """Return `ROWS` shuffled integers with `count` distinct values."""
     values = [start + step * (row % count) for row in range(ROWS)]
     Random(seed).shuffle(values)
     return values
@@ -42,7 +42,7 @@ def products(left: Sequence[float], right: Sequence[float]) -> list[float]:
 
 
 def waves(left: float, right: float, rest: float) -> tuple[list[float], list[float], list[float]]:
-    """Two columns and a price, of whose logarithm each explains such a share and the two together the sum."""
+    """Return two columns and a price. The columns explain these shares of the variance of the log price."""
     turns = [2 * math.pi * row / ROWS for row in range(ROWS)]
     a = [math.sqrt(2 * left) * math.cos(turn) for turn in turns]
     b = [math.sqrt(2 * right) * math.sin(turn) for turn in turns]
@@ -52,7 +52,7 @@ def waves(left: float, right: float, rest: float) -> tuple[list[float], list[flo
 
 
 @pytest.mark.parametrize(("together", "found"), [(0.9951, True), (0.9949, False)])
-def test_a_product_or_ratio_has_to_correlate_by_995_parts_in_1000(together: float, found: bool) -> None:
+def test_pair_threshold_is_correlation_0995(together: float, found: bool) -> None:
     left, right, price = waves(0.5 * together**2, 0.5 * together**2, 1 - together**2)
     assert pairs({"left": left, "right": right}, price) == (
         {"right": f"its product with left has a correlation of {together:.3f} with the price"} if found else {}
@@ -64,44 +64,44 @@ def test_a_product_or_ratio_has_to_correlate_by_995_parts_in_1000(together: floa
 
 
 @pytest.mark.parametrize(("unexplained", "found"), [(0.018, True), (0.0165, True), (0.0155, False), (0.013, False)])
-def test_a_column_that_explains_nearly_as_much_alone_is_no_part_of_a_pair(unexplained: float, found: bool) -> None:
+def test_column_that_explains_price_alone_makes_no_pair(unexplained: float, found: bool) -> None:
     left, right, price = waves(1 - unexplained, unexplained - 0.004, 0.004)
     assert bool(pairs({"left": left, "right": right}, price)) is found
     assert bool(pairs({"right": right, "left": left}, price)) is found
 
 
-def test_columns_that_explain_all_of_the_price_alone_are_no_pair() -> None:
+def test_column_that_explains_whole_price_makes_no_pair() -> None:
     left, right, price = waves(1, 1e-9, 0)
     assert pairs({"left": left, "right": right}, price) == {}
 
 
 @pytest.mark.parametrize(("known", "found"), [(30, True), (29, False)])
-def test_thirty_sales_have_to_have_both_columns(known: int, found: bool) -> None:
-    area, rate = whole(250, 500, seed=1), whole(250, 100, seed=2)
+def test_pair_needs_thirty_common_sales(known: int, found: bool) -> None:
+    area, rate = shuffled_integers(250, 500, seed=1), shuffled_integers(250, 100, seed=2)
     price = products(area, rate)
     partly: list[Cell] = [each if row < known else None for row, each in enumerate(rate)]
     assert bool(pairs({"area": area, "rate": partly}, price)) is found
 
 
 @pytest.mark.parametrize("nothing", [0, -1])
-def test_sales_in_which_a_column_is_not_above_zero_do_not_count(nothing: int) -> None:
-    area, rate = whole(250, 500, seed=1), whole(250, 10_000, seed=2)
+def test_sales_with_nonpositive_values_are_skipped(nothing: int) -> None:
+    area, rate = shuffled_integers(250, 500, seed=1), shuffled_integers(250, 10_000, seed=2)
     price = products(area, rate)
     vacant: list[Cell] = [nothing if row % 7 == 0 else each for row, each in enumerate(area)]
     assert blamed({"area": vacant, "rate": rate}, price) == {"rate"}
 
 
 @pytest.mark.parametrize(("kinds", "found"), [(3, True), (2, False)])
-def test_a_column_of_two_values_makes_no_pair(kinds: int, found: bool) -> None:
-    area, rate = whole(kinds, 700, step=400), whole(250, 100, seed=2)
+def test_two_valued_column_makes_no_pair(kinds: int, found: bool) -> None:
+    area, rate = shuffled_integers(kinds, 700, step=400), shuffled_integers(250, 100, seed=2)
     assert blamed({"area": area, "rate": rate}, products(area, rate)) == ({"rate"} if found else set())
 
 
-def test_of_pairs_that_share_a_column_the_closest_is_named() -> None:
+def test_closest_of_overlapping_pairs_is_reported() -> None:
     draw = Random(3)
-    area, rate = whole(250, 500, seed=1), [each + 0.5 for each in whole(250, 100, seed=2)]
+    area, rate = shuffled_integers(250, 500, seed=1), [each + 0.5 for each in shuffled_integers(250, 100, seed=2)]
     close: list[Cell] = [round(each * math.exp(draw.gauss(0, 0.02)), 2) for each in area]
-    columns: dict[str, Sequence[Cell]] = {"rooms": whole(7, 1), "close": close, "area": area, "rate": rate}
+    columns: dict[str, Sequence[Cell]] = {"rooms": shuffled_integers(7, 1), "close": close, "area": area, "rate": rate}
     found = {"rate": "its product with area has a correlation of 1.000 with the price"}
     assert pairs(columns, products(area, rate)) == found
     assert pairs({name: columns[name] for name in reversed(columns)}, products(area, rate)) == found
@@ -109,9 +109,9 @@ def test_of_pairs_that_share_a_column_the_closest_is_named() -> None:
 
 @pytest.mark.parametrize("known", [ROWS, ROWS // 3])
 @pytest.mark.parametrize("currency", [1, 1.4])
-@pytest.mark.parametrize("number", [int, float])  # 115, or 115.0 as some programs write it
+@pytest.mark.parametrize("number", [int, float])  # some programs write 115 as 115.0
 @pytest.mark.parametrize("form", ["product", "ratio", "inverse"])
-def test_what_rounding_makes_of_the_price_and_the_other_is_blamed(
+def test_rounded_derived_column_is_blamed(
     form: str, number: Callable[[float], float], currency: float, known: int
 ) -> None:
     draw = Random(3)
@@ -122,18 +122,18 @@ def test_what_rounding_makes_of_the_price_and_the_other_is_blamed(
         for amount, each in zip(price, area, strict=True)
     ]
     areas: list[Cell] = [each if row < known else None for row, each in enumerate(area)]
-    # by the values that differ and by how they are written, it would be the area
+    # Distinct values and number formats alone would point to the area.
     assert blamed({"area": areas, "made": [number(round(each)) for each in made]}, price) == {"made"}
 
 
 @pytest.mark.parametrize(
     ("lowest", "highest", "area_digits", "rate"),
     [
-        (0.05, 0.4, 4, (100, 130)),  # in acres
+        (0.05, 0.4, 4, (100, 130)),  # area in acres
         (200, 480, 0, (110, 240)),
     ],
 )
-def test_what_is_off_by_more_than_rounding_was_not_computed(
+def test_column_beyond_rounding_error_is_not_derived(
     lowest: float, highest: float, area_digits: int, rate: tuple[float, float]
 ) -> None:
     draw = Random(3)
@@ -143,7 +143,7 @@ def test_what_is_off_by_more_than_rounding_was_not_computed(
     assert blamed({"area": area, "made": made}, price) == {"made"}
 
 
-def test_numbers_with_an_exponent_have_many_decimals() -> None:
+def test_exponent_notation_counts_as_decimals() -> None:
     draw = Random(3)
     area = [float(f"{10 ** draw.uniform(-9, -4):.2e}") for _ in range(ROWS)]
     price = [each * draw.uniform(2000, 4000) for each in area]
@@ -151,42 +151,42 @@ def test_numbers_with_an_exponent_have_many_decimals() -> None:
     assert blamed({"area": area, "made": made}, price) == {"made"}
 
 
-def test_a_factor_close_to_a_power_of_ten_is_one() -> None:
-    draw = Random(724)  # sales of which the median is so far off that the area would fit as well
+def test_factor_near_power_of_ten_is_snapped() -> None:
+    draw = Random(724)  # with this seed, the median is so far off that the area fits, too
     area = [draw.randint(200, 1600) for _ in range(30)]
     price = [round(each * draw.uniform(100, 200), -3) for each in area]
     index = [round(1e6 * each / amount) for amount, each in zip(price, area, strict=True)]
     assert blamed({"area": area, "index": index}, price) == {"index"}
 
 
-def test_a_small_difference_in_exactness_decides_nothing() -> None:
-    area, rate = [100.25 + each for each in whole(300, 0, seed=1)], whole(300, 101, seed=2)
+def test_small_difference_in_exactness_is_ignored() -> None:
+    area, rate = [100.25 + each for each in shuffled_integers(300, 0, seed=1)], shuffled_integers(300, 101, seed=2)
     price = [amount + 5 * (row % 10 == 0) for row, amount in enumerate(products(area, rate))]
-    # in a tenth of the sales the area is not what the price and the rate make, and yet it has decimals
+    # In a tenth of the sales, the area is not exactly price / rate, but the area has more decimals.
     assert blamed({"area": area, "rate": rate}, price) == {"area"}
 
 
-def test_exactness_is_relative_to_large_numbers() -> None:
+def test_exactness_is_relative_for_large_numbers() -> None:
     draw = Random(3)
     area = [draw.uniform(5e6, 4e7) for _ in range(ROWS)]
     rate = [draw.uniform(0.001, 0.003) for _ in range(ROWS)]
     price = products(area, rate)
-    # either is exact, and nothing else tells them apart: it is the latter
+    # Both are exact and equally written, so the later column is blamed.
     assert {*pairs({"area": area, "rate": rate}, price)} == {"rate"}
     assert {*pairs({"rate": rate, "area": area}, price)} == {"area"}
 
 
 @pytest.mark.parametrize(("values", "guilty"), [(240, "few"), (242, "long"), (300, "long")])
-def test_of_two_exact_columns_the_one_that_repeats_a_fifth_less_is_blamed(values: int, guilty: str) -> None:
-    few = whole(300, 101, seed=1)
-    long = whole(values, 10_001, seed=2)  # more digits, which matters if both repeat as much
+def test_exact_column_with_fewer_repeats_is_blamed(values: int, guilty: str) -> None:
+    few = shuffled_integers(300, 101, seed=1)
+    long = shuffled_integers(values, 10_001, seed=2)  # more digits decide if both repeat as often
     assert blamed({"few": few, "long": long}, products(few, long)) == {guilty}
 
 
-def test_repetition_counts_in_the_sales_that_have_the_column() -> None:
-    seldom, often = whole(300, 101, seed=1), whole(200, 10_001, seed=2)
+def test_repetition_is_counted_over_known_values() -> None:
+    seldom, often = shuffled_integers(300, 101, seed=1), shuffled_integers(200, 10_001, seed=2)
     partly: list[Cell] = [each if row % 2 else None for row, each in enumerate(seldom)]
-    # 150 values in 150 sales, and 200 in 300
+    # 150 values in 150 sales, against 200 in 300
     assert blamed({"seldom": partly, "often": often}, products(seldom, often)) == {"seldom"}
 
 
@@ -194,18 +194,18 @@ def test_repetition_counts_in_the_sales_that_have_the_column() -> None:
     ("one", "other", "guilty"),
     [
         ((101, 1), (10_001, 1), "other"),
-        ((1001, 1), (100_000, 1000), "one"),  # the zeros are no digits
-        ((10.5, 1), (10_001, 1), "one"),  # decimals tell more than digits
+        ((1001, 1), (100_000, 1000), "one"),  # trailing zeros are not digits
+        ((10.5, 1), (10_001, 1), "one"),  # decimals count more than digits
         ((1.125, 0.25), (100.5, 1), "one"),
         ((1e-6, 1e-8), (100.5, 1), "other"),
     ],
     ids=["more digits", "zeros at the end", "decimals", "digits behind the point", "zeros at the start"],
 )
-def test_of_two_exact_columns_that_repeat_as_much_the_longer_one_is_blamed(
+def test_exact_column_with_more_digits_is_blamed(
     one: tuple[float, float], other: tuple[float, float], guilty: str
 ) -> None:
     columns = {
-        name: [round(start + step * each, 9) for each in whole(300, 0, seed=seed)]
+        name: [round(start + step * each, 9) for each in shuffled_integers(300, 0, seed=seed)]
         for seed, (name, (start, step)) in enumerate({"one": one, "other": other}.items())
     }
     assert blamed(columns, products(columns["one"], columns["other"])) == {guilty}
@@ -215,8 +215,6 @@ def test_of_two_exact_columns_that_repeat_as_much_the_longer_one_is_blamed(
     ("measures", "guilty"),
     [((), "second"), (("first",), "second"), (("second",), "first"), (("first", "second"), "second")],
 )
-def test_of_two_that_are_written_alike_the_one_that_is_no_measure_is_blamed_or_the_latter(
-    measures: tuple[str, ...], guilty: str
-) -> None:
-    columns = {"first": whole(300, 101, seed=1), "second": whole(300, 101, seed=2)}
+def test_column_that_is_not_a_measure_is_blamed(measures: tuple[str, ...], guilty: str) -> None:
+    columns = {"first": shuffled_integers(300, 101, seed=1), "second": shuffled_integers(300, 101, seed=2)}
     assert {*pairs(columns, products(*columns.values()), measures)} == {guilty}

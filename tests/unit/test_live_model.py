@@ -1,6 +1,6 @@
-"""The predictor in service follows the promoted version, by itself or in a thread; nothing else takes its place.
+"""The live model follows the promoted version, by polling or in a follower thread.
 
-How announcements wake the thread is an integration test.
+An integration test covers announcements that wake the thread.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class StubPredictor:
 
 @define
 class Loader:
-    """Loads everything but the versions that it was told to refuse, and counts."""
+    """A loader that rejects the versions in `refused` and records all calls."""
 
     refused: set[str] = field(factory=set)
     loaded: list[str] = field(factory=list)
@@ -45,10 +45,10 @@ class Loader:
 
 @define
 class UnreachableModels(InMemoryModels):
-    """A store that can be cut off."""
+    """A model store that can be made unavailable."""
 
     cut: bool = False
-    fails: bool = False  # once, in a way that nobody expects
+    fails: bool = False  # raise an unexpected error once
 
     def pointer(self) -> Pointer:
         if self.fails:
@@ -61,7 +61,7 @@ class UnreachableModels(InMemoryModels):
 
 @define
 class Scene:
-    """A live model over a store, at a time of the test's choosing."""
+    """A live model over a store, with a manual clock."""
 
     models: UnreachableModels = field(factory=UnreachableModels)
     load: Loader = field(factory=Loader)
@@ -80,12 +80,12 @@ def scene() -> Scene:
     return Scene()
 
 
-def test_without_a_promoted_version_there_is_no_model(scene: Scene) -> None:
+def test_no_promoted_version_raises_no_model(scene: Scene) -> None:
     with pytest.raises(NoModel, match="housepredict train"):
         scene.live().current()
 
 
-def test_the_demonstration_serves_until_a_version_is_promoted(scene: Scene) -> None:
+def test_demo_model_serves_until_first_promotion(scene: Scene) -> None:
     live = scene.live(StubPredictor(sample_version("demonstration")[0]))
     assert live.current().version.name == "demonstration"
     scene.promote("v1")
@@ -93,7 +93,7 @@ def test_the_demonstration_serves_until_a_version_is_promoted(scene: Scene) -> N
     assert live.current().version.name == "v1"
 
 
-def test_a_newly_promoted_version_is_in_service_after_the_next_look_and_loaded_once(scene: Scene) -> None:
+def test_promoted_version_is_loaded_once_at_next_poll(scene: Scene) -> None:
     live = scene.live()
     scene.promote("v1")
     assert live.current().version.name == "v1"
@@ -104,7 +104,7 @@ def test_a_newly_promoted_version_is_in_service_after_the_next_look_and_loaded_o
     assert scene.load.loaded == ["v1", "v2"]
 
 
-def test_a_refresh_looks_at_once(scene: Scene) -> None:
+def test_look_loads_promoted_version_immediately(scene: Scene) -> None:
     live = scene.live()
     scene.promote("v1")
     live.current()
@@ -113,7 +113,7 @@ def test_a_refresh_looks_at_once(scene: Scene) -> None:
     assert live.current().version.name == "v2"
 
 
-def test_a_refused_version_leaves_what_is_in_service_and_is_not_tried_again(scene: Scene) -> None:
+def test_rejected_version_is_not_retried(scene: Scene) -> None:
     live = scene.live()
     scene.promote("v1")
     live.current()
@@ -130,7 +130,7 @@ def test_a_refused_version_leaves_what_is_in_service_and_is_not_tried_again(scen
     assert live.refusal is None
 
 
-def test_a_rollback_from_a_refused_version_leaves_no_trace_of_it(scene: Scene) -> None:
+def test_rollback_from_rejected_version_clears_refusal(scene: Scene) -> None:
     live = scene.live()
     scene.promote("v1")
     live.current()
@@ -145,18 +145,18 @@ def test_a_rollback_from_a_refused_version_leaves_no_trace_of_it(scene: Scene) -
     assert scene.load.loaded == ["v1", "bad"]
 
 
-def test_a_store_that_is_back_is_not_held_against_what_is_in_service(scene: Scene) -> None:
+def test_store_recovery_clears_refusal(scene: Scene) -> None:
     live = scene.live()
     scene.promote("v1")
     live.current()
-    for cut, told in ((True, "the disk is gone"), (False, "None")):
+    for cut, refusal in ((True, "the disk is gone"), (False, "None")):
         scene.models.cut = cut
         scene.seconds += POLL_INTERVAL_S
         assert live.current().version.name == "v1"
-        assert str(live.refusal) == told
+        assert str(live.refusal) == refusal
 
 
-def test_the_demonstration_never_stands_in_for_a_refused_version(scene: Scene) -> None:
+def test_demo_model_never_replaces_rejected_version(scene: Scene) -> None:
     scene.load.refused.add("bad")
     scene.promote("bad")
     live = scene.live(StubPredictor(sample_version("demonstration")[0]))
@@ -165,7 +165,7 @@ def test_the_demonstration_never_stands_in_for_a_refused_version(scene: Scene) -
             live.current()
 
 
-def test_a_store_that_cannot_be_read_leaves_what_is_in_service(scene: Scene) -> None:
+def test_unreadable_store_keeps_version_in_service(scene: Scene) -> None:
     live = scene.live()
     scene.promote("v1")
     live.current()
@@ -174,7 +174,7 @@ def test_a_store_that_cannot_be_read_leaves_what_is_in_service(scene: Scene) -> 
     assert live.current().version.name == "v1"
 
 
-def test_a_store_that_cannot_be_read_at_first_is_asked_again(scene: Scene) -> None:
+def test_unreadable_store_is_retried(scene: Scene) -> None:
     live = scene.live()
     scene.promote("v1")
     scene.models.cut = True
@@ -189,8 +189,8 @@ SHORT, LONG = 0.001, 3600.0  # seconds
 
 
 @define
-class Following:
-    """A follower of a scene's model, which shows when it has looked."""
+class FollowedModel:
+    """A follower of the live model that signals each poll."""
 
     scene: Scene
     poll_interval_s: float = SHORT
@@ -218,30 +218,30 @@ class Following:
 
 
 class TestFollower:
-    def test_takes_up_promotions_and_publishes_after_each_look(self, scene: Scene) -> None:
-        following = Following(scene)
-        following.follower.start()
-        following.published(lambda: following.live.serving is None)
+    def test_follower_loads_promotions_and_publishes(self, scene: Scene) -> None:
+        followed = FollowedModel(scene)
+        followed.follower.start()
+        followed.published(lambda: followed.live.serving is None)
         for generation, name in enumerate(("v1", "v2"), 1):
             scene.promote(name)
-            following.published(partial(following.serves, name, generation))
-        following.follower.close()
+            followed.published(partial(followed.serves, name, generation))
+        followed.follower.close()
 
-    def test_outlives_unexpected_errors(self, scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    def test_follower_survives_unexpected_errors(self, scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
         scene.models.fails = True
-        following = Following(scene)
-        following.follower.start()
+        followed = FollowedModel(scene)
+        followed.follower.start()
         scene.promote("v1")
-        following.published(partial(following.serves, "v1", 1))
-        following.follower.close()
+        followed.published(partial(followed.serves, "v1", 1))
+        followed.follower.close()
         assert "ZeroDivisionError" in caplog.text
 
-    def test_close_ends_a_wait(self, scene: Scene) -> None:
-        following = Following(scene, LONG)
-        with following.looked:
-            following.follower.start()
-            assert following.looked.wait(30)
-        following.follower.close()
+    def test_close_interrupts_wait(self, scene: Scene) -> None:
+        followed = FollowedModel(scene, LONG)
+        with followed.looked:
+            followed.follower.start()
+            assert followed.looked.wait(30)
+        followed.follower.close()
 
     def test_close_before_start_does_nothing(self, scene: Scene) -> None:
-        Following(scene).follower.close()
+        FollowedModel(scene).follower.close()

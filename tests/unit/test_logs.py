@@ -1,4 +1,4 @@
-"""The log: a document a line for machines, text for a terminal, and which request a line is about."""
+"""Log formats: JSON lines, text for a terminal, and request ids."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def record(message: str, *arguments: object, **more: object) -> logging.LogRecor
     return made
 
 
-def test_a_record_is_a_document_in_one_line() -> None:
+def test_json_record_is_one_line() -> None:
     line = JsonFormatter().format(record("two\nlines of %s", "Häuser", fields={"status": 200}))
     assert "\n" not in line
     document = json.loads(line)
@@ -32,7 +32,7 @@ def test_a_record_is_a_document_in_one_line() -> None:
     }
 
 
-def test_a_traceback_is_a_member_of_the_document() -> None:
+def test_json_record_contains_traceback() -> None:
     try:
         raise ZeroDivisionError("why")
     except ZeroDivisionError:
@@ -41,7 +41,7 @@ def test_a_traceback_is_a_member_of_the_document() -> None:
     assert json.loads(line)["exception"].splitlines()[-1] == "ZeroDivisionError: why"
 
 
-def test_text_has_the_fields_behind_the_message() -> None:
+def test_text_record_ends_with_fields() -> None:
     assert (
         TextFormatter()
         .format(record("said", fields={"status": 200}))
@@ -49,7 +49,7 @@ def test_text_has_the_fields_behind_the_message() -> None:
     )
 
 
-def test_whatever_is_logged_says_which_request_it_is_about() -> None:
+def test_records_include_request_id() -> None:
     token = request_fields.set({"request_id": "one"})
     try:
         assert json.loads(JsonFormatter().format(record("said")))["request_id"] == "one"
@@ -73,7 +73,7 @@ class Terminal(io.StringIO):
         ("text", io.StringIO(), False),
     ],
 )
-def test_the_format_follows_the_setting_and_the_terminal(log_format: str, stream: io.StringIO, is_json: bool) -> None:
+def test_format_follows_setting_and_terminal(log_format: str, stream: io.StringIO, is_json: bool) -> None:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers.clear()

@@ -1,4 +1,4 @@
-"""Batches in the event loop: told when they are recorded, and not before; and left to the thread if that is better."""
+"""Batches in the event loop: answered once stored, and moved to the thread if they are slow."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.unit.test_estimator import Models, PricePerFoot, predictor
 
 
 @define
-class Slow(PricePerFoot):
-    """Takes its time for each call, and remembers in which thread."""
+class SlowPredictor(PricePerFoot):
+    """A predictor that exceeds the loop budget and records the thread of each call."""
 
     threads: list[str] = field(factory=list)
 
@@ -36,8 +36,8 @@ class Slow(PricePerFoot):
 
 
 @define
-class Failing(MemoryInLoop):
-    """Appends of the loop fail, or cannot begin if `at_once`."""
+class FailingAppends(MemoryInLoop):
+    """A repository whose loop appends fail, or cannot begin if `at_once`."""
 
     at_once: bool = False
 
@@ -74,20 +74,20 @@ def estimate(estimator: Estimator, *sizes: float) -> asyncio.Task[Sequence[Predi
     return asyncio.ensure_future(estimator.estimate(estimator.check([{"size": size} for size in sizes])))
 
 
-async def turns() -> None:
-    """Let the loop do all that can be done now."""
+async def run_ready_callbacks() -> None:
+    """Run the callbacks that are ready."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
-def test_estimate_is_answered_when_it_is_stored_and_the_next_batch_is_what_came_meanwhile() -> None:
+def test_estimate_is_answered_once_stored_and_next_batch_follows() -> None:
     scene = Scene(MemoryInLoop(held=True))
 
     async def played(estimator: Estimator) -> None:
         first = estimate(estimator, 10)
-        await turns()
+        await run_ready_callbacks()
         rest = [estimate(estimator, size) for size in (20, 30)]
-        await turns()
+        await run_ready_callbacks()
         assert not first.done()
         assert scene.predictions.recent(10) == []
         assert estimator.waiting() == 2
@@ -103,14 +103,14 @@ def test_estimate_is_answered_when_it_is_stored_and_the_next_batch_is_what_came_
     assert (scene.counted(BATCHES), scene.counted(COMMITS)) == (2, 2)
 
 
-def test_batch_in_flight_is_answered_before_the_estimator_closes() -> None:
+def test_batch_in_flight_is_answered_before_close() -> None:
     scene = Scene(MemoryInLoop(held=True))
 
     async def played(estimator: Estimator) -> None:
         outcomes = [estimate(estimator, 10)]
-        await turns()
+        await run_ready_callbacks()
         outcomes.append(estimate(estimator, 20))
-        await turns()
+        await run_ready_callbacks()
         closing = asyncio.create_task(asyncio.to_thread(estimator.close))
         for number in range(2):
             scene.predictions.begun[number]()
@@ -121,8 +121,8 @@ def test_batch_in_flight_is_answered_before_the_estimator_closes() -> None:
     assert len(scene.predictions.recent(10)) == 2
 
 
-def test_append_that_fails_in_the_loop_fails_for_each_request() -> None:
-    scene = Scene(Failing())
+def test_failed_loop_append_fails_each_request() -> None:
+    scene = Scene(FailingAppends())
 
     async def played(estimator: Estimator) -> None:
         outcomes = await asyncio.gather(estimate(estimator, 10), estimate(estimator, 20, 30), return_exceptions=True)
@@ -132,8 +132,8 @@ def test_append_that_fails_in_the_loop_fails_for_each_request() -> None:
     assert scene.predictions.recent(10) == []
 
 
-def test_append_that_cannot_begin_in_the_loop_is_made_by_the_thread() -> None:
-    scene = Scene(Failing(at_once=True))
+def test_append_falls_back_to_thread() -> None:
+    scene = Scene(FailingAppends(at_once=True))
 
     async def played(estimator: Estimator) -> None:
         outcomes = await asyncio.gather(estimate(estimator, 10), estimate(estimator, 20, 30))
@@ -142,8 +142,8 @@ def test_append_that_cannot_begin_in_the_loop_is_made_by_the_thread() -> None:
     scene.play(played)
 
 
-def test_batches_that_take_long_are_left_to_the_thread_after_some_trials_of_each_version() -> None:
-    slow = Slow(*(getattr(predictor(), name) for name in ("version", "per_foot")))
+def test_slow_batches_move_to_thread_after_trials() -> None:
+    slow = SlowPredictor(*(getattr(predictor(), name) for name in ("version", "per_foot")))
     scene = Scene(MemoryInLoop(), Models(InService(slow, 1)))
 
     async def played(estimator: Estimator) -> None:

@@ -1,4 +1,4 @@
-"""The manifest's JSON: what goes in comes out, and nothing else gets in."""
+"""The manifest's JSON: round trips and rejection of invalid documents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VERSION, _ = sample_version()
 
 
 class Removed:
-    """In place of a value: there is none."""
+    """Marks a value to remove."""
 
     def __repr__(self) -> str:
         return "removed"
@@ -31,22 +31,22 @@ REMOVED = Removed()
 
 
 @given(model_versions({"model.bin": b"content"}))
-def test_what_goes_in_comes_out(version: ModelVersion) -> None:
+def test_manifest_round_trips(version: ModelVersion) -> None:
     assert exactly(from_json(to_json(version))) == exactly(version)
 
 
 @given(model_versions({}))
-def test_equal_versions_have_the_same_text(version: ModelVersion) -> None:
+def test_equal_versions_have_equal_json(version: ModelVersion) -> None:
     assert to_json(from_json(to_json(version))) == to_json(version)
 
 
-def test_a_person_can_read_it() -> None:
+def test_manifest_is_indented_utf8() -> None:
     lines = to_json(evolve(VERSION, libraries={"für": "Häuser"})).decode().splitlines()
     assert lines[:3] == ["{", '  "format": 1,', '  "name": "a",']
     assert '    "für": "Häuser"' in lines
 
 
-def changed(value: Any, *path: str | int) -> bytes:
+def manifest_with(value: Any, *path: str | int) -> bytes:
     document = json.loads(to_json(VERSION))
     parent = document
     for step in path[:-1]:
@@ -86,28 +86,28 @@ def changed(value: Any, *path: str | int) -> bytes:
     ],
     ids=str,
 )
-def test_a_value_that_does_not_belong_is_refused_by_its_place(value: object, path: tuple[str | int, ...]) -> None:
+def test_invalid_value_is_rejected_by_path(value: object, path: tuple[str | int, ...]) -> None:
     with pytest.raises(RefusedModel, match=f"damaged.*{path[-1]}"):
-        from_json(changed(value, *path))
+        from_json(manifest_with(value, *path))
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
-def test_a_number_that_is_not_finite_is_neither_read_nor_written(number: float) -> None:
+def test_non_finite_number_is_rejected(number: float) -> None:
     with pytest.raises(RefusedModel, match="not a finite number"):
-        from_json(changed(number, "self_test", 0, "price"))
+        from_json(manifest_with(number, "self_test", 0, "price"))
     with pytest.raises(RefusedModel, match="model version a cannot be written"):
         to_json(evolve(VERSION, self_test=(SelfTest(House({}), number),)))
 
 
-def test_a_number_beyond_floats_is_refused() -> None:
+def test_number_beyond_float_range_is_rejected() -> None:
     with pytest.raises(RefusedModel, match="1e999"):
         from_json(to_json(VERSION).replace(b"254206.02", b"1e999"))
 
 
 @pytest.mark.parametrize("number", [0, "2", True, None, REMOVED])
-def test_format_that_never_was_is_damage(number: object) -> None:
+def test_unknown_format_is_rejected(number: object) -> None:
     with pytest.raises(RefusedModel, match=r"damaged: format"):
-        from_json(changed(number, "format"))
+        from_json(manifest_with(number, "format"))
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ def test_format_that_never_was_is_damage(number: object) -> None:
     [b"", b"[]", b"null", b"1", b"{", b"\xff", b"\0", b"[" * 100_000],
     ids=lambda manifest: repr(manifest[:4]),
 )
-def test_what_is_no_json_object_is_refused(manifest: bytes) -> None:
+def test_non_object_json_is_rejected(manifest: bytes) -> None:
     with pytest.raises(RefusedModel, match="The manifest"):
         from_json(manifest)
 
 
 @given(st.data())
-def test_a_cut_off_manifest_is_refused(data: st.DataObject) -> None:
+def test_truncated_manifest_is_rejected(data: st.DataObject) -> None:
     manifest = to_json(VERSION)
     with pytest.raises(RefusedModel):
         from_json(manifest[: data.draw(st.integers(0, len(manifest) - 1))])
@@ -135,21 +135,21 @@ def test_a_cut_off_manifest_is_refused(data: st.DataObject) -> None:
         evolve(VERSION, name="\ud800"),
         evolve(VERSION, libraries={"a": object()}),  # type: ignore[dict-item]
     ],
-    ids=["no zone", "no text", "half a character", "no JSON"],
+    ids=["naive datetime", "name not text", "lone surrogate", "not JSON"],
 )
-def test_what_could_not_be_read_again_is_not_written(version: ModelVersion) -> None:
+def test_unreadable_version_is_not_written(version: ModelVersion) -> None:
     with pytest.raises(RefusedModel):
         to_json(version)
 
 
-def test_manifest_of_an_older_release_has_no_rejected_rows_and_no_notes() -> None:
+def test_manifest_without_rejected_rows_and_notes_is_read() -> None:
     version, _ = sample_version()
     document = json.loads(to_json(version))
     del document["source"]["rejected"], document["source"]["notes"]
     assert from_json(json.dumps(document)) == version
 
 
-def test_manifest_of_an_older_release_has_no_day_of_training_and_no_encoding() -> None:
+def test_manifest_without_training_day_and_encoding_is_read() -> None:
     version, _ = sample_version()
     document = json.loads(to_json(version))
     del document["source"]["read_on"], document["options"]["encoding"]
@@ -160,13 +160,13 @@ def test_manifest_of_an_older_release_has_no_day_of_training_and_no_encoding() -
     ("name", "value"),
     [("seed", -1), ("seed", 2**33), ("time_limit", 2e9), ("encoding", "of-a-newer-python"), ("price", " ")],
 )
-def test_options_that_this_release_would_refuse_have_their_default(name: str, value: object) -> None:
-    manifest = changed(value, "options", name)
+def test_options_invalid_today_read_as_default(name: str, value: object) -> None:
+    manifest = manifest_with(value, "options", name)
     version = from_json(manifest)
     assert getattr(version.options, name) == getattr(TrainingOptions(), name)
     assert json.loads(to_json(version)) == json.loads(manifest)
 
 
-def test_options_of_another_type_are_damage() -> None:
+def test_options_of_wrong_type_are_rejected() -> None:
     with pytest.raises(RefusedModel, match=r"damaged: .*seed"):
-        from_json(changed("7", "options", "seed"))
+        from_json(manifest_with("7", "options", "seed"))

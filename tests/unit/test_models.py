@@ -1,4 +1,4 @@
-"""A version is refused unless its files are those of its manifest."""
+"""Verification of model versions: files, sizes and names."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from housepredict.testing.doubles import NOON
 from housepredict.testing.drawing import FakeSizedBytes, sample_version
 
 
-def test_the_files_of_the_manifest_are_accepted() -> None:
+def test_verify_accepts_manifest_files() -> None:
     verify(*sample_version())
 
 
-def test_a_file_that_was_changed_is_named() -> None:
+def test_verify_names_changed_file() -> None:
     version, _ = sample_version()
     with pytest.raises(RefusedModel, match=r"a is damaged: model\.bin was changed"):
         verify(version, {"model.bin": b"other"})
 
 
 @pytest.mark.parametrize(("files", "found"), [({}, "none"), ({"x": b"", "model.bin": b"content"}, r"model\.bin, x")])
-def test_other_files_than_those_of_the_manifest_are_refused(files: dict[str, bytes], found: str) -> None:
+def test_verify_rejects_missing_or_extra_files(files: dict[str, bytes], found: str) -> None:
     version, _ = sample_version()
-    with pytest.raises(RefusedModel, match=rf"files are {found}, not model\.bin"):
+    with pytest.raises(RefusedModel, match=rf"expected files model\.bin, found {found}$"):
         verify(version, files)
 
 
@@ -35,20 +35,20 @@ def verify_sizes(*sizes: int) -> None:
     verify(evolve(sample_version()[0], digests=digests_of(files)), files)
 
 
-def test_a_file_that_is_too_large_is_refused() -> None:
+def test_verify_rejects_oversized_file() -> None:
     verify_sizes(MAX_FILE)
     with pytest.raises(RefusedModel, match=rf"version a is too large: 1\.bin has over {MAX_FILE:,} bytes"):
         verify_sizes(1, MAX_FILE + 1)
 
 
-def test_files_that_are_too_large_together_are_refused() -> None:
+def test_verify_rejects_oversized_total() -> None:
     verify_sizes(MAX_FILE, MAX_ARTIFACT - MAX_FILE)
     with pytest.raises(RefusedModel, match=f"over {MAX_ARTIFACT:,} bytes in total"):
         verify_sizes(MAX_FILE, MAX_ARTIFACT - MAX_FILE, 1)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../a", "a/b", "-a", "a\n", "a b", "ä", "a" * 101])
-def test_a_name_that_is_no_plain_name_is_refused(name: str) -> None:
+def test_verify_rejects_unsafe_names(name: str) -> None:
     version, artifact = sample_version()
     assert not is_plain(name)
     with pytest.raises(RefusedModel, match="is not a valid name"):
@@ -57,7 +57,7 @@ def test_a_name_that_is_no_plain_name_is_refused(name: str) -> None:
         verify(evolve(version, digests=digests_of({name: b""})), {name: b""})
 
 
-def test_a_versions_name_sorts_by_time_and_tells_what_was_made() -> None:
+def test_version_name_sorts_by_time_and_identifies_content() -> None:
     one, other = ({"model.bin": content} for content in (b"one", b"other"))
     assert is_plain(version_name(NOON, one))
     assert version_name(NOON, one) != version_name(NOON, other)
@@ -66,7 +66,7 @@ def test_a_versions_name_sorts_by_time_and_tells_what_was_made() -> None:
     assert version_name(NOON, {"a": b"1", "b": b"2"}) == version_name(NOON, {"b": b"2", "a": b"1"})
 
 
-def test_an_error_says_what_its_docstring_says_unless_it_is_told_more() -> None:
+def test_error_message_defaults_to_docstring() -> None:
     assert str(RefusedModel()) == "The model version failed a check and was not loaded."
     assert str(HousepredictError("more")) == "more"
     assert str(InvalidSettings(["one", "two"])) == "one; two"

@@ -1,4 +1,4 @@
-"""The in-memory store keeps the contract, and the contract finds every store that breaks a promise."""
+"""The in-memory store passes the model store contract, and the contract detects broken stores."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run_contract_test(contract: ModelStoreContract, promise: str, new_store: New
     test(new_store() if "tested_store" in signature(test).parameters else new_store)
 
 
-class IsNeverNew(InMemoryModels):
+class SharesState(InMemoryModels):
     everything: ClassVar[dict[str, tuple[ModelVersion, Artifact]]] = {}
 
     def __init__(self) -> None:
@@ -49,12 +49,12 @@ class Overwrites(InMemoryModels):
         super().add(version, artifact)
 
 
-class KeepsTheCallersFiles(InMemoryModels):
+class SkipsCopy(InMemoryModels):
     def add(self, version: ModelVersion, artifact: Artifact) -> None:
         self._kept.setdefault(version.name, (version, artifact))
 
 
-class LosesTypes(InMemoryModels):
+class TurnsIntegersIntoFloats(InMemoryModels):
     def get(self, name: str) -> tuple[ModelVersion, Artifact]:
         version, artifact = super().get(name)
         tests = [
@@ -69,23 +69,23 @@ class LosesTypes(InMemoryModels):
         return evolve(version, self_test=tuple(tests)), artifact
 
 
-class NewestFirst(InMemoryModels):
+class SortsNewestFirst(InMemoryModels):
     def versions(self) -> Sequence[ModelVersion]:
         return super().versions()[::-1]
 
 
-class ByNameAlone(InMemoryModels):
+class SortsByName(InMemoryModels):
     def versions(self) -> Sequence[ModelVersion]:
         return sorted(super().versions(), key=lambda version: version.name)
 
 
-class KeepsAnyName(InMemoryModels):
+class SkipsNameCheck(InMemoryModels):
     def add(self, version: ModelVersion, artifact: Artifact) -> None:
         super().add(evolve(version, name="plain"), artifact)
         self._kept.setdefault(version.name, self._kept.pop("plain"))
 
 
-class KeepsAnyFiles(InMemoryModels):
+class SkipsFileCheck(InMemoryModels):
     def add(self, version: ModelVersion, artifact: Artifact) -> None:
         super().add(evolve(version, digests=digests_of(artifact)), artifact)
 
@@ -95,57 +95,57 @@ class LosesSignatures(InMemoryModels):
         super().add(evolve(version, signature=None), artifact)
 
 
-class RaisesItsOwnError(InMemoryModels):
+class RaisesKeyError(InMemoryModels):
     def get(self, name: str) -> tuple[ModelVersion, Artifact]:
         return self._kept[name]
 
 
-class PromotesTheNewest(InMemoryModels):
+class PromotesOnAdd(InMemoryModels):
     def add(self, version: ModelVersion, artifact: Artifact) -> None:
         super().add(version, artifact)
         self.promote(version.name)
 
 
-class PromotesWhatIsNotThere(InMemoryModels):
+class PromotesMissingVersions(InMemoryModels):
     def promote(self, name: str) -> None:
         self._history.insert(0, name)
 
 
-class MovesThePointerBeforeItLooks(InMemoryModels):
+class MovesPointerBeforeCheck(InMemoryModels):
     def promote(self, name: str) -> None:
         self._history.insert(0, name)
         super().promote(name)
 
 
-class NeverGoesBack(InMemoryModels):
+class NeverPromotesOlder(InMemoryModels):
     def promote(self, name: str) -> None:
         super().promote(max(name, self.pointer().name or name) if name in self._kept else name)
 
 
-class RemembersNothing(InMemoryModels):
+class TruncatesHistory(InMemoryModels):
     def history(self) -> Sequence[str]:
         return tuple(super().history()[:1])
 
 
-class CountsARepeatedPromotion(InMemoryModels):
+class RecordsRepeatedPromotion(InMemoryModels):
     def promote(self, name: str) -> None:
         super().promote(name)
         self._history.insert(0, name)
 
 
-class RemembersWhatWasTakenBack(InMemoryModels):
+class KeepsRolledBackPromotions(InMemoryModels):
     def rollback(self, name: str) -> None:
         if name not in self._history:
             raise UnknownModel
         self._history.insert(0, name)
 
 
-class GoesBackToAnything(InMemoryModels):
+class RollsBackToAnyVersion(InMemoryModels):
     def rollback(self, name: str) -> None:
         self.promote(name)
 
 
-class LosesWhatOthersAdd(InMemoryModels):
+class LosesConcurrentAdds(InMemoryModels):
     def __init__(self) -> None:
         super().__init__()
         self.together = Barrier(2)
@@ -158,13 +158,13 @@ class LosesWhatOthersAdd(InMemoryModels):
         super().add(version, artifact)
 
 
-class LetsEveryoneTrain(InMemoryModels):
+class TrainsConcurrently(InMemoryModels):
     @contextmanager
     def training(self) -> Iterator[None]:
         yield
 
 
-class TrainsOnce(InMemoryModels):
+class NeverReleasesTrainingLock(InMemoryModels):
     @contextmanager
     def training(self) -> Iterator[None]:
         if not self._training.acquire(blocking=False):
@@ -176,43 +176,43 @@ class TrainsOnce(InMemoryModels):
 @pytest.mark.parametrize(
     ("broken", "promise"),
     [
-        (LetsEveryoneTrain, "training_lock_is_exclusive"),
-        (TrainsOnce, "training_lock_is_exclusive"),
-        (IsNeverNew, "new_store_is_empty"),
-        (LosesTypes, "values_keep_their_types"),
-        (NewestFirst, "versions_are_sorted_by_age_and_name"),
-        (ByNameAlone, "versions_are_sorted_by_age_and_name"),
+        (TrainsConcurrently, "training_lock_is_exclusive"),
+        (NeverReleasesTrainingLock, "training_lock_is_exclusive"),
+        (SharesState, "new_store_is_empty"),
+        (TurnsIntegersIntoFloats, "values_keep_their_types"),
+        (SortsNewestFirst, "versions_are_sorted_by_age_and_name"),
+        (SortsByName, "versions_are_sorted_by_age_and_name"),
         (Overwrites, "version_added_again_is_ignored"),
-        (KeepsTheCallersFiles, "stored_files_are_copies"),
-        (KeepsAnyName, "names_with_path_characters_are_rejected"),
-        (KeepsAnyFiles, "files_that_differ_from_manifest_are_rejected"),
-        (KeepsTheCallersFiles, "large_files_are_rejected"),
+        (SkipsCopy, "stored_files_are_copies"),
+        (SkipsNameCheck, "names_with_path_characters_are_rejected"),
+        (SkipsFileCheck, "files_that_differ_from_manifest_are_rejected"),
+        (SkipsCopy, "large_files_are_rejected"),
         (LosesSignatures, "signature_is_stored"),
-        (RaisesItsOwnError, "missing_version_is_unknown"),
-        (PromotesTheNewest, "failed_promotion_leaves_pointer"),
-        (PromotesWhatIsNotThere, "failed_promotion_leaves_pointer"),
-        (MovesThePointerBeforeItLooks, "failed_promotion_leaves_pointer"),
-        (NeverGoesBack, PROMOTION),
-        (RemembersNothing, PROMOTION),
-        (CountsARepeatedPromotion, PROMOTION),
-        (RemembersWhatWasTakenBack, ROLLBACK),
-        (GoesBackToAnything, ROLLBACK),
-        (LosesWhatOthersAdd, "concurrently_added_versions_are_all_stored"),
+        (RaisesKeyError, "missing_version_is_unknown"),
+        (PromotesOnAdd, "failed_promotion_leaves_pointer"),
+        (PromotesMissingVersions, "failed_promotion_leaves_pointer"),
+        (MovesPointerBeforeCheck, "failed_promotion_leaves_pointer"),
+        (NeverPromotesOlder, PROMOTION),
+        (TruncatesHistory, PROMOTION),
+        (RecordsRepeatedPromotion, PROMOTION),
+        (KeepsRolledBackPromotions, ROLLBACK),
+        (RollsBackToAnyVersion, ROLLBACK),
+        (LosesConcurrentAdds, "concurrently_added_versions_are_all_stored"),
         *[
             (broken, "random_calls_match_the_model")
-            for broken in (Overwrites, NewestFirst, KeepsAnyFiles, PromotesWhatIsNotThere)
+            for broken in (Overwrites, SortsNewestFirst, SkipsFileCheck, PromotesMissingVersions)
         ],
     ],
 )
-def test_the_contract_finds_a_store_that_breaks_a_promise(broken: NewStore, promise: str) -> None:
-    # a search that comes upon several faults raises a group of them
+def test_contract_detects_broken_stores(broken: NewStore, promise: str) -> None:
+    # Hypothesis raises a group if it finds several faults.
     faults = (AssertionError, LookupError, TrainingInProgress, pytest.fail.Exception, BaseExceptionGroup)
     with pytest.raises(faults):
         run_contract_test(ModelStoreContract(), promise, broken)
 
 
-class Forgets(ModelStoreContract):
-    """The contract of a store that is only as durable as its process."""
+class LosesDataContract(ModelStoreContract):
+    """A contract whose store loses its data when it is reopened."""
 
     def reopen(self, store: ModelStore) -> ModelStore:
         return InMemoryModels()
@@ -228,6 +228,6 @@ class Forgets(ModelStoreContract):
         "random_calls_match_the_model",
     ],
 )
-def test_the_contract_finds_a_store_that_forgets(promise: str) -> None:
+def test_contract_detects_store_that_loses_data(promise: str) -> None:
     with pytest.raises((AssertionError, UnknownModel, BaseExceptionGroup)):
-        run_contract_test(Forgets(), promise, InMemoryModels)
+        run_contract_test(LosesDataContract(), promise, InMemoryModels)

@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules that come with housepredict: they ask for what the service tells."""
+"""The bundled dashboard and alert rules use metrics that the service exports."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from promql_parser import parse
 
 from tests.docs.environment import ROOT
 from tests.http_service import LAB_HOUSE, served
-from tests.unit.test_http_metrics import everything
+from tests.unit.test_http_metrics import full_application
 
 ASSETS = ROOT / "docs" / "assets"
-OF_PROMETHEUS = {"up", "job", "instance"}
+PROMETHEUS_NAMES = {"up", "job", "instance"}
 _IN_STRINGS = re.compile(r'"[^"]*"')
 _NAMES = re.compile(r"\b(?:housepredict|http_server)_\w+|\bup\b")
 _LABELS = re.compile(r"(\w+)=~?\"")
@@ -41,9 +41,9 @@ def expressions() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def told() -> tuple[str, str]:
-    """The answers in Prometheus's text format, and in that of OpenMetrics."""
-    with served(everything()) as client:
+def metric_texts() -> tuple[str, str]:
+    """The metrics in the Prometheus and OpenMetrics text formats."""
+    with served(full_application()) as client:
         client.post("/predict", json={})
         client.post("/predict", json=LAB_HOUSE)
         text = client.get("/metrics")
@@ -52,43 +52,43 @@ def told() -> tuple[str, str]:
     return text.text, openmetrics.text
 
 
-def test_both_formats_say_the_same(told: tuple[str, str]) -> None:
-    text, openmetrics = told
+def test_metric_formats_agree(metric_texts: tuple[str, str]) -> None:
+    text, openmetrics = metric_texts
     readers = (read_text, text), (read_openmetrics, openmetrics)
     named = [{each.name for family in read(answer) for each in family.samples} for read, answer in readers]
     assert named[0] == named[1]
 
 
 @pytest.mark.parametrize("expression", expressions(), ids=range(len(expressions())))
-def test_what_is_asked_for_is_what_the_service_tells(expression: str, told: tuple[str, str]) -> None:
+def test_expressions_use_exported_metrics_and_labels(expression: str, metric_texts: tuple[str, str]) -> None:
     parse(expression)  # raises ValueError
-    samples = [sample for family in read_text(told[0]) for sample in family.samples]
-    metrics = {sample.name for sample in samples} | OF_PROMETHEUS
-    labels = {label for sample in samples for label in sample.labels} | OF_PROMETHEUS
+    samples = [sample for family in read_text(metric_texts[0]) for sample in family.samples]
+    metrics = {sample.name for sample in samples} | PROMETHEUS_NAMES
+    labels = {label for sample in samples for label in sample.labels} | PROMETHEUS_NAMES
     assert set(_NAMES.findall(_IN_STRINGS.sub("", expression))) <= metrics
-    grouped = {label.strip() for found in _GROUPED.findall(expression) for label in found.split(",")}
+    grouped = {label.strip() for group in _GROUPED.findall(expression) for label in group.split(",")}
     assert {*_LABELS.findall(expression), *grouped} <= labels
 
 
-def test_each_rule_says_when_how_severe_and_what_to_do() -> None:
-    found = rules()
-    assert len({rule["alert"] for rule in found}) == len(found) > 5
-    for rule in found:
+def test_alert_rules_are_complete() -> None:
+    alert_rules = rules()
+    assert len({rule["alert"] for rule in alert_rules}) == len(alert_rules) > 5
+    for rule in alert_rules:
         assert re.fullmatch(r"\d+[mh]", rule["for"])
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert rule["annotations"]["summary"].endswith(".")
         assert rule["annotations"]["description"].endswith(".")
 
 
-def test_each_panel_says_what_it_shows_and_none_lies_over_another() -> None:
-    found = panels()
+def test_dashboard_panels_are_described_and_do_not_overlap() -> None:
+    all_panels = panels()
     cells = [
         (x, y)
-        for panel in found
+        for panel in all_panels
         for at in [panel["gridPos"]]
         for x in range(at["x"], at["x"] + at["w"])
         for y in range(at["y"], at["y"] + at["h"])
     ]
     assert len(cells) == len(set(cells))
     assert max(x for x, _ in cells) < 24
-    assert all(panel["title"] and panel["description"] and panel["targets"] for panel in found)
+    assert all(panel["title"] and panel["description"] and panel["targets"] for panel in all_panels)

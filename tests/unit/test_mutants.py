@@ -1,4 +1,4 @@
-"""The faults that `python -m benchmarks.mutants` applies, those that it leaves out, and the tests that it chooses."""
+"""`python -m benchmarks.mutants`: its faults, exclusions and choice of tests."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_faults_change_one_operation_value_or_statement(line: str, expected: lis
     assert sorted(mutate(f"def f():\n    {line}")) == sorted(f"def f():\n    {mutated}" for mutated in expected)
 
 
-def test_texts_types_decorators_and_logs_have_no_faults() -> None:
+def test_texts_types_decorators_and_logs_are_not_mutated() -> None:
     source = '''
     """More than 1."""
     Number = int | float
@@ -66,7 +66,7 @@ def test_texts_types_decorators_and_logs_have_no_faults() -> None:
     assert mutate(source) == [ast.unparse(ast.parse(dedent(source))).replace("raise E(('no z', 'z: ' + z))", "pass")]
 
 
-def test_faults_at_import_are_told_from_those_in_functions() -> None:
+def test_faults_distinguish_import_from_functions() -> None:
     source = (
         "LIMIT = 3\nclass A:\n    x = field(default=2)\n    def f(self, y=1):\n        self.z = (\n            y)\n"
     )
@@ -85,7 +85,7 @@ def test_drawn_mutants_compile_and_differ() -> None:
     }
 
 
-def test_tests_of_the_module_come_first_and_then_fast_files() -> None:
+def test_chosen_tests_put_module_and_fast_files_first() -> None:
     tests = [
         RecordedTest("a.py", 3, "a"),
         RecordedTest("b.py", 2, "b"),

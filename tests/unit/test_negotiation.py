@@ -1,4 +1,4 @@
-"""Who gets a page, and who gets JSON."""
+"""Content negotiation between HTML and JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def accepting(*values: str) -> Headers:
         "text/html;q=0.001",
     ],
 )
-def test_a_browser_gets_the_page(accept: str) -> None:
+def test_browser_gets_html(accept: str) -> None:
     assert prefers_html(accepting(accept))
     assert prefers_html(accepting(*accept.split(",")))
 
@@ -43,14 +43,14 @@ def test_a_browser_gets_the_page(accept: str) -> None:
         ";q=1",
     ],
 )
-def test_a_program_gets_json(accept: str) -> None:
+def test_program_gets_json(accept: str) -> None:
     assert not prefers_html(accepting(accept))
 
 
-def test_who_says_nothing_gets_json() -> None:
+def test_missing_accept_header_gets_json() -> None:
     assert not prefers_html(accepting())
 
 
 @given(st.text(st.characters(max_codepoint=255)))
-def test_no_header_is_too_odd(accept: str) -> None:
+def test_any_accept_header_is_parsed(accept: str) -> None:
     assert prefers_html(accepting(accept)) in (True, False)

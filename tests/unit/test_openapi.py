@@ -1,4 +1,4 @@
-"""The OpenAPI document: it tells of every route, and what it tells is so."""
+"""The OpenAPI document covers every route and matches the service."""
 
 from __future__ import annotations
 
@@ -50,24 +50,24 @@ def references(part: object) -> Iterator[str]:
             yield from references(each)
 
 
-class TestTheDocument:
-    def test_tells_of_every_route_and_of_nothing_else(self, client: TestClient) -> None:
+class TestDocument:
+    def test_document_covers_exactly_all_routes(self, client: TestClient) -> None:
         there = {f"{method} {route.path}" for route in ROUTES for method in (route.methods or set()) - {"HEAD"}}
         assert OPERATIONS.keys() == there
         assert operations(document_of(client)).keys() == there
 
-    def test_has_a_type_for_every_problem_and_no_other(self) -> None:
+    def test_problem_types_match_source(self) -> None:
         raised = re.findall(r"\bProblem\(\s*\"([a-z]+(?:-[a-z]+)*)\"", SOURCE)
         assert PROBLEMS.keys() == {kind.name for kind in PROBLEM_TYPES.values()} | set(raised)
 
-    def test_tells_of_every_problem_somewhere(self, client: TestClient) -> None:
+    def test_document_mentions_every_problem(self, client: TestClient) -> None:
         document = document_of(client)
         responses = json.dumps([*operations(document).values(), document["components"]["responses"]])
         named = set(re.findall("urn:housepredict:problem:([a-z-]+)", responses))
-        # what has no route has no place to be told of; and this service has no token
+        # `wrong-method` belongs to no route, and `unauthorized` needs a token, which this service lacks.
         assert set(PROBLEMS) - named == {"wrong-method", "unauthorized"}
 
-    def test_holds_together(self, client: TestClient) -> None:
+    def test_document_is_consistent(self, client: TestClient) -> None:
         document = document_of(client)
         for reference in references(document):
             part: Any = document
@@ -83,22 +83,22 @@ class TestTheDocument:
                     known = {one["name"] for one in by_id[link["operationId"]]["parameters"]}
                     assert link["parameters"].keys() <= known
 
-    def test_names_every_parameter_of_a_path(self, client: TestClient) -> None:
+    def test_path_parameters_are_documented(self, client: TestClient) -> None:
         for route, each in operations(document_of(client)).items():
             named = {one["name"] for one in each.get("parameters", ()) if one["in"] == "path"}
             assert named == set(re.findall(r"\{(\w+)\}", route))
 
-    def test_shows_a_house_and_a_batch_that_are_estimated(self, client: TestClient) -> None:
+    def test_examples_are_estimated(self, client: TestClient) -> None:
         body = document_of(client)["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
         for each in body["examples"].values():
             assert client.post("/predict", json=each["value"]).status_code == 200
         assert body["examples"]["house"]["value"] == LAB_HOUSE
 
-    def test_knows_how_many_houses_a_batch_may_hold(self) -> None:
+    def test_document_states_batch_limit(self) -> None:
         with served(application(lab_version(), max_batch=7)) as client:
             assert document_of(client)["components"]["schemas"]["Houses"]["maxItems"] == 7
 
-    def test_demands_a_token_where_there_is_one(self) -> None:
+    def test_document_requires_token_if_set(self) -> None:
         with served(application(lab_version(), token=TOKEN)) as client:
             document = document_of(client)
         assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
@@ -106,19 +106,19 @@ class TestTheDocument:
             assert ("401" in each["responses"]) == OPERATIONS[route].protected
             assert each.get("security") == ([{"token": []}] if OPERATIONS[route].protected else None)
 
-    def test_demands_none_where_there_is_none(self, client: TestClient) -> None:
+    def test_document_requires_no_token_if_unset(self, client: TestClient) -> None:
         for route, each in operations(document_of(client)).items():
             assert ("403" in each["responses"]) == OPERATIONS[route].protected
             assert not each.get("security")
 
-    def test_is_there_without_a_model(self) -> None:
+    def test_document_exists_without_model(self) -> None:
         with served(application()) as client:
             document = document_of(client)
         house = document["components"]["schemas"]["House"]
         assert house["type"] == "object"
         assert "properties" not in house
 
-    def test_follows_the_model_in_service(self) -> None:
+    def test_document_follows_model_in_service(self) -> None:
         made = application(lab_version("first"))
         schema = FeatureSchema((Feature("zip", Kind.CATEGORY, categories=("98178",), closed=True),))
         with served(made) as client:
@@ -132,20 +132,20 @@ class TestTheDocument:
         house = after.json()["components"]["schemas"]["House"]
         assert house["properties"] == {"zip": {"enum": ["98178", 98178]}}
 
-    def test_says_where_the_app_is_mounted(self) -> None:
+    def test_document_server_is_mount_path(self) -> None:
         prices = asgi_app(application=application(lab_version()))
         app = Starlette(routes=[Mount("/prices", prices)])
         with TestClient(prices), TestClient(app) as client:  # a mounted app's lifespan is not run
             assert client.get("/prices/openapi.json").json()["servers"] == [{"url": "/prices"}]
             assert 'href="/prices/openapi.json"' in client.get("/prices/docs").text
 
-    def test_stands_at_the_root_of_a_service_of_its_own(self, client: TestClient) -> None:
+    def test_document_server_is_root_if_unmounted(self, client: TestClient) -> None:
         assert document_of(client)["servers"] == [{"url": "/"}]
 
 
 class TestCaching:
     @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
-    def test_nothing_is_sent_to_who_has_it(self, client: TestClient, path: str) -> None:
+    def test_matching_etag_gets_not_modified(self, client: TestClient, path: str) -> None:
         tag = client.get(path).headers["ETag"]
         for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
             answer = client.get(path, headers={"If-None-Match": known})
@@ -153,5 +153,5 @@ class TestCaching:
             assert (answer.headers["ETag"], answer.headers["Cache-Control"]) == (tag, "no-cache")
 
     @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
-    def test_it_is_sent_to_who_has_another(self, client: TestClient, path: str) -> None:
+    def test_other_etag_gets_document(self, client: TestClient, path: str) -> None:
         assert client.get(path, headers={"If-None-Match": '"other"'}).status_code == 200

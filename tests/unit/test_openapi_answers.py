@@ -1,4 +1,4 @@
-"""What is answered is what the OpenAPI document says, to the last property."""
+"""Responses match the OpenAPI document, down to each property."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SERVICES = {
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
-def test_to_every_request_whose_answer_is_recorded(service: Service, tmp_path: Path) -> None:
+def test_recorded_responses_match_document(service: Service, tmp_path: Path) -> None:
     with http_service(service.world, tmp_path, service.environment, **service.options) as client:
         document = document_of(client)
         routes = {re.sub(r"\{\w+\}", "[^/]+", route): route for route in operations(document)}
@@ -41,7 +41,7 @@ def test_to_every_request_whose_answer_is_recorded(service: Service, tmp_path: P
                     assert_documented(document, route, answer)
 
 
-def test_to_what_is_not_recorded(tmp_path: Path) -> None:
+def test_other_responses_match_document(tmp_path: Path) -> None:
     with http_service("houses", tmp_path, {}) as client:
         document = document_of(client)
         metrics = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
@@ -55,26 +55,26 @@ def test_to_what_is_not_recorded(tmp_path: Path) -> None:
                 assert_documented(document, route, client.post(path, content=body, headers=headers))
 
 
-def each_answer(client: TestClient) -> Iterator[tuple[str, Response]]:
-    """What every route answers to a request that makes little sense."""
+def answers_of_all_routes(client: TestClient) -> Iterator[tuple[str, Response]]:
+    """Yield the response of every route to a minimal request."""
     for route in OPERATIONS:
         method, _, path = route.partition(" ")
         yield route, client.request(method, re.sub(r"\{\w+\}", "housepredict", path))
 
 
-def test_of_an_app_that_was_not_started() -> None:
+def test_unstarted_app_matches_document() -> None:
     made = application(lab_version())
     with served(made) as client:
         document = document_of(client)
-    answers = dict(each_answer(TestClient(asgi_app(application=made))))
+    answers = dict(answers_of_all_routes(TestClient(asgi_app(application=made))))
     for route, operation in operations(document).items():
-        assert (answers[route].status_code == 503) == ("`not-started`" in unavailable(document, operation))
+        assert (answers[route].status_code == 503) == ("`not-started`" in unavailable_description(document, operation))
 
 
-def unavailable(document: Mapping[str, Any], operation: Mapping[str, Any]) -> str:
-    """What is said of 503."""
-    told = operation["responses"]["503"]
-    if "$ref" in told:
-        told = document["components"]["responses"]["503"]
-    words: str = told["description"]
-    return words
+def unavailable_description(document: Mapping[str, Any], operation: Mapping[str, Any]) -> str:
+    """Return the description of the 503 response."""
+    response = operation["responses"]["503"]
+    if "$ref" in response:
+        response = document["components"]["responses"]["503"]
+    description: str = response["description"]
+    return description

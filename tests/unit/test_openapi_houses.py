@@ -1,4 +1,4 @@
-"""A house as JSON Schema: it accepts what validation accepts."""
+"""The JSON Schema of a house accepts the same houses as validation."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def schemas(draw: st.DrawFn) -> FeatureSchema:
 
 
 def features(name: str, kind: Kind) -> st.SearchStrategy[Feature]:
-    given: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if kind in (Kind.NUMBER, Kind.INTEGER):
-        given = {"minimum": _BOUNDS, "maximum": _BOUNDS}
+        options = {"minimum": _BOUNDS, "maximum": _BOUNDS}
     if kind is Kind.CATEGORY:
-        given = {"categories": _CATEGORIES, "closed": st.booleans()}
-    return st.builds(Feature, st.just(name), st.just(kind), required=st.booleans(), **given)
+        options = {"categories": _CATEGORIES, "closed": st.booleans()}
+    return st.builds(Feature, st.just(name), st.just(kind), required=st.booleans(), **options)
 
 
 def values(feature: Feature) -> st.SearchStrategy[Any]:
-    """What a client may send for a feature: often what it wants, or nearly."""
+    """Values that a client may send for a feature, often valid or nearly valid."""
     near = [each for bound in (feature.minimum, feature.maximum) if bound is not None for each in (bound, bound + 0.5)]
     codes = [int(each) for each in feature.categories if each.removeprefix("-").isdecimal() and each.isascii()]
     dates = st.dates(min_value=date(1, 1, 1)).map(date.isoformat)
@@ -68,8 +68,8 @@ def values(feature: Feature) -> st.SearchStrategy[Any]:
 
 @st.composite
 def houses(draw: st.DrawFn, schema: FeatureSchema) -> dict[str, Any]:
-    given = {each.name: draw(values(each)) for each in schema.features if draw(st.integers(0, 9))}
-    return given | (draw(st.dictionaries(_TEXTS, st.integers(), max_size=1)) if not draw(st.integers(0, 4)) else {})
+    house = {each.name: draw(values(each)) for each in schema.features if draw(st.integers(0, 9))}
+    return house | (draw(st.dictionaries(_TEXTS, st.integers(), max_size=1)) if not draw(st.integers(0, 4)) else {})
 
 
 def accepts(schema: FeatureSchema, house: object) -> bool:
@@ -79,7 +79,7 @@ def accepts(schema: FeatureSchema, house: object) -> bool:
 
 
 @given(st.data())
-def test_it_accepts_a_house_just_if_validation_does(data: st.DataObject) -> None:
+def test_house_schema_agrees_with_validation(data: st.DataObject) -> None:
     schema = data.draw(schemas())
     body = json.dumps(data.draw(houses(schema)))
     valid = not schema.violations(decode(body.encode()))
@@ -89,16 +89,16 @@ def test_it_accepts_a_house_just_if_validation_does(data: st.DataObject) -> None
 
 @pytest.mark.parametrize("kind", Kind)
 @given(st.data())
-def test_it_accepts_a_value_just_if_validation_does(kind: Kind, data: st.DataObject) -> None:
+def test_value_schema_agrees_with_validation(kind: Kind, data: st.DataObject) -> None:
     feature = data.draw(features("it", kind))
     schema = FeatureSchema((feature,))
     body = json.dumps({"it": data.draw(values(feature))})
     assert accepts(schema, json.loads(body)) == (not schema.violations(decode(body.encode())))
 
 
-@pytest.mark.parametrize("given", [[], "house", 1, None, [{}]], ids=repr)
-def test_it_accepts_nothing_but_an_object(given: object) -> None:
-    assert not accepts(FeatureSchema(()), given)
+@pytest.mark.parametrize("value", [[], "house", 1, None, [{}]], ids=repr)
+def test_house_schema_accepts_only_objects(value: object) -> None:
+    assert not accepts(FeatureSchema(()), value)
 
 
 LAB = FeatureSchema((Feature("size", Kind.NUMBER, "sq ft", minimum=0.0, observed=(300.5, 3500)),))
@@ -107,29 +107,29 @@ LAB = FeatureSchema((Feature("size", Kind.NUMBER, "sq ft", minimum=0.0, observed
 @pytest.mark.parametrize(
     ("body", "rule"),
     [(b'{"size": 1, "size": 2}', Rule.DUPLICATE), (b'{"it": "\\ud800"}', Rule.TEXT)],
-    ids=["a name twice", "half of a character"],
+    ids=["duplicate name", "lone surrogate"],
 )
-def test_it_cannot_say_what_is_seen_in_the_bytes_alone(body: bytes, rule: Rule) -> None:
+def test_house_schema_cannot_express_byte_level_rules(body: bytes, rule: Rule) -> None:
     schema = FeatureSchema((Feature("it", Kind.CATEGORY),)) if rule is Rule.TEXT else LAB
     assert [each.rule for each in schema.violations(decode(body))] == [rule]
     assert accepts(schema, json.loads(body))
 
 
-def test_it_tells_units_and_what_the_model_has_seen() -> None:
+def test_house_schema_describes_units_and_training_range() -> None:
     size = house_schema(LAB, example(LAB))["properties"]["size"]
     assert size["x-unit"] == "sq ft"
     assert size["description"].startswith("In sq ft. Training sales: 300.5 to 3500.")
     assert (size["minimum"], size["maximum"]) == (0, MAX_MAGNITUDE)
 
 
-def test_it_names_the_day_that_an_estimate_is_for() -> None:
+def test_house_schema_names_valuation_date() -> None:
     sold = Feature("sold", Kind.DATE, required=False)
     schema = FeatureSchema((sold,), sale_date="sold", valuation_date=date(2015, 5, 27))
     about = house_schema(schema, {})["properties"]["sold"]["description"]
-    assert about == "The date to estimate the price for; 2015-05-27 by default."
+    assert about == "The date for which to estimate the price. Defaults to 2015-05-27."
 
 
-def test_categories_that_are_open_are_told_and_not_demanded() -> None:
+def test_open_categories_are_described_but_not_enforced() -> None:
     area = Feature("area", Kind.CATEGORY, categories=tuple(f"area {each}" for each in range(25)))
     schema = FeatureSchema((area,))
     about = house_schema(schema, {})["properties"]["area"]["description"]

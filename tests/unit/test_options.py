@@ -1,4 +1,4 @@
-"""Options of a training are checked when they are made: all of them, with what was probably meant."""
+"""Training options are validated on construction, with suggestions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GOOD: dict[str, Any] = {
 }
 
 
-def test_members_and_their_values_mean_the_same() -> None:
+def test_options_accept_members_and_values() -> None:
     options = TrainingOptions(**GOOD)
     assert options == TrainingOptions(
         price="Sale Price",
@@ -85,7 +85,7 @@ def test_members_and_their_values_mean_the_same() -> None:
         ("kinds", ["zip"], "/kinds", "must map columns to kinds"),
     ],
 )
-def test_wrong_option_is_refused_at_once_with_what_it_must_be(option: str, value: Any, pointer: str, says: str) -> None:
+def test_invalid_option_error_states_rule(option: str, value: Any, pointer: str, says: str) -> None:
     with pytest.raises(InvalidOptions) as caught:
         TrainingOptions(**{option: value})
     (violation,) = caught.value.violations
@@ -93,7 +93,7 @@ def test_wrong_option_is_refused_at_once_with_what_it_must_be(option: str, value
     assert says in violation.message
 
 
-def test_all_wrong_options_are_named_at_once() -> None:
+def test_invalid_options_are_all_named() -> None:
     wrong: dict[str, Any] = {
         "algorithm": "boost", "effort": "hi", "seed": "x", "time_limit": -1, "exclude": "age",
         "kinds": {"a": "numbr", "b": "x"},
@@ -109,7 +109,7 @@ anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text() |
 
 
 @given(st.dictionaries(st.sampled_from(sorted(GOOD)), anything))
-def test_no_value_raises_anything_but_invalid_options(values: dict[str, Any]) -> None:
+def test_any_value_raises_only_invalid_options(values: dict[str, Any]) -> None:
     refused: set[str] = set()
     for _ in range(2):
         try:
@@ -121,13 +121,13 @@ def test_no_value_raises_anything_but_invalid_options(values: dict[str, Any]) ->
         pytest.fail(f"the second error named other options than the first: {refused}")
 
 
-def test_policy_is_checked_before_anything_is_read() -> None:
+def test_policy_is_checked_before_reading() -> None:
     with pytest.raises(InvalidOptions, match="did you mean `always`") as caught:
         Prices(application()).train("there-is-no-such.csv", promote="alway")
     assert caught.value.violations[0].pointer == "/promote"
 
 
 @pytest.mark.parametrize("sales", [[], {"price": [1]}, 3])
-def test_sales_that_are_no_path_are_refused_with_what_to_do(sales: Any) -> None:
+def test_sales_that_are_not_a_path_are_rejected(sales: Any) -> None:
     with pytest.raises(TypeError, match="to_csv"):
         Prices(application()).train(sales)

@@ -1,4 +1,4 @@
-"""Scales and the marks on their axes."""
+"""Plot scales, ticks and number formats."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ positive_ends = st.tuples(st.floats(1e-3, 1e9), st.floats(1.01, 1e6)).map(lambda
 
 
 @given(positive_ends, st.lists(st.floats(-1e9, 1e9), min_size=1), st.booleans())
-def test_a_scale_goes_from_end_to_end_in_order_and_never_beyond(
-    ends: tuple[float, float], values: list[float], logarithmic: bool
-) -> None:
+def test_scale_is_monotonic_and_clamped(ends: tuple[float, float], values: list[float], logarithmic: bool) -> None:
     scale = Scale(*ends, 50.0, 350.0, logarithmic)
     assert [scale(end) for end in ends] == pytest.approx([50.0, 350.0])
     places = [scale(value) for value in sorted(values)]
@@ -29,35 +27,35 @@ def test_a_scale_goes_from_end_to_end_in_order_and_never_beyond(
     assert all(scale.shows(value) or scale(value) in (50.0, scale(ends[1])) for value in values)
 
 
-def test_equal_factors_are_equally_far_on_a_logarithmic_scale() -> None:
+def test_log_scale_spaces_equal_factors_equally() -> None:
     scale = Scale(1.0, 1000.0, 0.0, 300.0, logarithmic=True)
     assert [round(scale(value), 9) for value in (1, 10, 100)] == [0, 100, 200]
 
 
 @given(ends, st.integers(6, 9))
-def test_ticks_are_round_and_evenly_apart_from_end_to_end(ends: tuple[float, float], most: int) -> None:
+def test_ticks_are_round_and_evenly_spaced(ends: tuple[float, float], most: int) -> None:
     low, high = ends
     assume(high - low > 1e-6 * max(abs(low), abs(high)))
-    found = ticks(low, high, most)
-    assert 2 <= len(found) <= most
-    step = found[1] - found[0]
+    places = ticks(low, high, most)
+    assert 2 <= len(places) <= most
+    step = places[1] - places[0]
     slack = 1e-6 * step
-    assert all(low - slack <= each <= high + slack for each in found)
-    assert all(b - a == pytest.approx(step, rel=1e-6) for a, b in pairwise(found))
-    assert found[0] - step < low + slack
-    assert found[-1] + step > high - slack
+    assert all(low - slack <= each <= high + slack for each in places)
+    assert all(b - a == pytest.approx(step, rel=1e-6) for a, b in pairwise(places))
+    assert places[0] - step < low + slack
+    assert places[-1] + step > high - slack
     assert round(step / 10 ** math.floor(math.log10(step * 1.001)), 6) in (1, 2, 5)
 
 
 @given(positive_ends, st.integers(4, 9))
-def test_ticks_of_a_logarithmic_scale_are_few_ascending_and_within(ends: tuple[float, float], most: int) -> None:
-    found = log_ticks(*ends, most)
-    assert 1 <= len(found) <= most
-    assert found == sorted(set(found))
-    assert all(ends[0] * (1 - 1e-6) <= each <= ends[1] * (1 + 1e-6) for each in found)
+def test_log_ticks_are_few_sorted_and_in_range(ends: tuple[float, float], most: int) -> None:
+    places = log_ticks(*ends, most)
+    assert 1 <= len(places) <= most
+    assert places == sorted(set(places))
+    assert all(ends[0] * (1 - 1e-6) <= each <= ends[1] * (1 + 1e-6) for each in places)
 
 
-def test_ticks_of_prices_are_those_that_people_expect() -> None:
+def test_price_ticks_are_round_numbers() -> None:
     assert log_ticks(80_000, 6_000_000) == [1e5, 2e5, 5e5, 1e6, 2e6, 5e6]
     assert log_ticks(50, 5e8) == [1e2, 1e4, 1e6, 1e8]
     assert log_ticks(110, 140) == [110, 120, 130, 140]
@@ -65,22 +63,22 @@ def test_ticks_of_prices_are_those_that_people_expect() -> None:
 
 
 @given(st.dates(date(1900, 1, 1), date(2200, 1, 1)), st.integers(1, 80_000), st.integers(4, 9))
-def test_ticks_of_days_are_few_ascending_and_within(first: date, days: int, most: int) -> None:
+def test_day_ticks_are_few_sorted_and_in_range(first: date, days: int, most: int) -> None:
     last = first + timedelta(days)
-    found = day_ticks(first, last, most)
-    assert found == sorted(set(found))
-    assert 1 <= len(found) <= most
-    assert first <= found[0]
-    assert found[-1] <= last
-    assert days < 200 or all(each.day == 1 for each in found)
+    places = day_ticks(first, last, most)
+    assert places == sorted(set(places))
+    assert 1 <= len(places) <= most
+    assert first <= places[0]
+    assert places[-1] <= last
+    assert days < 200 or all(each.day == 1 for each in places)
 
 
-def test_ticks_of_a_year_are_quarters() -> None:
+def test_day_ticks_of_a_year_are_quarters() -> None:
     quarters = [date(2014, 7, 1), date(2014, 10, 1), date(2015, 1, 1), date(2015, 4, 1)]
     assert day_ticks(date(2014, 5, 2), date(2015, 5, 27), 5) == quarters
 
 
-def test_numbers_are_told_as_people_read_them() -> None:
+def test_numbers_are_formatted_for_reading() -> None:
     assert [number(1234567), number(-0.5, 1), number(-0.01, 1), number(None)] == [
         "1,234,567",
         f"{MINUS}0.5",
@@ -92,4 +90,4 @@ def test_numbers_are_told_as_people_read_them() -> None:
         f"{MINUS}8.2%",
         "0.0%",
     ]
-    assert [told for _, told in alike([-122.5, -122, 1e3])] == [f"{MINUS}122.5", f"{MINUS}122.0", "1,000.0"]
+    assert [text for _, text in alike([-122.5, -122, 1e3])] == [f"{MINUS}122.5", f"{MINUS}122.0", "1,000.0"]

@@ -1,4 +1,4 @@
-"""Plug-ins of other packages: chosen by the settings, imported if they are, and named when something is wrong."""
+"""Plugins of other packages: selection by settings, lazy import and error messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.factories import a_linear_form, sample_version
 from tests.http_service import LAB_HOUSE
 from tests.plugins import write_metadata
 
-THEIRS = """
+PLUGIN_SOURCE = """
     from contextlib import contextmanager
     from housepredict.adapters.memory import InMemoryPredictions
     from housepredict.adapters.serving.loader import load_predictor
@@ -40,12 +40,12 @@ THEIRS = """
 
 
 @pytest.fixture
-def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A package that keeps predictions and loads versions, beside plug-ins that are broken; the name of its module."""
+def plugin_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Install a package with working and broken plugins. Returns the name of its module."""
     module = f"theirs_{tmp_path.name}".replace("-", "_")
     folder = tmp_path / "installed"
     folder.mkdir()
-    (folder / f"{module}.py").write_text(dedent(THEIRS), encoding="utf-8")
+    (folder / f"{module}.py").write_text(dedent(PLUGIN_SOURCE), encoding="utf-8")
     (folder / f"{module}_broken.py").write_text("import no_such_module", encoding="utf-8")
     write_metadata(
         folder,
@@ -60,60 +60,60 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return module
 
 
-def test_a_repository_is_chosen_by_the_scheme_of_the_url(theirs: str, tmp_path: Path) -> None:
+def test_repository_is_chosen_by_url_scheme(plugin_module: str, tmp_path: Path) -> None:
     with housepredict.open(tmp_path, database_url="theirs://there/here", demo=True, environment={}) as prices:
-        assert theirs not in sys.modules
+        assert plugin_module not in sys.modules
         made = prices.predict(LAB_HOUSE)
         assert list(prices.predictions()) == [made]
         assert prices.record_sale(made.id, 250000, "2025-06-02").prediction == made
-        assert sys.modules[theirs].opened == ["theirs://there/here"]
-        assert sys.modules[theirs].closed == []
-    assert sys.modules[theirs].closed == ["theirs://there/here"]
-    # all else is where it is without a database
+        assert sys.modules[plugin_module].opened == ["theirs://there/here"]
+        assert sys.modules[plugin_module].closed == []
+    assert sys.modules[plugin_module].closed == ["theirs://there/here"]
+    # All other data stays in the data folder.
     assert (tmp_path / "sales.sqlite").exists()
     assert not (tmp_path / "predictions.sqlite").exists()
 
 
-def test_the_other_plug_ins_are_not_imported(theirs: str, tmp_path: Path) -> None:
+def test_unused_plugins_are_not_imported(plugin_module: str, tmp_path: Path) -> None:
     with housepredict.open(tmp_path, database_url="theirs://", demo=True, environment={}) as prices:
         prices.predict(LAB_HOUSE)
-    assert f"{theirs}_broken" not in sys.modules
+    assert f"{plugin_module}_broken" not in sys.modules
 
 
-@pytest.mark.usefixtures("theirs")
-def test_a_scheme_that_nothing_opens_is_told_with_those_that_something_does() -> None:
+@pytest.mark.usefixtures("plugin_module")
+def test_unknown_scheme_error_lists_known_schemes() -> None:
     with pytest.raises(InvalidSettings, match=r"broken://, theirs://, twice://") as caught:
         read_settings({"HOUSEPREDICT_DATABASE_URL": "duckdb://me:secret@there"})
     assert "secret" not in str(caught.value)
 
 
-def test_without_plug_ins_it_is_told_that_there_is_none() -> None:
+def test_unknown_names_without_plugins_are_reported() -> None:
     with pytest.raises(InvalidSettings, match="none is installed") as caught:
         read_settings({"HOUSEPREDICT_DATABASE_URL": "duckdb://there", "HOUSEPREDICT_PREDICTOR": "watched"})
     assert len(caught.value.problems) == 2
 
 
-@pytest.mark.usefixtures("theirs")
-def test_a_predictor_that_is_not_installed_is_told_with_those_that_are() -> None:
+@pytest.mark.usefixtures("plugin_module")
+def test_unknown_predictor_error_lists_installed() -> None:
     with pytest.raises(InvalidSettings, match=r"HOUSEPREDICT_PREDICTOR .* \(number, typo, watched\)"):
         read_settings({"HOUSEPREDICT_PREDICTOR": "wached"})
 
 
-def test_versions_are_loaded_by_the_predictor_that_was_chosen(theirs: str, tmp_path: Path) -> None:
+def test_chosen_predictor_loads_versions(plugin_module: str, tmp_path: Path) -> None:
     version, artifact = sample_version(a_linear_form())
     with Application(Settings(tmp_path)) as application:
         application.models.add(version, artifact)
         application.models.promote(version.name)
     settings = read_settings({"HOUSEPREDICT_PREDICTOR": "watched"}, data_dir=tmp_path, database_url=IN_MEMORY)
     with Application(settings) as application:
-        assert theirs not in sys.modules
+        assert plugin_module not in sys.modules
         assert application.live_model.current().version == version
         assert application.promote(version.name) == version
         assert application.predict.one(LAB_HOUSE).price > 0
-    assert sys.modules[theirs].loaded == [version.name] * 2
+    assert sys.modules[plugin_module].loaded == [version.name] * 2
 
 
-@pytest.mark.usefixtures("theirs")
+@pytest.mark.usefixtures("plugin_module")
 @pytest.mark.parametrize(
     ("group", "name", "reason"),
     [
@@ -128,13 +128,13 @@ def test_versions_are_loaded_by_the_predictor_that_was_chosen(theirs: str, tmp_p
         (PREDICTORS, "typo", "plug-in typo .* in the package theirs, cannot be imported: .*laod"),
     ],
 )
-def test_a_plug_in_that_cannot_be_used_is_named_with_its_package(group: str, name: str, reason: str) -> None:
+def test_unusable_plugin_error_names_package(group: str, name: str, reason: str) -> None:
     with pytest.raises(UnusablePlugin, match=reason):
         load(group, name)
 
 
-@pytest.mark.usefixtures("theirs")
-def test_the_command_line_says_so_in_a_line(
+@pytest.mark.usefixtures("plugin_module")
+def test_cli_reports_broken_plugin_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HOUSEPREDICT_DATABASE_URL", "broken://there")
@@ -144,8 +144,8 @@ def test_the_command_line_says_so_in_a_line(
     assert line.startswith("housepredict: the plug-in broken of housepredict.repositories, in the package theirs, ")
 
 
-@pytest.mark.usefixtures("theirs")
-def test_a_predictor_that_cannot_be_imported_is_told_where_it_is_needed(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("plugin_module")
+def test_broken_predictor_is_reported_on_first_use(tmp_path: Path) -> None:
     with Application(Settings(tmp_path, predictor="typo", demo=True)) as application:
         with pytest.raises(UnusablePlugin, match="typo"):
             application.live_model.current()
@@ -153,7 +153,7 @@ def test_a_predictor_that_cannot_be_imported_is_told_where_it_is_needed(tmp_path
             application.promote("any")
 
 
-def test_what_is_installed_is_listed_by_group(theirs: str) -> None:
-    assert theirs
+def test_installed_plugins_are_listed_by_group(plugin_module: str) -> None:
+    assert plugin_module
     assert list(installed(PREDICTORS)) == ["number", "typo", "watched"]
     assert list(installed("housepredict.nothing")) == []

@@ -1,4 +1,4 @@
-"""Estimates for a key, whatever happens between its first request and the next."""
+"""Idempotency keys: replays, conflicts, retries and concurrent requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from housepredict.domain.idempotency import Delivery
 from housepredict.entrypoints.composition import Application
 from tests.http_service import LAB_HOUSE, LAB_PRICE, Faulty, application, lab_version
 from tests.training import FrozenClock
-from tests.unit.test_http_metrics import Behind
+from tests.unit.test_http_metrics import SpoolingPredictions
 
 DELIVERY = Delivery("deed-4711", "0" * 64)
 
@@ -30,7 +30,7 @@ def recorded(made: Application) -> Sequence[Prediction]:
     return made.storage.predictions.recent(10)
 
 
-def test_the_same_key_is_recorded_once_and_gets_what_was_said_first(made: Application) -> None:
+def test_repeated_key_replays_first_estimates(made: Application) -> None:
     clock = made.clock = FrozenClock()
     first = made.predict_once.for_key(lambda: [LAB_HOUSE, {**LAB_HOUSE, "size": 900}], DELIVERY)
     clock.time += timedelta(days=3)
@@ -40,7 +40,7 @@ def test_the_same_key_is_recorded_once_and_gets_what_was_said_first(made: Applic
     assert len(recorded(made)) == 2
 
 
-def test_a_known_key_is_answered_without_a_model(made: Application) -> None:
+def test_known_key_is_answered_without_model(made: Application) -> None:
     first = made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)
     without = application()
     without.storage.predictions, without.storage.prediction_keys = (
@@ -52,7 +52,7 @@ def test_a_known_key_is_answered_without_a_model(made: Application) -> None:
         without.predict_once.for_key(lambda: [LAB_HOUSE], Delivery("another", "0" * 64))
 
 
-def test_the_same_key_with_something_else_is_refused_and_nothing_recorded(made: Application) -> None:
+def test_key_with_different_request_is_rejected(made: Application) -> None:
     made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)
     with pytest.raises(RepeatedKey):
         made.predict_once.for_key(lambda: [{**LAB_HOUSE, "size": 900}], Delivery(DELIVERY.key, "1" * 64))
@@ -60,27 +60,27 @@ def test_the_same_key_with_something_else_is_refused_and_nothing_recorded(made: 
 
 
 @pytest.mark.parametrize("key", ["", "two words", "x" * 256])
-def test_a_key_is_plain(made: Application, key: str) -> None:
+def test_invalid_key_is_rejected(made: Application, key: str) -> None:
     with pytest.raises(InvalidHouses, match="idempotency key"):
         made.predict_once.for_key(lambda: [LAB_HOUSE], Delivery(key, "0" * 64))
 
 
-def test_a_key_that_came_with_what_is_no_house_is_free(made: Application) -> None:
+def test_key_of_invalid_houses_stays_free(made: Application) -> None:
     with pytest.raises(InvalidHouses):
         made.predict_once.for_key(lambda: [{}], DELIVERY)
     assert len(made.predict_once.for_key(lambda: [LAB_HOUSE], Delivery(DELIVERY.key, "1" * 64))) == 1
 
 
-def test_what_was_cut_off_before_it_was_recorded_is_recorded_with_the_ids_of_the_first_time(made: Application) -> None:
+def test_retry_after_failed_append_reuses_ids(made: Application) -> None:
     ids: list[Sequence[UUID]] = []
 
     @define
-    class Noting(Faulty):
+    class RecordsIds(Faulty):
         def append(self, predictions: Sequence[Prediction]) -> None:
             ids.append([each.id for each in predictions])
             super().append(predictions)
 
-    made.storage.predictions = repository = Noting(fault=RepositoryUnavailable())
+    made.storage.predictions = repository = RecordsIds(fault=RepositoryUnavailable())
     with pytest.raises(RepositoryUnavailable):
         made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)
     repository.fault = None
@@ -89,10 +89,10 @@ def test_what_was_cut_off_before_it_was_recorded_is_recorded_with_the_ids_of_the
     assert list(recorded(made)) == [prediction]
 
 
-def test_what_another_request_recorded_meanwhile_counts(made: Application) -> None:
+def test_concurrent_request_with_same_key_wins(made: Application) -> None:
     @define
     class Overtaken(InMemoryPredictions):
-        """Somebody else with the same key is quicker."""
+        """A repository in which a concurrent request with the same key finishes first."""
 
         overtake: Callable[[], object] | None = field(default=None)
 
@@ -114,9 +114,9 @@ def test_what_another_request_recorded_meanwhile_counts(made: Application) -> No
     assert list(made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)) == others == list(recorded(made))
 
 
-def test_predictions_for_a_key_are_stored_where_other_replicas_find_them(made: Application) -> None:
+def test_keyed_predictions_are_stored_for_other_replicas(made: Application) -> None:
     @define
-    class Spooled(Behind):
+    class Spooled(SpoolingPredictions):
         shared: list[Prediction] = field(factory=list)
 
         def append_shared(self, predictions: Sequence[Prediction]) -> None:
@@ -127,7 +127,7 @@ def test_predictions_for_a_key_are_stored_where_other_replicas_find_them(made: A
     assert list(made.predict_once.for_key(lambda: [LAB_HOUSE], DELIVERY)) == repository.shared
 
 
-def test_erased_predictions_are_not_made_again(made: Application) -> None:
+def test_erased_predictions_are_not_recreated(made: Application) -> None:
     first, _ = made.predict_once.for_key(lambda: [LAB_HOUSE] * 2, DELIVERY)
     made.records.erase([first.id])
     with pytest.raises(ErasedPredictions):

@@ -20,7 +20,7 @@ class TestInMemoryPredictions(PredictionRepositoryContract):
 
 
 class CountedId(UUID):
-    """Counts how often any of them is looked up."""
+    """An id that counts the lookups of all its instances."""
 
     looked_up: ClassVar[int] = 0
 
@@ -29,7 +29,7 @@ class CountedId(UUID):
         return super().__hash__()
 
 
-def test_an_append_does_not_look_through_all_that_is_there() -> None:
+def test_append_does_not_scan_all_predictions() -> None:
     repository, now, estimate = InMemoryPredictions(), datetime.now(UTC), Estimate(House({"size": 2500}), 1.0, "a")
     *many, last = (CountedId(int=each.int) for each in IdSequence().take(1001, now))
     repository.append([Prediction(each, now, estimate) for each in many])

@@ -1,4 +1,4 @@
-"""The contract suite of loaders, for the one that there is and around another, and that it can fail."""
+"""The loader contract: the built-in and a checked loader pass, and broken loaders fail."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.http_service import LAB_HOUSE, LabModel, lab_version
 HOUSES = [House(LAB_HOUSE), House({**LAB_HOUSE, "size": 900.5})]
 
 
-def proven(version: ModelVersion, artifact: Artifact, predictor: Predictor) -> Kept:
-    """The version, its self-test being what a predictor says."""
+def with_self_test(version: ModelVersion, artifact: Artifact, predictor: Predictor) -> Kept:
+    """Return the version with a self-test from the predictor, and its artifact."""
     prices = predictor.predict(HOUSES).prices
     tests = tuple(SelfTest(house, price) for house, price in zip(HOUSES, prices, strict=True))
     return evolve(version, self_test=tests), artifact
@@ -39,11 +39,11 @@ class TestLoadPredictor(PredictorLoaderContract):
     @pytest.fixture
     def kept(self) -> Kept:
         version, artifact = sample_version(a_log_form())
-        return proven(version, artifact, load_predictor(version, artifact))
+        return with_self_test(version, artifact, load_predictor(version, artifact))
 
 
-class TestDemonstration(PredictorLoaderContract):
-    """A version as trainings keep them."""
+class TestDemoModel(PredictorLoaderContract):
+    """The demo model, stored as training stores versions."""
 
     @pytest.fixture
     def load(self) -> PredictorLoader:
@@ -54,8 +54,8 @@ class TestDemonstration(PredictorLoaderContract):
         return read_demonstration()
 
 
-class TestProvenLoader(PredictorLoaderContract):
-    """Around a loader that looks at nothing."""
+class TestCheckedLoader(PredictorLoaderContract):
+    """A checked loader around one that verifies nothing."""
 
     @pytest.fixture
     def load(self) -> PredictorLoader:
@@ -64,11 +64,11 @@ class TestProvenLoader(PredictorLoaderContract):
     @pytest.fixture
     def kept(self) -> Kept:
         version, artifact = lab_version()
-        return proven(version, artifact, LabModel(version))
+        return with_self_test(version, artifact, LabModel(version))
 
 
 @pytest.mark.parametrize("raised", [KeyError("gone"), RuntimeError("odd"), ValueError("wrong")])
-def test_whatever_a_plug_in_raises_refuses_the_version_and_names_the_plug_in(raised: Exception) -> None:
+def test_any_plugin_error_rejects_version_and_names_plugin(raised: Exception) -> None:
     def load(version: ModelVersion, artifact: Artifact) -> Predictor:
         raise raised
 
@@ -77,7 +77,7 @@ def test_whatever_a_plug_in_raises_refuses_the_version_and_names_the_plug_in(rai
     assert caught.value.__cause__ is raised
 
 
-def test_what_a_plug_in_says_in_our_words_stays_as_it_is() -> None:
+def test_housepredict_errors_of_plugins_pass_through() -> None:
     raised = NoModel()
 
     def load(version: ModelVersion, artifact: Artifact) -> Predictor:
@@ -88,7 +88,7 @@ def test_what_a_plug_in_says_in_our_words_stays_as_it_is() -> None:
     assert caught.value is raised
 
 
-def test_a_plug_in_that_breaks_down_at_the_self_test_refuses_the_version() -> None:
+def test_plugin_failing_at_self_test_rejects_version() -> None:
     @frozen
     class Breaking(LabModel):
         def predict(self, houses: Sequence[House]) -> Valuation:
@@ -98,8 +98,8 @@ def test_a_plug_in_that_breaks_down_at_the_self_test_refuses_the_version() -> No
         CheckedLoader("short", Breaking)(*lab_version())
 
 
-class Changing(LabModel):
-    """Says something else than the model of its manifest."""
+class ChangedPrices(LabModel):
+    """A predictor whose prices differ from those of its manifest."""
 
     def predict(self, houses: Sequence[House]) -> Valuation:
         return self.change(list(LabModel.predict(self, houses).prices))
@@ -108,36 +108,36 @@ class Changing(LabModel):
         raise NotImplementedError
 
 
-class Nameless(LabModel):
+class RenamedVersion(LabModel):
     def __init__(self, version: ModelVersion, artifact: Artifact) -> None:
         super().__init__(evolve(version, name="another"), artifact)
 
 
-class Dear(Changing):
+class RaisedPrices(ChangedPrices):
     def change(self, prices: list[float]) -> Valuation:
         return Valuation([price + 1 for price in prices])
 
 
-class Relative(Changing):
-    """Looks at how many there are."""
+class BatchDependentPrices(ChangedPrices):
+    """A predictor whose prices depend on the batch size."""
 
     def change(self, prices: list[float]) -> Valuation:
         return Valuation([price + (len(prices) > len(HOUSES)) for price in prices])
 
 
-class Never(Changing):
+class PricesForEmptyBatch(ChangedPrices):
     def change(self, prices: list[float]) -> Valuation:
         return Valuation(prices or [0.0])
 
 
-class HalfSure(Changing):
+class MissingSpread(ChangedPrices):
     def change(self, prices: list[float]) -> Valuation:
         return Valuation(prices, [1.0])
 
 
 @define(slots=False)
-class Restless:
-    """Says another price each time."""
+class VaryingPrices:
+    """A predictor whose prices change with each call."""
 
     version: ModelVersion
     _artifact: Artifact
@@ -148,50 +148,50 @@ class Restless:
         return Valuation([price + more for price in LabModel(self.version).predict(houses).prices])
 
 
-def unproven(version: ModelVersion, artifact: Artifact) -> Predictor:
+def load_without_self_test(version: ModelVersion, artifact: Artifact) -> Predictor:
     verify(version, artifact)
     return LabModel(version, artifact)
 
 
-def unverified(version: ModelVersion, artifact: Artifact) -> Predictor:
+def load_without_verification(version: ModelVersion, artifact: Artifact) -> Predictor:
     predictor = LabModel(version, artifact)
     require_self_test(predictor)
     return predictor
 
 
 FAILURES: dict[str, PredictorLoader] = {
-    "test_predictor_has_its_version": Nameless,
-    "test_prices_match_self_test": Dear,
-    "test_prices_do_not_depend_on_batch": Relative,
-    "test_empty_batch_has_no_prices": Never,
-    "test_spreads_cover_all_houses_or_none": HalfSure,
-    "test_predictor_is_thread_safe": Restless,
-    "test_files_that_differ_from_manifest_are_rejected": unverified,
-    "test_version_that_fails_self_test_is_rejected": unproven,
+    "test_predictor_has_its_version": RenamedVersion,
+    "test_prices_match_self_test": RaisedPrices,
+    "test_prices_do_not_depend_on_batch": BatchDependentPrices,
+    "test_empty_batch_has_no_prices": PricesForEmptyBatch,
+    "test_spreads_cover_all_houses_or_none": MissingSpread,
+    "test_predictor_is_thread_safe": VaryingPrices,
+    "test_files_that_differ_from_manifest_are_rejected": load_without_verification,
+    "test_version_that_fails_self_test_is_rejected": load_without_self_test,
 }
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_a_broken_loader_fails_the_suite(name: str) -> None:
+def test_contract_detects_broken_loaders(name: str) -> None:
     version, artifact = lab_version()
-    kept = proven(version, artifact, LabModel(version))
+    kept = with_self_test(version, artifact, LabModel(version))
     load = FAILURES[name]
-    given = {"load": load, "kept": kept, "predictor": load(*kept)}
+    available = {"load": load, "kept": kept, "predictor": load(*kept)}
     test = getattr(PredictorLoaderContract(), name)
-    needed = {each: given[each] for each in signature(test).parameters}
+    needed = {each: available[each] for each in signature(test).parameters}
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         test(**needed)
 
 
-def test_every_test_of_the_suite_is_seen_to_fail() -> None:
+def test_each_contract_test_has_a_failing_loader() -> None:
     assert {name for name in dir(PredictorLoaderContract) if name.startswith("test_")} == FAILURES.keys()
 
 
-def test_a_house_that_is_none_fails_the_self_test() -> None:
+def test_invalid_house_fails_self_test() -> None:
     version, artifact = sample_version(a_log_form(), self_test=(SelfTest(a_house(size="large"), 1.0),))
     with pytest.raises(RefusedModel, match="self-test"):
         load_predictor(version, artifact)
 
 
-def test_the_demonstration_passes_its_self_test() -> None:
+def test_demo_model_passes_self_test() -> None:
     require_self_test(load_demonstration())

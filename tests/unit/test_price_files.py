@@ -1,4 +1,4 @@
-"""Whole files of houses: read as sales are, estimated row by row, and written with their prices."""
+"""House files: read like sales files, estimated row by row and written with prices."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def rows_of(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
         return list(csv.DictReader(stream, delimiter=delimiter))
 
 
-def test_prices_stand_beside_the_houses_as_they_came(estimate: Estimate, tmp_path: Path, made: Any) -> None:
+def test_prices_are_added_to_unchanged_rows(estimate: Estimate, tmp_path: Path, made: Any) -> None:
     table = estimate('Name , size,bedrooms,age,price\n"Smith, J.",2500,3,10,0099\nb,"1,000",2,0,\n')
     assert (table.model_version, table.estimated, table.refused, table.refusals) == ("sure", 2, 0, [])
     first, second = rows_of(tmp_path / "prices.csv")
@@ -71,7 +71,7 @@ def test_prices_stand_beside_the_houses_as_they_came(estimate: Estimate, tmp_pat
     ]
 
 
-def test_rows_that_break_rules_say_so_and_hold_up_no_other(estimate: Estimate, tmp_path: Path, made: Any) -> None:
+def test_invalid_rows_have_errors_and_others_are_estimated(estimate: Estimate, tmp_path: Path, made: Any) -> None:
     table = estimate(HEADER + "a,2500,3,10\nb,big,,1.5\n\nc,2500,3\nd,2500,3,10,11\ne,1e14,1,1\nf,-1,1,1\ng,1000,1,1\n")
     assert (table.estimated, table.refused) == (2, 5)
     assert [(each.row, [one.describe() for one in each.violations]) for each in table.refusals] == [
@@ -91,7 +91,7 @@ def test_rows_that_break_rules_say_so_and_hold_up_no_other(estimate: Estimate, t
 
 
 @pytest.mark.parametrize("output", ["prices.csv", "prices.parquet"])
-def test_what_a_row_has_beyond_the_header_is_in_its_error(estimate: Estimate, tmp_path: Path, output: str) -> None:
+def test_extra_fields_are_shown_in_error(estimate: Estimate, tmp_path: Path, output: str) -> None:
     assert estimate(HEADER + 'a,2500,3,10,"x, y",ü\nb,2500,3\n', output).refused == 2
     path = tmp_path / output
     rows = pq.read_table(path).to_pylist() if path.suffix == ".parquet" else rows_of(path)
@@ -101,7 +101,7 @@ def test_what_a_row_has_beyond_the_header_is_in_its_error(estimate: Estimate, tm
     ]
 
 
-def test_of_many_refusals_the_first_are_told_and_all_written(estimate: Estimate, tmp_path: Path) -> None:
+def test_refusals_are_capped_in_result_but_all_written(estimate: Estimate, tmp_path: Path) -> None:
     table = estimate(HEADER + "a,,,\n" * (MAX_REJECTIONS + 5))
     assert (table.refused, len(table.refusals)) == (MAX_REJECTIONS + 5, MAX_REJECTIONS)
     assert all(each["error"] for each in rows_of(tmp_path / "prices.csv"))
@@ -120,7 +120,7 @@ def test_of_many_refusals_the_first_are_told_and_all_written(estimate: Estimate,
     ],
     ids=lambda each: str(each)[:9] if isinstance(each, str) else "",
 )
-def test_a_file_that_cannot_be_estimated_is_refused_before_anything_is_recorded(
+def test_unusable_file_is_rejected_before_recording(
     estimate: Estimate, tmp_path: Path, made: Any, content: str | bytes, complaint: str
 ) -> None:
     with pytest.raises((UnreadableFile, InvalidHouses), match=complaint):
@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_estimated_is_refused_before_anything_is_recorded(
 
 
 @pytest.mark.parametrize("output", ["prices.csv", "prices.csv.gz", "prices.parquet"])
-def test_of_a_run_that_fails_no_file_is_left_and_an_older_one_stays(made: Any, tmp_path: Path, output: str) -> None:
+def test_failed_run_leaves_existing_output_unchanged(made: Any, tmp_path: Path, output: str) -> None:
     houses, prices = tmp_path / "houses.csv", tmp_path / output
     houses.write_text(HEADER + "a,2500,3,10\n" * 10)
     prices.write_text("older")
@@ -142,15 +142,13 @@ def test_of_a_run_that_fails_no_file_is_left_and_an_older_one_stays(made: Any, t
 
 
 @pytest.mark.parametrize("output", ["prices.xlsx", "prices.parquet.gz"])
-def test_a_name_that_does_not_say_what_to_write_is_refused_before_anything_is_read(
-    made: Any, tmp_path: Path, output: str
-) -> None:
+def test_unknown_output_ending_is_rejected_before_reading(made: Any, tmp_path: Path, output: str) -> None:
     with pytest.raises(InvalidSettings, match=rf"output .*{output} must end with \.csv, \.csv\.gz or \.parquet"):
         Prices(made).predict_file(tmp_path / "missing.csv", tmp_path / output)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_name_may_end_in_capital_letters(estimate: Estimate, tmp_path: Path) -> None:
+def test_output_ending_may_be_uppercase(estimate: Estimate, tmp_path: Path) -> None:
     for output in "A.PARQUET", "a.Csv", "a.CSV.GZ":
         estimate(HEADER + "a,2500,3,10\n", output)
     assert pq.read_table(tmp_path / "A.PARQUET")["name"].to_pylist() == ["a"]
@@ -158,7 +156,7 @@ def test_a_name_may_end_in_capital_letters(estimate: Estimate, tmp_path: Path) -
     assert gzip.decompress((tmp_path / "a.CSV.GZ").read_bytes()).startswith(b"name,size")
 
 
-def test_a_folder_that_is_not_there_cannot_be_written_to(estimate: Estimate) -> None:
+def test_missing_output_folder_is_reported(estimate: Estimate) -> None:
     with pytest.raises(UnreadableFile, match="cannot be written: No such file or directory"):
         estimate(HEADER, "nowhere/prices.csv")
 
@@ -174,7 +172,7 @@ def test_a_folder_that_is_not_there_cannot_be_written_to(estimate: Estimate) -> 
     ],
     ids=["semicolons", "tabs"],
 )
-def test_they_are_read_as_sales_are_whatever_wrote_them(
+def test_house_files_are_read_like_sales_files(
     estimate: Estimate, tmp_path: Path, made: Any, content: bytes, delimiter: str
 ) -> None:
     assert estimate(content).estimated == 1
@@ -187,7 +185,7 @@ def test_they_are_read_as_sales_are_whatever_wrote_them(
 
 @pytest.mark.parametrize("output", ["prices.csv", "prices.csv.gz", "prices.parquet"])
 @pytest.mark.parametrize("parquet", [True, False], ids=["from parquet", "from csv"])
-def test_each_kind_of_file_holds_the_same(estimate: Estimate, tmp_path: Path, parquet: bool, output: str) -> None:
+def test_csv_and_parquet_outputs_agree(estimate: Estimate, tmp_path: Path, parquet: bool, output: str) -> None:
     columns = {"size": [2500.0, None], "bedrooms": [3, 2], "age": [10, 1], "listed": [date(2025, 6, 1), None]}
     content = b"size,bedrooms,age,listed\n2500.0,3,10,2025-06-01\n,2,1,\n"
     if parquet:
@@ -209,7 +207,7 @@ def test_each_kind_of_file_holds_the_same(estimate: Estimate, tmp_path: Path, pa
         assert (first["predicted_price"], second["error"]) == ("254206.02", "size: required")
 
 
-def test_all_rows_are_estimated_by_one_version_whatever_is_promoted_meanwhile(made: Any, tmp_path: Path) -> None:
+def test_all_rows_are_estimated_by_one_version(made: Any, tmp_path: Path) -> None:
     houses = tmp_path / "houses.csv"
     houses.write_text(HEADER + "a,2500,3,10\n" * 10)
     made.models.add(*lab_version("newer"))
@@ -226,7 +224,7 @@ def test_all_rows_are_estimated_by_one_version_whatever_is_promoted_meanwhile(ma
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_file(made: Any, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_file_size(made: Any, tmp_path: Path) -> None:
     def peak(rows: int) -> int:
         houses = tmp_path / f"{rows}.csv"
         houses.write_text(HEADER + "".join(f"house {row},,3,10\n" for row in range(rows)))
@@ -251,7 +249,7 @@ cells = st.one_of(
 
 @given(st.lists(cells, min_size=1, max_size=8), st.sampled_from(list(Kind)), st.integers(1, 3))
 @example(["3/4/2021"], Kind.DATE, 1)
-def test_cells_say_what_they_say_when_a_model_is_trained(
+def test_cells_are_read_as_in_training(
     tmp_path_factory: pytest.TempPathFactory, column: Sequence[str], kind: Kind, size: int
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "cells.csv"
@@ -265,7 +263,7 @@ def test_cells_say_what_they_say_when_a_model_is_trained(
         if value is not None and not (cell == "3/4/2021" and kind is Kind.DATE):
             assert house == {"cell": value}
         elif house:
-            # training leaves it out; here it is refused, and has to be shown
+            # Training drops the cell, but prediction rejects it and must show it.
             assert kind is Kind.INTEGER or house == {"cell": cell}
             assert schema.violations(house)
 
@@ -273,27 +271,25 @@ def test_cells_say_what_they_say_when_a_model_is_trained(
 @given(st.lists(cells, min_size=1, max_size=8), st.sampled_from(list(Kind)))
 @example(["2,500"], Kind.NUMBER)
 @example(["3/4/2021", "13/4/2021"], Kind.DATE)
-def test_line_means_the_same_in_a_file_and_in_a_body(
+def test_line_is_read_the_same_in_file_and_body(
     tmp_path_factory: pytest.TempPathFactory, column: Sequence[str], kind: Kind
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "lines.csv"
     path.write_text("row;cell\n" + "".join(f"{row};{cell}\n" for row, cell in enumerate(column)))
     schema = FeatureSchema((Feature("row", Kind.INTEGER), Feature("cell", kind, required=False)))
-    of_file = [house for rows in houses_at(path).read(schema, 3).rows for house in rows.houses]
-    assert read_houses_csv(path.read_bytes(), schema, 1000) == of_file
+    file_houses = [house for rows in houses_at(path).read(schema, 3).rows for house in rows.houses]
+    assert read_houses_csv(path.read_bytes(), schema, 1000) == file_houses
 
 
 @given(st.text('ab1 ",;.\n\t\0', max_size=40))
 @example('1;"a\n2;b";3\n')
-def test_text_of_any_kind_is_split_in_the_same_way_in_a_file_and_in_a_body(
-    tmp_path_factory: pytest.TempPathFactory, text: str
-) -> None:
+def test_any_text_splits_alike_in_file_and_body(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "texts.csv"
     path.write_text(f"x;y\n{text}", newline="")
     schema = FeatureSchema((Feature("x", Kind.CATEGORY, required=False), Feature("y", Kind.CATEGORY, required=False)))
     with suppress(InvalidHouses, UnreadableFile):
-        of_body = [house for house in read_houses_csv(path.read_bytes(), schema, 1000) if house]
-        assert [house for rows in houses_at(path).read(schema, 3).rows for house in rows.houses if house] == of_body
+        body_houses = [house for house in read_houses_csv(path.read_bytes(), schema, 1000) if house]
+        assert [house for rows in houses_at(path).read(schema, 3).rows for house in rows.houses if house] == body_houses
 
 
 @given(
@@ -301,7 +297,7 @@ def test_text_of_any_kind_is_split_in_the_same_way_in_a_file_and_in_a_body(
     st.sampled_from(",;\t|"),
 )
 @example(rows=[("a\rb\r\nc\nd\r", 1)], delimiter=",")
-def test_what_is_no_feature_is_carried_over(
+def test_other_columns_are_copied(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int]], delimiter: str
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
@@ -319,13 +315,13 @@ def test_what_is_no_feature_is_carried_over(
     assert Prices(made).predict_file(houses, folder / "carried_prices.csv").refused == 0
     written = rows_of(folder / "carried_prices.csv", delimiter)
     assert (folder / "carried_prices.csv").read_bytes().endswith(f"{delimiter}\n".encode())
-    # as in every file that is read here, spaces after a delimiter belong to it
+    # The reader strips spaces after a delimiter.
     assert [each["note"].lstrip(" ") for each in written] == [note.lstrip(" ") for note, _ in rows]
     expected = Prices(made).predict_many([{"size": 1000, "bedrooms": each, "age": each} for _, each in rows])
     assert [float(each["predicted_price"]) for each in written] == [each.price for each in expected]
 
 
-def test_a_feature_that_may_be_missing_needs_no_column(tmp_path: Path) -> None:
+def test_optional_feature_needs_no_column(tmp_path: Path) -> None:
     *others, age = LAB_SCHEMA.features
     schema = FeatureSchema((*others, evolve(age, required=False)))
     made = application(lab_version(schema=schema))
@@ -334,7 +330,7 @@ def test_a_feature_that_may_be_missing_needs_no_column(tmp_path: Path) -> None:
     assert Prices(made).predict_file(houses, tmp_path / "prices.csv").estimated == 1
 
 
-def test_standard_output_takes_prices_too(tmp_path: Path, made: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prices_can_go_to_standard_output(tmp_path: Path, made: Any, capsys: pytest.CaptureFixture[str]) -> None:
     houses = tmp_path / "houses.csv"
     houses.write_text(HEADER + "a,2500,3,10\n")
     with open_price_output(None) as prices:
@@ -342,7 +338,7 @@ def test_standard_output_takes_prices_too(tmp_path: Path, made: Any, capsys: pyt
     assert capsys.readouterr().out.splitlines()[1].startswith("a,2500,3,10,254206.02,")
 
 
-def test_a_pipe_is_refused(tmp_path: Path, made: Any) -> None:
+def test_pipe_input_is_rejected(tmp_path: Path, made: Any) -> None:
     os.mkfifo(tmp_path / "houses")
     with pytest.raises(UnreadableFile, match="houses is not a regular file: save it to one first"):
         Prices(made).predict_file(tmp_path / "houses", tmp_path / "prices.csv")

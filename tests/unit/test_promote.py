@@ -1,4 +1,4 @@
-"""What a training promotes, and what a person does."""
+"""Promotion after training, and promotion and rollback by hand."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.training import (
 
 
 def champion_of(models: InMemoryModels, **changes: Any) -> ModelVersion:
-    """A promoted version that knows the size of a house."""
+    """Add and promote a version with the feature `size`."""
     version, artifact = sample_version("champion")
     version = evolve(version, **changes)
     models.add(version, artifact)
@@ -42,8 +42,8 @@ def champion_of(models: InMemoryModels, **changes: Any) -> ModelVersion:
 
 
 @frozen
-class LoadsAs:
-    """Loads the champion as a model of its own, and whatever else as the trainer's."""
+class LoadsChampionAs:
+    """A loader with its own price per area for the champion."""
 
     champion: float
 
@@ -51,8 +51,8 @@ class LoadsAs:
         return PricePerArea(version, self.champion if version.name == "champion" else 1000.0)
 
 
-class TestPromotionOfWhatWasTrained:
-    """The listed prices are 1,100 an area; a perfect model has a COD of 0, no worse than the champion's."""
+class TestPromotionAfterTraining:
+    """Listed prices are 1,100 per area. A perfect model has a COD of 0, no worse than the champion's."""
 
     def trained(
         self,
@@ -66,18 +66,18 @@ class TestPromotionOfWhatWasTrained:
         train = training(
             models=models,
             trainer=ListedTrainer(price=lambda house: per_area * float(house.values["size"])),
-            load=LoadsAs(champion),
+            load=LoadsChampionAs(champion),
         )
         return train(ListedSales(location), OPTIONS, ignore, **how)
 
     @pytest.mark.parametrize("location", ["/sales.csv", None], ids=["real sales", "synthetic sales"])
-    def test_first_version_is_promoted_and_says_why(self, location: str | None) -> None:
+    def test_first_version_is_promoted_with_reason(self, location: str | None) -> None:
         made = self.trained(InMemoryModels(), per_area=1000, champion=0, location=location)
         assert made.verdict.promoted
         assert made.verdict.reasons == ("No version is promoted yet.",)
 
     @pytest.mark.parametrize("if_incomparable", [True, False])
-    def test_first_version_below_a_floor_is_stored_and_not_promoted(self, if_incomparable: bool) -> None:
+    def test_first_version_below_floor_is_stored_only(self, if_incomparable: bool) -> None:
         models = InMemoryModels()
         made = self.trained(models, per_area=500, champion=0, if_incomparable=if_incomparable)
         assert not made.verdict.promoted
@@ -91,22 +91,22 @@ class TestPromotionOfWhatWasTrained:
         )
         assert anyway.startswith("The version is stored. To use it anyway, promote it by name, or train with")
 
-    def test_first_version_of_few_sales_is_stored_and_not_promoted(self) -> None:
+    def test_first_version_of_few_sales_is_stored_only(self) -> None:
         models = InMemoryModels()
         made = training(models=models)(ListedSales("/sales.csv", sales=table(60)), OPTIONS, ignore)
         held_out = len(made.sales.held_out)
         assert held_out < 20
         assert models.pointer().name is None
-        floor = f"Only {held_out} held-out sales; a version without a champion needs at least 20."
+        floor = f"Only {held_out} held-out sales; promoting a version without a champion requires at least 20."
         assert floor in made.verdict.reasons
 
-    def test_policy_always_overrides_the_floors(self) -> None:
+    def test_policy_always_overrides_floors(self) -> None:
         models = InMemoryModels()
         made = self.trained(models, per_area=500, champion=0, policy=PromotionPolicy.ALWAYS)
         assert models.pointer().name == made.version.name
 
     @pytest.mark.parametrize(("challenger", "champion", "promoted"), [(1100, 900, True), (900, 1100, False)])
-    def test_the_better_of_two_versions_serves_and_both_are_kept(
+    def test_better_version_is_promoted_and_both_are_stored(
         self, challenger: float, champion: float, promoted: bool
     ) -> None:
         models = InMemoryModels()
@@ -120,7 +120,7 @@ class TestPromotionOfWhatWasTrained:
         assert len(models.versions()) == 2
 
     @pytest.mark.parametrize(("policy", "challenger"), [(PromotionPolicy.ALWAYS, 500), (PromotionPolicy.NEVER, 1100)])
-    def test_what_somebody_decided_is_not_judged(self, policy: PromotionPolicy, challenger: float) -> None:
+    def test_explicit_policy_skips_comparison(self, policy: PromotionPolicy, challenger: float) -> None:
         models = InMemoryModels()
         champion_of(models)
         made = self.trained(models, per_area=challenger, champion=900, policy=policy)
@@ -128,15 +128,13 @@ class TestPromotionOfWhatWasTrained:
         assert (models.pointer().name == made.version.name) is made.verdict.promoted
         assert policy in made.verdict.reasons[0]
 
-    def test_a_first_version_that_is_never_to_be_promoted_is_not(self) -> None:
+    def test_policy_never_applies_to_first_version(self) -> None:
         models = InMemoryModels()
         self.trained(models, per_area=1100, champion=0, policy=PromotionPolicy.NEVER)
         assert models.pointer().name is None
 
     @pytest.mark.parametrize(("per_area", "promoted"), [(1000, True), (500, False)])
-    def test_synthetic_champion_is_replaced_by_real_sales_above_the_floors(
-        self, per_area: float, promoted: bool
-    ) -> None:
+    def test_synthetic_champion_is_replaced_above_floors(self, per_area: float, promoted: bool) -> None:
         models = InMemoryModels()
         champion_of(models, source=TrainingSource(None, "0" * 64))
         made = self.trained(models, per_area=per_area, champion=1100, if_incomparable=False)
@@ -148,19 +146,19 @@ class TestPromotionOfWhatWasTrained:
         ("per_area", "if_incomparable", "promoted"), [(1000, True, True), (1000, False, False), (500, True, False)]
     )
     @pytest.mark.parametrize(
-        ("changes", "location", "said"),
+        ("changes", "location", "reason"),
         [
             ({"schema": FeatureSchema((Feature("area", Kind.NUMBER),))}, "/sales.csv", "different features"),
             ({"schema": FeatureSchema((Feature("size", Kind.NUMBER, maximum=1),))}, "/sales.csv", "any of the held"),
             ({}, None, "synthetic ones"),
         ],
-        ids=["other features", "no house", "synthetic challenger"],
+        ids=["other features", "no common house", "synthetic challenger"],
     )
-    def test_incomparable_version_is_promoted_on_request_above_the_floors(
+    def test_incomparable_version_is_promoted_on_request_above_floors(
         self,
         changes: dict[str, Any],
         location: str | None,
-        said: str,
+        reason: str,
         per_area: float,
         if_incomparable: bool,
         promoted: bool,
@@ -172,10 +170,10 @@ class TestPromotionOfWhatWasTrained:
         )
         assert made.verdict.promoted is promoted
         assert models.pointer().name == (made.version.name if promoted else "champion")
-        assert said in made.verdict.reasons[0]
+        assert reason in made.verdict.reasons[0]
 
     @pytest.mark.parametrize(("per_area", "promoted"), [(1000, True), (500, False)])
-    def test_champion_that_cannot_be_loaded_counts_as_none(self, per_area: float, promoted: bool) -> None:
+    def test_unloadable_champion_counts_as_none(self, per_area: float, promoted: bool) -> None:
         def damaged(version: ModelVersion, artifact: Artifact) -> PricePerArea:
             if version.name == "champion":
                 raise RefusedModel("it is damaged")
@@ -189,7 +187,7 @@ class TestPromotionOfWhatWasTrained:
         assert "champion can't be loaded" in made.verdict.reasons[0]
         assert "it is damaged" in made.verdict.reasons[0]
 
-    def test_the_same_training_again_changes_nothing(self) -> None:
+    def test_identical_retraining_is_not_promoted(self) -> None:
         models, clock = InMemoryModels(), FrozenClock()
         first = training(models=models)(ListedSales("/sales.csv"), OPTIONS, ignore).version
         clock.time += timedelta(hours=1)
@@ -199,7 +197,7 @@ class TestPromotionOfWhatWasTrained:
         assert models.pointer().name == first.name
         assert models.versions() == [first, again.version]
 
-    def test_training_again_leaves_a_champion_that_it_cannot_be_compared_with(self) -> None:
+    def test_retraining_keeps_incomparable_champion(self) -> None:
         models = InMemoryModels()
         older, _ = sample_version("older")
         champion_of(models, schema=FeatureSchema((Feature("area", Kind.NUMBER),)))
@@ -215,7 +213,7 @@ class TestPromote:
             models.add(*sample_version(name))
         return models
 
-    def test_a_version_that_loads_is_promoted_and_can_be_taken_back(self) -> None:
+    def test_promotions_can_be_rolled_back(self) -> None:
         models = self.models("a", "b", "c")
         promote = Promote(load, models)
         for name in "abc":
@@ -226,11 +224,11 @@ class TestPromote:
             promote.rollback()
         assert models.pointer().name == "a"
 
-    def test_without_any_promotion_there_is_nothing_to_go_back_to(self) -> None:
+    def test_rollback_without_promotion_is_an_error(self) -> None:
         with pytest.raises(UnknownModel, match="no other version was promoted before"):
             Promote(load, self.models("a")).rollback()
 
-    def test_a_version_that_is_refused_or_unknown_leaves_the_pointer(self) -> None:
+    def test_failed_promotion_leaves_pointer(self) -> None:
         models = self.models("a", "b", "c")
         for name in "ab":
             models.promote(name)

@@ -1,4 +1,4 @@
-"""The promotion rule: who is compared with whom, and what it takes to be promoted."""
+"""The promotion rule: comparison of challenger and champion, guards and floors."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ GUARDS: Mapping[str, tuple[float, float, int]] = {
     "prb": (-0.05, 0.05, 3),
     "coverage": (85, 95, 1),
 }
-"""What the rule guards: the acceptable range of each measure, and the digits that it is compared with."""
+"""The acceptable range of each guarded measure, and the digits that are compared."""
 
 
 def is_worse(name: str, challenger: Performance, incumbent: Performance) -> bool:
-    """Whether the challenger is further outside the range than the incumbent."""
+    """Return whether the challenger is further outside the range than the incumbent."""
     low, high, digits = GUARDS[name]
 
     def distance(performance: Performance) -> float:
@@ -73,35 +73,35 @@ def is_worse(name: str, challenger: Performance, incumbent: Performance) -> bool
 
 
 @given(comparisons)
-def test_a_verdict_is_a_promotion_exactly_if_nothing_is_against_it_and_always_has_a_reason(given_: Comparison) -> None:
-    verdict = judge(given_)
-    assert verdict.comparison == given_
+def test_verdict_promotes_unless_a_rule_is_broken(pair: Comparison) -> None:
+    verdict = judge(pair)
+    assert verdict.comparison == pair
     assert verdict.reasons
     assert all(reason[0].isupper() and reason.endswith(".") for reason in verdict.reasons)
     assert all("champion" in reason for reason in verdict.reasons)
     assert verdict.promoted is all(
         (
-            given_.better >= 95,
-            given_.challenger.refused <= given_.incumbent.refused,
-            *(not is_worse(name, given_.challenger, given_.incumbent) for name in GUARDS),
+            pair.better >= 95,
+            pair.challenger.refused <= pair.incumbent.refused,
+            *(not is_worse(name, pair.challenger, pair.incumbent) for name in GUARDS),
         )
     )
 
 
 @given(performances, st.floats(95, 100))
-def test_a_challenger_that_is_closer_and_otherwise_the_same_is_promoted(each: Performance, better: float) -> None:
+def test_more_accurate_challenger_is_promoted(each: Performance, better: float) -> None:
     assert judge(comparison(each, each, better)).promoted
 
 
 @given(comparisons.filter(lambda each: each.better < 95))
-def test_a_challenger_that_may_be_closer_by_luck_is_not_promoted(given_: Comparison) -> None:
-    verdict = judge(given_)
+def test_insignificant_improvement_is_not_promoted(pair: Comparison) -> None:
+    verdict = judge(pair)
     assert not verdict.promoted
-    assert f"{given_.better:.1f}% of the resamples" in verdict.reasons[0]
+    assert f"{pair.better:.1f}% of the resamples" in verdict.reasons[0]
 
 
 @pytest.mark.parametrize(
-    ("challenger", "incumbent", "said"),
+    ("challenger", "incumbent", "reasons"),
     [
         ({"cod": 15.1}, {"cod": 15.0}, ["COD: 15.1, against 15.0 for champion; must be 5 to 15, or no worse."]),
         ({"cod": 15.0}, {"cod": 5.0}, []),
@@ -139,18 +139,18 @@ def test_a_challenger_that_may_be_closer_by_luck_is_not_promoted(given_: Compari
         ]),
     ],
 )  # fmt: skip
-def test_a_guard_is_broken_by_what_is_not_acceptable_and_worse_than_before(
-    challenger: dict[str, float], incumbent: dict[str, float], said: list[str]
+def test_guard_fails_if_out_of_range_and_worse(
+    challenger: dict[str, float], incumbent: dict[str, float], reasons: list[str]
 ) -> None:
     verdict = judge(comparison(performance(**challenger), performance(**incumbent)))
-    assert verdict.promoted is (not said)
-    if said:
-        assert list(verdict.reasons) == said
+    assert verdict.promoted is (not reasons)
+    if reasons:
+        assert list(verdict.reasons) == reasons
 
 
 @frozen
 class PerArea:
-    """Says so much an area."""
+    """A predictor with a constant price per area."""
 
     per_area: float
     version: ModelVersion = VERSION
@@ -160,19 +160,19 @@ class PerArea:
 
 
 def sales(number: int = 60) -> list[Sale]:
-    """Sales at about 1,000 an area, some of them over and some under it."""
+    """Return sales at 1,000 per area, plus or minus 10%."""
     factor = (0.9, 1.0, 1.1)
     return [Sale(House({"size": 100 + row}), 1000.0 * (100 + row) * factor[row % 3], str(row)) for row in range(number)]
 
 
-def beside(per_area: float, champion: PerArea, given_: Sequence[Sale]) -> Comparison | None:
-    houses = [each.house for each in given_]
-    return compare(valued(given_, PerArea(per_area).predict(houses), None), champion, given_)
+def beside(per_area: float, champion: PerArea, pair: Sequence[Sale]) -> Comparison | None:
+    houses = [each.house for each in pair]
+    return compare(valued(pair, PerArea(per_area).predict(houses), None), champion, pair)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.floats(300, 3000), st.floats(300, 3000))
-def test_the_comparison_is_the_same_from_both_sides(one: float, other: float) -> None:
+def test_outcomeis_symmetric(one: float, other: float) -> None:
     forth, back = beside(one, PerArea(other), sales()), beside(other, PerArea(one), sales())
     assert forth is not None
     assert back is not None
@@ -182,7 +182,7 @@ def test_the_comparison_is_the_same_from_both_sides(one: float, other: float) ->
     assert not (judge(forth).promoted and judge(back).promoted)
 
 
-def test_a_much_closer_model_is_promoted_and_one_that_says_the_same_is_not() -> None:
+def test_better_model_is_promoted_and_equal_one_is_not() -> None:
     better, same = beside(1000, PerArea(700), sales()), beside(1000, PerArea(1000), sales())
     assert better is not None
     assert same is not None
@@ -191,12 +191,12 @@ def test_a_much_closer_model_is_promoted_and_one_that_says_the_same_is_not() -> 
     assert same.better == 0
 
 
-def test_only_the_sales_that_both_have_a_price_for_are_compared() -> None:
+def test_outcomeuses_sales_both_versions_estimate() -> None:
     closed = FeatureSchema((Feature("size", Kind.NUMBER, maximum=129),))
-    found = beside(1000, PerArea(700, evolve(VERSION, schema=closed)), sales())
-    assert found is not None
-    assert found.sales == found.challenger.accuracy.n == found.incumbent.accuracy.n == 30
-    assert (found.challenger.refused, found.incumbent.refused) == (0.0, 50.0)
+    outcome = beside(1000, PerArea(700, evolve(VERSION, schema=closed)), sales())
+    assert outcome is not None
+    assert outcome.sales == outcome.challenger.accuracy.n == outcome.incumbent.accuracy.n == 30
+    assert (outcome.challenger.refused, outcome.incumbent.refused) == (0.0, 50.0)
 
 
 @pytest.mark.parametrize("champion", [
@@ -205,7 +205,7 @@ def test_only_the_sales_that_both_have_a_price_for_are_compared() -> None:
     PerArea(1000, evolve(VERSION, schema=FeatureSchema((Feature("size", Kind.NUMBER, maximum=1),)))),
     PerArea(float("nan")),
 ])  # fmt: skip
-def test_a_champion_that_has_a_price_for_no_house_is_compared_on_nothing(champion: PerArea) -> None:
+def test_champion_without_estimates_is_not_compared(champion: PerArea) -> None:
     if champion.version.schema.features[0].kind is Kind.CATEGORY:
         odd = [evolve(each, house=House({"size": float(each.house.values["size"]) + 0.5})) for each in sales()]
         assert beside(1000, champion, odd) is None
@@ -213,14 +213,14 @@ def test_a_champion_that_has_a_price_for_no_house_is_compared_on_nothing(champio
         assert beside(1000, champion, sales()) is None
 
 
-def test_an_estimate_of_nothing_is_off_by_much_and_not_by_infinitely_much() -> None:
-    found = beside(1000, PerArea(-1), sales())
-    assert found is not None
-    assert 10 < found.incumbent.error < 30
-    assert judge(found).promoted
+def test_negative_estimate_has_finite_error() -> None:
+    outcome = beside(1000, PerArea(-1), sales())
+    assert outcome is not None
+    assert 10 < outcome.incumbent.error < 30
+    assert judge(outcome).promoted
 
 
-def test_versions_are_the_same_if_options_sales_and_files_are() -> None:
+def test_versions_are_same_if_options_sales_and_files_match() -> None:
     other = evolve(VERSION, name="other")
     assert is_same(VERSION, other)
     assert not is_same(VERSION, evolve(other, options=evolve(other.options, seed=1)))
@@ -228,7 +228,7 @@ def test_versions_are_the_same_if_options_sales_and_files_are() -> None:
     assert not is_same(VERSION, evolve(other, digests={"model.bin": "1" * 64}))
 
 
-def test_versions_are_comparable_if_they_know_the_same_features_of_real_houses() -> None:
+def test_versions_are_comparable_with_same_features_and_source_kind() -> None:
     synthetic = evolve(VERSION, source=TrainingSource(None, "0" * 64))
     other = evolve(VERSION, schema=FeatureSchema((*VERSION.schema.features, Feature("zip", Kind.CATEGORY))))
     assert incomparable(VERSION, VERSION) is incomparable(synthetic, synthetic) is None
@@ -237,7 +237,7 @@ def test_versions_are_comparable_if_they_know_the_same_features_of_real_houses()
 
 
 def with_intervals(inside: Mapping[int, int]) -> list[Valued]:
-    """100 estimates, of whose intervals of each level so many hold the price."""
+    """Return 100 estimates, with `inside[level]` intervals of each level that cover the price."""
     return [
         Valued(
             sale, 1000.0 * (100 + row), tuple(_interval(level, sale, row < count) for level, count in inside.items())
@@ -252,13 +252,13 @@ def _interval(level: int, sale: Sale, holds: bool) -> Interval:
 
 
 @pytest.mark.parametrize(("inside", "guarded"), [(84, True), (85, False), (95, False), (96, True)])
-def test_coverage_guard_is_of_the_90_percent_intervals(inside: int, guarded: bool) -> None:
+def test_coverage_guard_uses_90_percent_intervals(inside: int, guarded: bool) -> None:
     champion = PerArea(700)
     rows = with_intervals({80: 50, 90: inside, 91: 50})
-    found = compare(rows, champion, [row.sale for row in rows])
-    assert found is not None
-    assert found.challenger.coverage == inside
-    assert judge(found).promoted is not guarded
+    outcome = compare(rows, champion, [row.sale for row in rows])
+    assert outcome is not None
+    assert outcome.challenger.coverage == inside
+    assert judge(outcome).promoted is not guarded
 
 
 TRAINING = sales()
@@ -269,15 +269,15 @@ def alone(rows: Sequence[Valued] = WELL, **changes: Any) -> Verdict:
     return judge_without_champion("Why.", evolve(measure(rows), **changes), rows, TRAINING)
 
 
-def test_version_above_the_floors_is_promoted_without_a_champion() -> None:
+def test_version_above_floors_is_promoted_without_champion() -> None:
     assert alone() == Verdict(promoted=True, reasons=("Why.",))
 
 
 @pytest.mark.parametrize(
     ("changes", "floor"),
     [
-        ({"n": 19}, "Only 19 held-out sales; a version without a champion needs at least 20."),
-        ({"n": 1}, "Only 1 held-out sale; a version without a champion needs at least 20."),
+        ({"n": 19}, "Only 19 held-out sales; promoting a version without a champion requires at least 20."),
+        ({"n": 1}, "Only 1 held-out sale; promoting a version without a champion requires at least 20."),
         ({"n": 20}, None),
         ({"cod": 100.0}, "COD: 100.0, must be below 100."),
         ({"cod": 239_429.73}, "COD: 239,429.7, must be below 100."),
@@ -287,26 +287,26 @@ def test_version_above_the_floors_is_promoted_without_a_champion() -> None:
         ({"r2": None, "prd": None, "prb": None}, None),
     ],
 )
-def test_version_below_a_floor_is_not_promoted_without_a_champion(changes: dict[str, Any], floor: str | None) -> None:
+def test_version_below_floor_is_not_promoted_without_champion(changes: dict[str, Any], floor: str | None) -> None:
     verdict = alone(**changes)
     assert verdict.promoted is (floor is None)
     assert verdict.reasons[1:-1] == (() if floor is None else (floor,))
 
 
-def test_version_below_several_floors_names_them_all() -> None:
+def test_version_below_several_floors_names_all() -> None:
     assert len(alone(n=3, cod=math.inf, mse=math.nan).reasons) == 1 + 3 + 1
 
 
 @given(st.floats(0.1, 10))
-def test_version_must_be_more_accurate_than_the_median_price(factor: float) -> None:
+def test_version_must_beat_median_price(factor: float) -> None:
     rows = valued(TRAINING, PerArea(1000 * factor).predict([sale.house for sale in TRAINING]), None)
     middle = median(sale.price for sale in TRAINING)
-    constant = fmean(abs(math.log(middle / sale.price)) for sale in TRAINING)
-    own = fmean(abs(math.log(row.estimate / row.sale.price)) for row in rows)
-    assert alone(rows, cod=10.0).promoted is (own < constant)
+    constant_error = fmean(abs(math.log(middle / sale.price)) for sale in TRAINING)
+    model_error = fmean(abs(math.log(row.estimate / row.sale.price)) for row in rows)
+    assert alone(rows, cod=10.0).promoted is (model_error < constant_error)
 
 
-def test_median_price_itself_is_not_more_accurate_than_the_median_price() -> None:
+def test_median_price_does_not_beat_itself() -> None:
     middle = median(sale.price for sale in TRAINING)
     verdict = alone([evolve(row, estimate=middle) for row in WELL])
     assert not verdict.promoted
@@ -316,6 +316,6 @@ def test_median_price_itself_is_not_more_accurate_than_the_median_price() -> Non
 
 
 @given(st.floats(50_000, 500_000))
-def test_no_constant_estimate_is_promoted_without_a_champion(price: float) -> None:
+def test_constant_estimate_is_not_promoted_without_champion(price: float) -> None:
     rows = [evolve(row, estimate=price) for row in WELL]
     assert not alone(rows, cod=10.0).promoted

@@ -1,4 +1,4 @@
-"""Whatever the public API names, in an annotation or in a docstring, can be imported from housepredict."""
+"""Types and errors that the public API mentions can be imported from housepredict."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import housepredict
 from housepredict.domain import errors
 
 INSIDE = {"Application", "DataFrame", "Meter"}
-"""What programs do not use by name: an application comes from `open`, and a frame from any library."""
+"""Types that programs need not import: `open` makes the application, and any library makes the frame."""
 ERRORS = {each.__name__ for each in vars(errors).values() if isinstance(each, type)} - {"Sequence", "UUID", "Violation"}
 
 
 def public() -> Iterator[tuple[str, Any]]:
-    """The public classes, functions and methods."""
+    """Yield the public classes, functions and methods."""
     for name in housepredict.__all__:
         member = getattr(housepredict, name)
         yield name, member
@@ -33,7 +33,7 @@ PUBLIC = dict(public())
 
 
 def classes(hint: Any) -> Iterator[type]:
-    """The classes of housepredict in a type."""
+    """Yield the classes of housepredict in a type."""
     if isinstance(hint, type) and hint.__module__.startswith("housepredict"):
         yield hint
     for part in get_args(hint):
@@ -42,7 +42,7 @@ def classes(hint: Any) -> Iterator[type]:
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_annotations_name_what_can_be_imported(name: str) -> None:
+def test_annotated_types_are_exported(name: str) -> None:
     named = {
         each.__name__
         for hint in get_type_hints(PUBLIC[name], localns={"TracerProvider": object}).values()
@@ -52,11 +52,11 @@ def test_annotations_name_what_can_be_imported(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_docstrings_name_errors_that_can_be_imported(name: str) -> None:
+def test_documented_errors_are_exported(name: str) -> None:
     text = inspect.getdoc(PUBLIC[name]) or ""
     named = ERRORS.intersection(re.findall(r"\b[A-Z][a-z]\w+", text))
     assert named <= set(housepredict.__all__)
 
 
-def test_errors_of_training_can_be_imported() -> None:
+def test_training_errors_are_exported() -> None:
     assert {"TrainingInProgress", "InvalidOptions", "TrainingCancelled"} <= set(housepredict.__all__)

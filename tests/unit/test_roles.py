@@ -198,8 +198,8 @@ def test_public_file_gets_expected_roles(
         ("country", cycle("US"), "the same value in every sale"),
         ("notes", cycle(None, "NA"), "empty"),
         ("warnings", cycle("1", "2"), "a reserved name; rename the column to use it"),
-        ("log_price", each("12.{}"), "follows the price (by its name), which is unknown before the sale"),
-        ("asking price", each("12{}00"), "follows the price (by its name), which is unknown before the sale"),
+        ("log_price", each("12.{}"), "a price or derived from the price (by its name), so unknown before the sale"),
+        ("asking price", each("12{}00"), "a price or derived from the price (by its name), so unknown before the sale"),
     ],
 )
 def test_excluded_column_has_reason(name: str, column: list[Cell], why: str) -> None:

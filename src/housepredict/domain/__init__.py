@@ -1,1 +1,1 @@
-"""The core of housepredict: houses, sales, estimates, models and use cases, without I/O or frameworks."""
+"""The core of housepredict: houses, sales, estimates, models and use cases. It does no I/O and uses no frameworks."""

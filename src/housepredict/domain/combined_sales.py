@@ -1,4 +1,4 @@
-"""A table that combines the sales of a file with the recorded sales of estimated houses."""
+"""A sales source that combines the sales in a file with the recorded sales."""
 
 from __future__ import annotations
 
@@ -22,18 +22,21 @@ from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.validation import describe_rejected, tidy
 
 UNKNOWN = "recorded sale: unknown prediction id"
-AMBIGUOUS = "recorded sale: matches training houses as well as held-out ones"
+AMBIGUOUS = "recorded sale: matches both training and held-out houses"
 REPEATED = "recorded sale: already in the file"
 
 
 @define
 class CombinedSales:
-    """A SalesSource of a file and all recorded sales or, without a file, of recorded sales with a schema's features.
+    """A SalesSource with all recorded sales and, if there is a file, the sales in the file.
 
-    The roles of the file's columns are inferred as usual. A recorded sale becomes a row with the features of the
-    prediction's house, the price and the sale date. If these features, other than the sale date, equal those of a row
-    of the file, both rows are the same house, on the same side of the split. Recorded sales never change which rows of
-    the file are held out.
+    Each recorded sale becomes a row with the features of the predicted house, the sale price and the sale date. If
+    there is a file, the features are its columns, whose roles are inferred as usual. Otherwise, they are those of a
+    given schema.
+
+    If a recorded sale has the same features as a row in the file (ignoring the sale date), both are treated as sales of
+    the same house, so either both are held out or neither is. Recorded sales never change which rows in the file are
+    held out.
     """
 
     _file: SalesSource | None
@@ -46,16 +49,21 @@ class CombinedSales:
 
     @property
     def location(self) -> str | None:
-        """The location of the file; None without a file."""
+        """The location of the file, or None if there is no file."""
         return self._file.location if self._file else None
 
     @property
     def with_recorded(self) -> bool:
-        """True: the source always includes the recorded sales."""
+        """Always True, because the source includes the recorded sales."""
         return True
 
     def read(self) -> SalesTable:
-        """Read and combine all sales. Raises UnusableSales, RepositoryUnavailable, or an error of the file's source."""
+        """Read and combine all sales.
+
+        Raises:
+            UnusableSales: if no recorded sale can be used, or the sales in the file can't be used.
+            RepositoryUnavailable: if the recorded sales can't be read.
+        """
         if self._file:
             file = evolve(self._file.read(), read_on=latest_sale_date(self._clock.now()))
             table, digest, rejected = (
@@ -67,7 +75,7 @@ class CombinedSales:
         else:
             table, digest, rejected = _table_of_schema(self._schema, self._options), "", Counter()
             notes = ()
-        # The order must not depend on the repository.
+        # Sort, because the result must not depend on the repository's order.
         sales = sorted(self._sales.current(), key=lambda sale: (sale.sold_on, sale.prediction))
         for match in with_predictions(sales, self._predictions.find):
             reason = UNKNOWN if match.prediction is None else table.add(match.sale, match.prediction.estimate.house)
@@ -86,20 +94,22 @@ class CombinedSales:
 
 
 _Features = tuple[Value | None, ...]
-"""All features of a house but the sale date. Equal numbers, such as 7 and 7.0, are equal here."""
+"""All features of a house except the sale date. Python compares 7 and 7.0 as equal, which is intended here."""
 
 
 @define
 class _Table:
-    """A table of sales that recorded sales are added to.
+    """A sales table to which recorded sales are added.
 
     Attributes:
-        required: the features that no usable row lacks.
-        months: the columns of the year and the month that the sale date is made of; None for any other.
-        house_keys: the key of the house of each row.
-        houses: the keys of all houses with the same features, each with its identifier.
+        features: the kind of each feature, by name.
+        required: the features that have a value in every usable row.
+        months: the year column and the month column, or None if the sale date is not split into two such columns.
+        house_keys: the house key of each row.
+        houses: for each combination of feature values, the keys of the houses with these values, mapped to their
+            identifiers.
         sold: the house key, price and sale date of each sale.
-        added: the values, price and date of each added sale.
+        added: the feature values, price and sale date of each added sale.
     """
 
     features: Mapping[str, Kind]
@@ -115,14 +125,14 @@ class _Table:
     added: list[tuple[dict[str, Value], float, str]] = field(factory=list, repr=False)
 
     def register(self, features: _Features, key: str, identifier: Cell, price: float, day: str | None) -> None:
-        """Register a sale of the table, so that its house and its repetitions are recognized."""
+        """Register a sale in the table, so that later sales of the same house, and duplicates, are recognized."""
         self.houses.setdefault(features, {}).setdefault(key, identifier)
         self.sold.add((key, price, day))
 
     def add(self, sale: RecordedSale, house: House) -> str | None:
-        """Add a recorded sale as a row, or return why it can't be added."""
+        """Add a recorded sale as a row. Returns None, or the reason if the sale can't be added."""
         values: dict[str, Value] = {}
-        # A version of an older release may have recorded other spellings.
+        # Predictions by model versions of older releases may have names and values in other spellings.
         recorded = {
             tidy(name): tidy(value) if isinstance(value, str) else value for name, value in house.values.items()
         }
@@ -144,7 +154,7 @@ class _Table:
             return AMBIGUOUS
         if any((key, sale.price, day) in self.sold for key in same):
             return REPEATED
-        # A new key covers all values of the house, even those without a column, so that equal houses have equal keys.
+        # The key is made from all of the house's values, including those without a column in the table.
         all_values = {name: shortest(value) for name, value in sorted(recorded.items()) if name != self.sale_date}
         key, identifier = next(iter(same.items()), (create_house_key(all_values), None))
         self.register(features, key, identifier, sale.price, day)
@@ -169,7 +179,7 @@ class _Table:
             cells.append(row.get(name))
 
     def _day(self, sold_on: date) -> str | None:
-        """Return a sale date as the table has it: None without dates, or the first of the month."""
+        """Format a sale date with the precision of the table: the day, the first of the month, or None (no dates)."""
         if self.sale_date is None:
             return None
         return (sold_on.replace(day=1) if self.months else sold_on).isoformat()

@@ -1,4 +1,4 @@
-"""All errors that housepredict raises on purpose. The docstring of an error class is its default message."""
+"""All errors that housepredict raises deliberately. An error class's docstring is its default message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 _MAX_DESCRIBED = 20
-"""The largest number of violations in a message; the error itself has all of them."""
+"""Maximum number of violations in an error message. The error's `violations` always contain all of them."""
 
 
 class HousepredictError(Exception):
@@ -31,14 +31,14 @@ class BrokenRules(HousepredictError):
         super().__init__("; ".join(describe_some(self.violations)))
 
     def alone(self) -> Self:
-        """Return this error of a batch of one item with pointers into that item: `/size` instead of `/0/size`."""
+        """Return the error with pointers relative to the item, for a batch of one: `/size` instead of `/0/size`."""
         return type(self)(
             [evolve(violation, pointer=violation.pointer.removeprefix("/0")) for violation in self.violations]
         )
 
 
 def describe_some(violations: Sequence[Violation]) -> Sequence[str]:
-    """Describe the first 20 violations, one a line, and count the rest in a last line."""
+    """Return one line for each of the first 20 violations. If there are more, a last line says how many."""
     more = len(violations) - _MAX_DESCRIBED
     lines = [violation.describe() for violation in violations[:_MAX_DESCRIBED]]
     return [*lines, f"and {more:,} more"] if more > 0 else lines
@@ -65,7 +65,7 @@ class InvalidSettings(HousepredictError):
 
 
 class UnreadableFile(HousepredictError):
-    """The file can't be read as a table, or can't be written."""
+    """The file can't be read as a table or can't be written."""
 
 
 class UnusableSales(UnreadableFile):
@@ -103,24 +103,24 @@ class ModelStoreUnavailable(HousepredictError):
 
 
 class UnusableModelDatabase(ModelStoreUnavailable):
-    """The URL of the model database is invalid, or names an unsupported kind of database."""
+    """The model database URL is invalid, or this type of database is not supported."""
 
 
 class TrainingInProgress(HousepredictError):
-    """Another training is in progress. Try again when it has ended."""
+    """Another training job is in progress. Try again when it has finished."""
 
     def __init__(self, message: str | None = None, training: UUID | None = None) -> None:
         self.training = training
-        """The id of the training in progress, if known."""
+        """The id of the training job in progress, or None if it is unknown."""
         super().__init__(message)
 
 
 class UnknownTraining(HousepredictError):
-    """No training has this id."""
+    """No training job has this id."""
 
 
 class TrainingEnded(HousepredictError):
-    """The training can't be cancelled: it has ended, or its version is being stored."""
+    """The training job can't be cancelled: it has ended, or its model version is already being stored."""
 
 
 class TrainingCancelled(HousepredictError):
@@ -128,7 +128,7 @@ class TrainingCancelled(HousepredictError):
 
 
 class TrainingBroken(HousepredictError):
-    """The training process ended before the training was done."""
+    """The training process ended before the training was finished."""
 
 
 class RepositoryUnavailable(HousepredictError):
@@ -136,15 +136,15 @@ class RepositoryUnavailable(HousepredictError):
 
 
 class MisconfiguredRepository(RepositoryUnavailable):
-    """The repository of predictions is misconfigured. Fix its settings; retrying does not help."""
+    """The prediction repository is misconfigured. Fix its settings; retrying won't help."""
 
 
 class UnusableDatabase(MisconfiguredRepository):
-    """The database URL is invalid, or names an unsupported kind of database."""
+    """The database URL is invalid, or this type of database is not supported."""
 
 
 class RefusedPredictions(RepositoryUnavailable):
-    """The repository refuses this batch of predictions, and would refuse it again: its content is invalid."""
+    """The repository rejected this batch of predictions because its content is invalid. Retrying won't help."""
 
 
 class UnknownPrediction(HousepredictError):
@@ -156,7 +156,7 @@ class ErasedSales(HousepredictError):
 
 
 class ErasedPredictions(HousepredictError):
-    """The predictions for this idempotency key were erased, and are not made again."""
+    """The predictions for this idempotency key were erased and can't be recreated."""
 
 
 class RepeatedKey(HousepredictError):
@@ -164,7 +164,7 @@ class RepeatedKey(HousepredictError):
 
 
 class UnusablePlugin(HousepredictError):
-    """A plug-in named in the settings is not installed, or can't be imported."""
+    """A plug-in named in the settings is not installed or can't be imported."""
 
 
 class MissingExtra(HousepredictError):
@@ -172,13 +172,21 @@ class MissingExtra(HousepredictError):
 
     @classmethod
     def named(cls, extra: str, purpose: str) -> MissingExtra:
-        """Create the error for an extra of the package, such as `train`, that `purpose` requires."""
+        """Create the error for a missing extra.
+
+        Args:
+            extra: the name of the extra, such as `train`.
+            purpose: what requires the extra, as the start of the message.
+        """
         command = f"run pip install '.[{extra}]' in a checkout, or use a container image that includes it"
         return cls(f"{purpose} requires housepredict[{extra}], which is not installed: {command}")
 
 
 def interrupt_in(error: BaseException) -> KeyboardInterrupt | None:
-    """Return the KeyboardInterrupt that an error is or that led to it (libraries may raise another error), or None."""
+    """Return the KeyboardInterrupt that caused an error (or is the error), or None if there is none.
+
+    The whole chain of causes is searched because libraries may raise another error when they are interrupted.
+    """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__context__

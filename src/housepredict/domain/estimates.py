@@ -14,49 +14,53 @@ from housepredict.domain.features import House
 from housepredict.domain.warnings import EstimateWarning
 
 MAX_PRICE = 1e13
-"""Estimates must be below this price, so that a float holds every cent exactly."""
+"""Upper limit (exclusive) for estimates. Below it, floats are precise to the cent."""
 
 LEVELS = (80, 90)
-"""The levels of intervals, in percent."""
+"""The levels of the intervals, in percent."""
 
 MAX_LOG_FACTOR = 30.0
-"""The largest natural logarithm of high / estimate, and of estimate / low, of an interval."""
+"""Upper bound on ln(high / estimate) and ln(estimate / low) for any interval."""
 
 
 def round_to_cents(price: float) -> float | None:
-    """Convert a model's output to a price: rounded to cents, never negative; None if it is not finite or too large."""
+    """Round a model's output to cents, with negative prices set to 0. Returns None if it is infinite, NaN or too large.
+
+    Prices are too large from MAX_PRICE on.
+    """
     if not math.isfinite(price):
         return None
-    # max(0.0, -0.0) is 0.0; the other order would keep the sign.
+    # max(0.0, -0.0) is 0.0, but max(-0.0, 0.0) is -0.0.
     cents = round(max(0.0, price), 2)
     return cents if cents < MAX_PRICE else None
 
 
-class Interval(NamedTuple):  # Every estimate has two, and a tuple is created in half the time of an attrs class.
-    """The bounds that a sale price lies between with a probability of `level` percent, rounded to cents."""
+class Interval(NamedTuple):  # Every estimate has two intervals, and tuples are created twice as fast as attrs classes.
+    """A price range that contains the sale price with a probability of `level` percent. Bounds are rounded to cents."""
 
     level: int
     low: float
     high: float
 
     def holds(self, price: float) -> bool:
-        """Whether a sale price is inside. An interval that ends at `MAX_PRICE` is unbounded and holds no price."""
+        """Return whether the interval contains a sale price. False if the interval is unbounded (ends at MAX_PRICE)."""
         return self.low <= price <= self.high < MAX_PRICE
 
 
 @frozen
 class Calibration:
-    """The distribution of a model's errors, relative to its spread, on sales that it was not fitted to.
+    """How large a model's errors are, relative to its spread, on sales that it was not fitted to.
 
     The spread is the model's own estimate of its error for a house. The score of a sale is
     |ln(sale price / estimate)| / spread. (Split conformal prediction with normalized scores: Lei et al., JASA 113
     (2018), section 5.2.)
 
     Attributes:
-        within_80: the score that 80% of the sales don't exceed; None if there were too few sales.
-        within_90: the same for 90% of the sales.
+        within_80: the score that 80% of the sales don't exceed, or None if there were too few sales to determine it.
+        within_90: the score that 90% of the sales don't exceed, or None if there were too few sales to determine it.
         deviation: the standard deviation of ln(sale price / estimate) / spread.
-        within_tenths: the scores that 10, 20, … 90% of the sales don't exceed, up to the last with enough sales.
+        within_tenths: the scores that 10, 20, … 90% of the sales don't exceed. If there were too few sales to determine
+            the high ones, those are omitted.
     """
 
     within_80: float | None
@@ -65,7 +69,7 @@ class Calibration:
     within_tenths: tuple[float, ...] = ()
 
     def intervals(self, price: float, spread: float) -> tuple[Interval, ...]:
-        """Compute the intervals around an estimate from its spread (see Calibration)."""
+        """Compute the 80% and 90% intervals for an estimate with a given spread."""
         intervals = []
         for level, within in zip(LEVELS, (self.within_80, self.within_90), strict=True):
             if within is not None:
@@ -75,20 +79,20 @@ class Calibration:
         return tuple(intervals)
 
     def fsd(self, spread: float) -> float:
-        """Compute the forecast standard deviation of an estimate, in percent of the price, from its spread."""
+        """Compute the forecast standard deviation, in percent of the price, for an estimate with a given spread."""
         return round(100 * math.expm1(min(self.deviation * spread, MAX_LOG_FACTOR)), 2)
 
 
 @frozen
 class Estimate:
-    """An estimate of the price of a house.
+    """A price estimate for a house.
 
     Attributes:
         price: the price in the currency of the training sales, rounded to cents.
-        valued_on: the date that the price is for; None for a model without dates.
-        intervals: the 80% and the 90% interval; empty for a model without a calibration.
-        fsd: the forecast standard deviation, in percent of the price; None without a calibration.
-        generation: the generation of the version's promotion (see Pointer); None if it is unknown.
+        valued_on: the date that the price is for, or None if the model does not use dates.
+        intervals: the 80% and 90% intervals. Empty if the model has no calibration.
+        fsd: the forecast standard deviation, in percent of the price. None if the model has no calibration.
+        generation: the generation of the model version's promotion (see Pointer), or None if it is unknown.
     """
 
     house: House
@@ -103,7 +107,7 @@ class Estimate:
 
 @frozen
 class Prediction:
-    """A stored estimate. `id` is a UUIDv7, so that ids sort by time. `created_at` is in UTC."""
+    """A stored estimate. `id` is a UUIDv7, so ids sort by time. `created_at` is in UTC."""
 
     id: UUID
     created_at: datetime
@@ -111,16 +115,16 @@ class Prediction:
 
     @property
     def price(self) -> float:
-        """The price of the estimate."""
+        """The estimated price."""
         return self.estimate.price
 
 
 _MAX_AMOUNT = 700.0
-"""The largest logarithm in `Contribution.percent`: above about 709, the exponential overflows a float."""
+"""Upper bound on the amount in `Contribution.percent`. exp(x) overflows a float if x is above about 709."""
 
 
 class Unit(StrEnum):
-    """The unit of contributions: the price, in the currency of the sales, or its natural logarithm."""
+    """The unit of contributions: either the price in the currency of the training sales, or its natural logarithm."""
 
     PRICE = "price"
     LOG_PRICE = "log_price"
@@ -128,29 +132,33 @@ class Unit(StrEnum):
 
 @frozen
 class Contribution:
-    """The contribution to an estimate of a feature, or of several that the model uses as one, in an Explanation."""
+    """The contribution of a feature to an estimate. Features that the model combines share one contribution."""
 
     features: tuple[str, ...]
     amount: float
 
     @property
     def name(self) -> str:
-        """The names of the features, for people."""
+        """The feature names, separated by commas, for display."""
         return ", ".join(self.features)
 
     @property
     def percent(self) -> float:
-        """The change of the price in percent, if the amount is of its logarithm. Such changes multiply."""
+        """The price change in percent. Valid only for log-price contributions, whose price changes multiply."""
         return 100 * math.expm1(min(self.amount, _MAX_AMOUNT))
 
 
 @frozen
 class Explanation:
-    """The contributions of features to an estimate, in the order of the schema: Shapley values (Lundberg and Lee, NIPS
-    2017; the adapter documents the expectations).
+    """An explanation of an estimate: the Shapley values of its features (Lundberg and Lee, NIPS 2017).
 
-    `base` is the average output of the model before any feature is known. It and the contributions, all in `unit`, add
-    up to the unrounded output for the house.
+    The adapter documents how the values are computed. The base plus all contributions equals the model's unrounded
+    output.
+
+    Attributes:
+        unit: the unit of the base and the contributions.
+        base: the model's average output, before any feature is known.
+        contributions: the contributions, in the order of the schema.
     """
 
     unit: Unit
@@ -159,7 +167,7 @@ class Explanation:
 
     @property
     def base_price(self) -> float:
-        """The base as a price, in the currency of the training sales."""
+        """The base as a price in the currency of the training sales."""
         match self.unit:
             case Unit.PRICE:
                 return self.base
@@ -171,6 +179,6 @@ class Explanation:
 
 @frozen
 class ExplainedPrediction(Prediction):
-    """A stored prediction with its explanation. The explanation itself is not stored."""
+    """A stored prediction with an explanation, which is not stored."""
 
     explanation: Explanation

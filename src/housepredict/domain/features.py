@@ -1,4 +1,4 @@
-"""The features of a model, the rules for their values, and houses that follow these rules."""
+"""Features of a model, validation rules for their values, and validated houses."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from housepredict.domain.validation import Rule, Violation, did_you_mean, iso_da
 
 _YEAR_DAYS = 365
 _MAX_SUGGESTIONS = 3
-"""A house with more unknown names gets no suggestions: each takes 0.1 ms."""
+"""If a house has more unknown feature names than this, none gets a "did you mean" hint. Each hint takes 0.1 ms."""
 
 
 def usual_range(feature: Feature, *, is_sale_date: bool) -> tuple[Value, Value] | None:
-    """Return the range in which a value gets no warning, both ends included; None for a feature without a range."""
+    """Return the range (inclusive) of values that get no warning, or None if the feature has no range."""
     if is_sale_date and feature.observed:
         first, last = feature.observed
         return first, _year_after(str(last))
@@ -35,23 +35,26 @@ def _year_after(day: str) -> str:
 
 
 Value = str | int | float | bool
-"""The value of a feature, of a JSON type; a date is text, YYYY-MM-DD."""
+"""A feature's value, as a JSON type. Dates are strings (YYYY-MM-DD)."""
 
 
-# cached_property needs a __dict__, which slots don't have.
+# cached_property needs a __dict__, which a class with slots doesn't have.
 @frozen(slots=False)
 class Feature:
-    """A property of a house that a model uses.
+    """A property of a house that a model uses as input.
 
     Attributes:
-        minimum: the smallest valid value, in `unit`; None if there is no limit. `maximum` is the largest one.
-        observed: the range of the training sales; None for other kinds than numbers and dates. A value outside gets
-            a warning.
-        categories: the categories in the training sales. Another category gets a warning, or is invalid if `closed`.
-        closed: whether `categories` are complete.
-        usual: the range beyond which training sales are rare, if it is narrower than `observed`. A value outside gets
-            a warning.
-        rare: the categories that are rare in the training sales, which get a warning.
+        unit: the unit of the values, or None if there is no unit.
+        required: whether a house must have a value.
+        minimum: the smallest valid value, or None if there is no lower limit.
+        maximum: the largest valid value, or None if there is no upper limit.
+        observed: the range of values in the training sales, or None if the feature is neither a number nor a date.
+            Values outside get a warning.
+        categories: the categories in the training sales. Other categories get a warning, or are invalid if `closed`.
+        closed: whether only the listed `categories` are valid.
+        usual: the range that contains most training sales, if it is narrower than `observed`. Values outside get a
+            warning.
+        rare: categories that are rare in the training sales. They get a warning.
     """
 
     name: str
@@ -68,7 +71,7 @@ class Feature:
 
     @cached_property
     def known_categories(self) -> frozenset[str]:
-        """The categories, as a set."""
+        """The set of categories in the training sales."""
         return frozenset(self.categories)
 
     @cached_property
@@ -76,7 +79,7 @@ class Feature:
         return {tidy(category): category for category in self.categories}
 
     def spelled(self, value: object) -> object:
-        """Return a category in the spelling of the training sales; any other value unchanged."""
+        """Return a category as spelled in the training sales. Other values are returned unchanged."""
         if self.kind is not Kind.CATEGORY or not isinstance(value, str) or value in self.known_categories:
             return value
         text = tidy(value)
@@ -84,14 +87,17 @@ class Feature:
 
 
 class _SpelledHouse(dict[str, object]):
-    """An unchecked house in the schema's spelling of names and categories, with the names that it `repeated`."""
+    """A house that is not validated yet, with names and categories spelled as in the schema.
+
+    `repeated` lists the feature names that occurred more than once in the input.
+    """
 
     repeated: list[str]
 
 
 @frozen
 class House:
-    """A house that is valid for a schema. `values` maps names of features to values, without missing ones."""
+    """A house that was validated against a schema. `values` maps feature names to values and omits missing values."""
 
     values: Mapping[str, Value] = field(hash=False)
 
@@ -100,8 +106,9 @@ class House:
 class FeatureSchema:
     """The features of a model, in order.
 
-    `sale_date` is the name of the feature that holds the date of sale, if there is one. A house without this date is
-    estimated for `valuation_date`.
+    Attributes:
+        sale_date: the name of the feature that is the sale date, or None if there is no such feature.
+        valuation_date: the date that estimates are for if a house has no sale date.
     """
 
     features: tuple[Feature, ...]
@@ -110,25 +117,30 @@ class FeatureSchema:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """The names of the features, as a set."""
+        """The set of feature names."""
         return frozenset(feature.name for feature in self.features)
 
     def house(self, values: Mapping[str, object]) -> House:
-        """Validate one house. Raises InvalidHouses with every violation; pointers start at the house: `/size`."""
+        """Validate one house.
+
+        Raises:
+            InvalidHouses: with all violations. JSON pointers are relative to the house, such as `/size`.
+        """
         try:
             return self.houses([values])[0]
         except InvalidHouses as error:
             raise error.alone() from None
 
     def houses(self, batch: Sequence[object]) -> tuple[House, ...]:
-        """Validate a batch of houses, all or nothing.
+        """Validate a batch of houses.
 
         Args:
-            batch: mappings of feature names to values. A mapping that was parsed from an object with duplicate names
-                may list these in an attribute `repeated`.
+            batch: mappings of feature names to values. If a mapping was parsed from a JSON object with duplicate
+                names, its attribute `repeated` may list those names.
 
         Raises:
-            InvalidHouses: with every violation of every house; pointers start at the batch: `/3/size`.
+            InvalidHouses: with all violations of all houses. JSON pointers are relative to the batch, such as
+                `/3/size`.
         """
         if not batch:
             raise InvalidHouses([Violation("", Rule.EMPTY, "must contain at least one house")])
@@ -142,17 +154,17 @@ class FeatureSchema:
         return tuple(self._house(values) for values in spelled)  # type: ignore[arg-type]  # All are valid mappings.
 
     def named(self, name: object) -> Feature | None:
-        """Find a feature by its name, ignoring surrounding blanks and the Unicode form; None if there is none."""
+        """Return the feature with a name, or None. Ignores surrounding whitespace and the Unicode normal form."""
         if not isinstance(name, str):
             return None
         return self._by_name.get(name) or self._by_tidy_name.get(tidy(name))
 
     def violations(self, values: object, *path: str | int) -> list[Violation]:
-        """Return every violation of one house; pointers start with `path`, its place in the input."""
+        """Return all violations of one house. Their JSON pointers start with `path`, the house's path in the input."""
         return self._violations(self._spelled(values), *path)
 
     def _spelled(self, values: object) -> object:
-        """Return a mapping in the schema's spelling of names and categories; anything else unchanged."""
+        """Respell names and categories as in the schema. If `values` is not a mapping, it is returned unchanged."""
         if not isinstance(values, Mapping):
             return values
         house = _SpelledHouse()
@@ -191,7 +203,10 @@ class FeatureSchema:
 
     @cached_property
     def usual_values(self) -> Sequence[tuple[Feature, frozenset[str] | None, Value, Value]]:
-        """For each feature, the values that get no warning: a set of categories, or None and both ends of a range."""
+        """For each feature, the values that get no warning: either a set of categories or a range.
+
+        The tuples are (feature, categories, low, high). `categories` is None if the feature has a range.
+        """
         usual_values: list[tuple[Feature, frozenset[str] | None, Value, Value]] = []
         for feature in self.features:
             if feature.kind is Kind.CATEGORY:
@@ -201,7 +216,7 @@ class FeatureSchema:
         return usual_values
 
     def valued_on(self, house: House) -> date | None:
-        """Return the date that the estimate of a house is for; None for a model without dates."""
+        """Return the date that a house's estimate is for, or None if the model does not use dates."""
         sale_date = house.values.get(self.sale_date) if self.sale_date else None
         return date.fromisoformat(sale_date) if isinstance(sale_date, str) else self.valuation_date
 
@@ -222,7 +237,7 @@ class FeatureSchema:
         return [(feature.name, rules.is_plain, feature.required) for feature, rules in self._rules]
 
     def _plain_house(self, values: object) -> House | None:
-        """Validate a house whose values all pass the quick test; return None for others, which may be valid, too."""
+        """Validate a house with fast tests. Returns None if a test fails, although the house may still be valid."""
         if type(values) is not dict:
             return None
         checked = {}
@@ -251,21 +266,21 @@ _LONGITUDE = re.compile(r"^(lon|long|lng|longt?itude)$|[ _.](lon|long|lng|longit
 
 
 def coordinates(schema: FeatureSchema) -> tuple[str, str] | None:
-    """Find the names of the latitude and the longitude; None unless there is exactly one of each."""
+    """Return the names of the latitude and longitude features, or None unless there is exactly one of each."""
     numbers = [feature.name for feature in schema.features if feature.kind is Kind.NUMBER]
     latitudes, longitudes = ([name for name in numbers if part.search(name)] for part in (_LATITUDE, _LONGITUDE))
     return (latitudes[0], longitudes[0]) if len(latitudes) == len(longitudes) == 1 else None
 
 
 MAX_MAGNITUDE = 1e15
-"""The largest absolute value of a number: up to it, every store and every JSON reader keeps whole numbers exact."""
+"""Maximum absolute value of a number. All stores and JSON parsers represent integers up to this limit exactly."""
 
 MAX_TEXT = 200
-"""The longest valid text, in characters."""
+"""Maximum length of a text value, in characters."""
 
 
 class Kind(StrEnum):
-    """The kind of a feature's values. In JSON, a boolean is true or false, and a date is text."""
+    """The kind of a feature's values. In JSON, booleans are true or false, and dates are strings."""
 
     NUMBER = "number"
     INTEGER = "integer"
@@ -275,16 +290,17 @@ class Kind(StrEnum):
 
 
 Broken = tuple[Rule, str]
-"""The rule that a value violates, and the message about it."""
+"""The violated rule, and the error message."""
 
 
 @frozen
 class FeatureRules:
-    """The rules for the values of a feature.
+    """Functions that validate and convert the values of one feature.
 
     Attributes:
-        broken: returns the rule that a value violates, with a message, or None if the value is valid.
-        is_plain: a quick test that only valid values pass, and that most do. They are stored unchanged.
+        broken: returns the violated rule and an error message, or None if the value is valid.
+        is_plain: a fast test for values that are valid and can be stored unchanged. It may return False for valid
+            values.
         stored: converts a valid value, such as a NumPy scalar or a date, to its JSON type.
     """
 
@@ -294,7 +310,7 @@ class FeatureRules:
 
 
 def rules_of(feature: Feature) -> FeatureRules:
-    """Return the rules for the values of a feature."""
+    """Create the validation rules for a feature."""
     known = feature.known_categories
     low = -MAX_MAGNITUDE if feature.minimum is None else max(feature.minimum, -MAX_MAGNITUDE)
     high = MAX_MAGNITUDE if feature.maximum is None else min(feature.maximum, MAX_MAGNITUDE)
@@ -322,14 +338,14 @@ def rules_of(feature: Feature) -> FeatureRules:
 
 
 def check_value(feature: Feature, value: object) -> Broken | None:
-    """Return the rule that a value of a feature violates, with a message; None if the value is valid."""
+    """Return the rule that a value violates and an error message, or None if the value is valid."""
     return rules_of(feature).broken(value)
 
 
 def _number(feature: Feature, value: object) -> Broken | None:
     if isinstance(value, bool) or not isinstance(value, Real):
         return Rule.TYPE, f"must be a number, not {_type_name(value)}"
-    # An int may be too large for a float.
+    # Integers are not converted to float because they may be too large for it.
     number = int(value) if isinstance(value, Integral) else float(value)
     if isinstance(number, float) and not math.isfinite(number):
         return Rule.FINITE, "must be a finite number"
@@ -355,7 +371,7 @@ def _boolean(value: object) -> Broken | None:
 
 
 def _category(feature: Feature, value: object) -> Broken | None:
-    # Codes such as zip codes are numbers in some files, but text to the model.
+    # Some files store codes such as zip codes as numbers, but the model treats them as text.
     code = _whole_number(value)
     if code is not None and abs(code) > MAX_MAGNITUDE:
         return Rule.BOUNDS, f"must be text or a whole number up to {MAX_MAGNITUDE:.0e}"
@@ -377,7 +393,7 @@ def _stored_category(value: object) -> str:
 
 
 def _whole_number(value: object) -> int | None:
-    """Convert a number without decimals, such as 98178 or 98178.0, to an int; None for any other value."""
+    """Convert a whole number, such as 98178 or 98178.0, to an int. Returns None for any other value."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return None
     if isinstance(value, Integral):
@@ -387,7 +403,7 @@ def _whole_number(value: object) -> int | None:
 
 
 def text_problem(text: str) -> str | None:
-    """Return why some stores can't hold a text, as the message of a violation; None if every store can."""
+    """Return an error message if some stores can't store a text, or None if all stores can."""
     if len(text) > MAX_TEXT:
         return f"must have at most {MAX_TEXT} characters"
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
@@ -397,12 +413,12 @@ def text_problem(text: str) -> str | None:
 
 def _date(value: object) -> Broken | None:
     if isinstance(value, date):
-        # pandas' NaT is a datetime.date, but unequal to itself.
+        # pandas' NaT is an instance of datetime.date, but it is not equal to itself.
         return None if value == value else (Rule.DATE, "must be a valid date")
     if not isinstance(value, str):
         return Rule.TYPE, f"must be a date (YYYY-MM-DD), not {_type_name(value)}"
     try:
-        # fromisoformat also accepts 20150527 and 2015-W22-3, but stored dates must compare as text.
+        # fromisoformat also accepts 20150527 and 2015-W22-3, but stored dates are compared as strings.
         canonical = date.fromisoformat(value).isoformat() == value
     except ValueError:
         canonical = False
@@ -414,7 +430,7 @@ def _stored_date(value: object) -> str:
 
 
 def _type_name(value: object) -> str:
-    """Name the type of a value in terms of JSON, or of Python if JSON doesn't have the type."""
+    """Return the JSON name of a value's type, or its Python name if JSON has no such type."""
     if value is None:
         return "null"
     for kind, name in ((bool, "a boolean"), (str, "text"), (Real, "a number"), (dict, "an object"), (list, "a list")):

@@ -1,4 +1,4 @@
-"""Idempotency keys, which let a client repeat a request safely."""
+"""Idempotency keys, which let a client retry a request safely."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 @frozen
 class Delivery:
-    """A request that a client may repeat: its idempotency key, and the hexadecimal digest of its content."""
+    """A request that a client may retry, identified by its idempotency key and the digest (hex) of its content."""
 
     key: str
     digest: str
 
 
 def require_valid_key(key: str, error: type[BrokenRules]) -> None:
-    """Raise `error` unless a key has 1 to 255 visible ASCII characters."""
+    """Raise `error` unless `key` consists of 1 to 255 visible ASCII characters."""
     if not _KEY.fullmatch(key):
         message = "idempotency key: must have 1 to 255 visible ASCII characters"
         raise error([Violation("", Rule.TEXT, message, key)])

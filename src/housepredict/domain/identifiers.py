@@ -1,4 +1,4 @@
-"""Identifiers: UUIDv7 (RFC 9562), generated in batches."""
+"""Identifiers: UUIDv7s (RFC 9562), generated in batches."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 @define
 class IdSequence:
-    """A thread-safe generator of strictly increasing UUIDv7s, even if the clock stops or steps back.
+    """A thread-safe generator of UUIDv7s. Ids strictly increase, even if the clock stops or steps back.
 
-    The 74 bits after the millisecond start at a random number and count up (RFC 9562, section 6.2, method 1), so the
-    ids of a batch are in order.
+    The 74 bits after the millisecond are a counter that starts at a random number (RFC 9562, section 6.2, method 1), so
+    the ids in a batch are in order.
     """
 
     _millisecond: int = 0
@@ -31,20 +31,23 @@ class IdSequence:
     _lock: Lock = field(factory=Lock, repr=False)
 
     def take(self, count: int, now: datetime, above: UUID | None = None) -> Sequence[UUID]:
-        """Generate `count` ids for a time that has a zone.
+        """Generate ids.
 
-        With `above`, an id from a process whose clock may be ahead, they are all larger than that.
+        Args:
+            count: the number of ids.
+            now: the current time, with a time zone.
+            above: an id that all generated ids must exceed. It may come from a process whose clock is ahead.
         """
         with self._lock:
             if above is not None:
                 self._continue_after(above)
             millisecond = max((now - _EPOCH) // timedelta(milliseconds=1), self._millisecond)
             if millisecond > self._millisecond:
-                # The top bit stays clear, so that a batch can't overflow the counter.
+                # The top bit is 0 so that a batch can't overflow the counter.
                 self._counter = secrets.randbits(_RANDOM_BITS - 1)
             first = self._counter + 1
             self._millisecond, self._counter = millisecond, self._counter + count
-        if first >> _LOW_BITS == (first + count) >> _LOW_BITS:  # nearly always: no carry into the variant's bits
+        if first >> _LOW_BITS == (first + count) >> _LOW_BITS:  # Nearly always true: no carry into the variant bits.
             start = _uuid7(millisecond, first)
             return [UUID(int=number) for number in range(start, start + count)]
         return [UUID(int=_uuid7(millisecond, number)) for number in range(first, first + count)]
@@ -55,18 +58,18 @@ class IdSequence:
 
 
 def is_uuid(text: str) -> bool:
-    """Whether a text is a UUID with its four hyphens."""
+    """Return whether a text is a UUID in the standard form with four hyphens."""
     return _UUID.fullmatch(text) is not None
 
 
 def first_id_at(time: datetime) -> UUID:
-    """Return the smallest id of a time, which has a time zone: the ids of earlier times are below it."""
+    """Return the smallest possible id for a time (with a time zone). The ids of earlier times are smaller."""
     millisecond = min(max((time - _EPOCH) // timedelta(milliseconds=1), 0), 2**48 - 1)
     return UUID(int=millisecond << 80)
 
 
-def next_id(id: UUID) -> UUID:  # noqa: A002  # its name everywhere
-    """Return the smallest id above this one."""
+def next_id(id: UUID) -> UUID:  # noqa: A002  # The parameter is called `id` everywhere.
+    """Return the smallest UUID above `id`."""
     return UUID(int=id.int + 1)
 
 

@@ -18,11 +18,16 @@ from housepredict.domain.training_options import Algorithm, TrainingOptions
 
 
 def require_format(actual: object, supported: int, document: str) -> None:
-    """Check that this release supports the format number of a stored document, which is named in messages.
+    """Check that this release can read a stored document.
+
+    Args:
+        actual: the document's format number.
+        supported: the format number that this release reads.
+        document: the document's name, for error messages.
 
     Raises:
-        NewerModel: if a newer release made the document.
-        ValueError: if the number is otherwise not `supported`.
+        NewerModel: if the document was made by a newer release.
+        ValueError: if the format number is invalid.
     """
     if type(actual) is int and actual > supported:
         raise NewerModel(
@@ -37,8 +42,10 @@ def require_format(actual: object, supported: int, document: str) -> None:
 class Performance:
     """The performance of one of the two models in a comparison.
 
-    `error` is the mean of |ln(estimate / price)|. `coverage` is that of the 90% intervals, None without intervals, and
-    `refused` the share of the held-out houses that the model can't estimate, both in percent.
+    Attributes:
+        error: the mean of |ln(estimate / price)|.
+        coverage: the share of sale prices inside the 90% intervals, in percent, or None if there are no intervals.
+        refused: the share of held-out houses that the model can't estimate, in percent.
     """
 
     error: float
@@ -49,9 +56,14 @@ class Performance:
 
 @frozen
 class Comparison:
-    """A comparison of a challenger with the champion (the `incumbent`) on the held-out sales that both can estimate.
+    """A comparison of the challenger and the champion on the held-out sales that both can estimate.
 
-    `better` is the share of bootstrap resamples, in percent, in which the challenger has the smaller error.
+    Attributes:
+        champion: the name of the champion.
+        sales: the number of compared sales.
+        better: the share of bootstrap resamples, in percent, in which the challenger has the smaller error.
+        challenger: the performance of the challenger.
+        incumbent: the performance of the champion.
     """
 
     champion: str
@@ -63,7 +75,7 @@ class Comparison:
 
 @frozen
 class Verdict:
-    """The decision whether to promote a version, and its reasons, as sentences."""
+    """The decision whether to promote a version, with the reasons (full sentences) for it."""
 
     promoted: bool
     reasons: tuple[str, ...]
@@ -72,16 +84,18 @@ class Verdict:
 
 @frozen
 class TrainingSource:
-    """The source of a version's sales, in enough detail to read them again. Without a file and recorded sales, the
-    sales are synthetic.
+    """Where a version's sales came from, in enough detail to read them again.
+
+    If there is neither a file nor recorded sales, the sales are synthetic.
 
     Attributes:
-        location: the location of the sales file; None without a file.
+        location: the location of the sales file, or None if there is no file.
         digest: the SHA-256 of the sales, in hexadecimal.
-        recorded: the number of recorded sales among them; None if recorded sales were not requested.
-        read_on: the latest accepted sale date; None in a version of an older release, which has no `notes` either.
-        rejected: the number of rejected rows by reason.
-        notes: how the file was read, such as its encoding.
+        recorded: the number of recorded sales that were included, or None if recorded sales were not requested.
+        read_on: the latest accepted sale date, or None if the version was trained by an older release.
+        rejected: the number of rejected rows, by reason.
+        notes: how the file was read, such as the detected encoding. Empty if the version was trained by an older
+            release.
     """
 
     location: str | None
@@ -99,7 +113,7 @@ class TrainingSource:
 
 @frozen
 class SelfTest:
-    """A house, and the price that the version must estimate for it before it goes into service."""
+    """A self-test case: a house, and the price that a version must estimate for it before it goes into service."""
 
     house: House
     price: float
@@ -107,19 +121,20 @@ class SelfTest:
 
 @frozen
 class ModelVersion:
-    """The manifest of a version: everything about a trained model but its arrays.
+    """The manifest of a version: everything about a trained model except its arrays.
 
     Attributes:
         self_test: houses with the prices that the version must estimate for them.
-        digests: the SHA-256 of each file of the artifact, in hexadecimal.
-        libraries: the versions of the libraries used in the training.
-        calibration: the calibration of the intervals; None if estimates have no intervals.
-        irreproducible: why the same sales and options may train a different model; None if they train the same one.
-        verdict: the decision of the promotion rule after the training; later promotions don't change it.
-        intervals: the chosen kind of intervals; None in a version of an older release.
-        signature: the signature of all other fields; None if the version is unsigned.
-        document: the manifest as another release wrote it. Stores copy it unchanged, so that fields of a newer
-            release are preserved, and its signature stays valid.
+        digests: the SHA-256 of each artifact file, in hexadecimal.
+        libraries: the versions of the libraries used for training, by library name.
+        calibration: the calibration of the intervals, or None if estimates have no intervals.
+        irreproducible: why training again with the same sales and options may produce a different model, or None if
+            the training is reproducible.
+        verdict: the promotion decision made right after training. Later promotions don't change it.
+        intervals: the chosen kind of intervals, or None if the version was trained by an older release.
+        signature: the signature of all other fields, or None if the version is unsigned.
+        document: the original manifest, if another release wrote it. Stores copy it unchanged. This preserves fields
+            added by newer releases and keeps the signature valid.
     """
 
     name: str
@@ -141,15 +156,18 @@ class ModelVersion:
 
     @property
     def valuation_date(self) -> date | None:
-        """The date that estimates are for unless a house has a sale date; None for a model without dates."""
+        """The date that estimates are for if a house has no sale date, or None if the model does not use dates."""
         return self.schema.valuation_date
 
 
 @frozen
 class Pointer:
-    """The pointer of a model store to its promoted version; its name is None before the first promotion.
+    """A model store's pointer to the promoted version.
 
-    `generation` grows with each promotion. It is None while the store is unavailable and `name` is the last known one.
+    Attributes:
+        name: the name of the promoted version, or None before the first promotion. While the store is unavailable, this
+            is the last known name.
+        generation: a number that increases with each promotion. None while the store is unavailable.
     """
 
     name: str | None = None
@@ -157,24 +175,24 @@ class Pointer:
 
 
 Artifact = Mapping[str, bytes]
-"""The files of a version: the content of each by its name."""
+"""The files of a version: a mapping of file names to contents."""
 
 MAX_FILE = 2**28
-"""The largest size of a file of a version, in bytes. (Files of a model of 20,000 sales are under 2 MiB.)"""
+"""Maximum size of a version's file, in bytes. (With 20,000 training sales, files are below 2 MiB.)"""
 
 MAX_ARTIFACT = 2**29
-"""The largest total size of the files of a version, in bytes."""
+"""Maximum total size of a version's files, in bytes."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 def digests_of(artifact: Artifact) -> dict[str, str]:
-    """Compute the SHA-256 of each file, in hexadecimal."""
+    """Return a mapping of file names to SHA-256 digests (hex)."""
     return {name: hashlib.sha256(content).hexdigest() for name, content in artifact.items()}
 
 
 def version_name(created_at: datetime, artifact: Artifact) -> str:
-    """Create a name that sorts by time, and that is unique among trainings of the same second."""
+    """Create a version name that sorts by time, and that is unique even if versions are created in the same second."""
     content = created_at.isoformat() + "".join(
         f"{name}:{digest};" for name, digest in sorted(digests_of(artifact).items())
     )
@@ -182,22 +200,22 @@ def version_name(created_at: datetime, artifact: Artifact) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name is valid for a version or a file: safe as a path component in every store."""
+    """Return whether a name is valid for a version or a file, which means it is a safe path component in all stores."""
     return _PLAIN_NAME.fullmatch(name) is not None
 
 
 def verify(version: ModelVersion, artifact: Artifact) -> None:
-    """Check that an artifact has exactly the files of a version, unchanged, and that every store can hold them.
+    """Check that the artifact files match the manifest, and that all stores can store them.
 
     Raises:
-        RefusedModel: if a file is missing, unexpected, changed or too large, or a name is invalid.
+        RefusedModel: if a file is missing, unexpected, changed or too large, or if a name is invalid.
     """
     for name in (version.name, *version.digests):
         if not is_plain(name):
             raise RefusedModel(f"{name!r} is not a valid name for a model version or its files")
     if artifact.keys() != version.digests.keys():
         expected, actual = (", ".join(sorted(names)) or "none" for names in (version.digests, artifact))
-        raise RefusedModel(f"Model version {version.name} is damaged: its files are {actual}, not {expected}")
+        raise RefusedModel(f"Model version {version.name} is damaged: expected files {expected}, found {actual}")
     for name, content in artifact.items():
         if len(content) > MAX_FILE:
             raise RefusedModel(f"Model version {version.name} is too large: {name} has over {MAX_FILE:,} bytes")

@@ -1,6 +1,7 @@
-"""The ports: protocols for what the domain needs from the outside. Adapters implement them without inheriting.
+"""Ports: protocols for everything that the domain needs from the outside world, such as storage and a clock.
 
-All methods are synchronous, and take batches where speed matters.
+Adapters implement the protocols without inheriting from them. All methods are synchronous. Methods accept batches where
+speed matters.
 """
 
 from __future__ import annotations
@@ -24,70 +25,74 @@ from housepredict.domain.training_status import TrainingStatus
 
 
 class Clock(Protocol):
-    """A clock."""
+    """A source of the current time."""
 
     def now(self) -> datetime:
-        """Return the time in UTC, with a time zone."""
+        """Return the current time as a time-zone-aware datetime in UTC."""
 
 
 class PredictionRepository(Protocol):
-    """A store of predictions. Each method raises RepositoryUnavailable if the store can't be used at the moment."""
+    """A store of predictions. Every method raises RepositoryUnavailable if the store is currently unavailable."""
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        """Store a batch durably, all or nothing. Ignores predictions whose id is known, was erased or was pruned.
+        """Store a batch durably (all or nothing). Skips predictions whose ids are already stored, erased or pruned.
 
         Raises:
-            RepositoryUnavailable: if the batch was not stored; the caller may try again.
-            RefusedPredictions: if the batch can never be stored, as far as the repository can tell.
+            RepositoryUnavailable: if the batch was not stored. The caller may retry.
+            RefusedPredictions: if the batch was not stored and retrying won't help.
         """
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """Return up to `limit` of the newest predictions, newest first; with `before`, only those with a lower id."""
+        """Return the `limit` newest predictions, newest first. If `before` is given, only ids below it are included."""
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
-        """Return the predictions with these ids, in the order of their ids, each once. Skips unknown ids.
+        """Return the predictions with these ids, sorted by id and without duplicates. Skips unknown ids.
 
         Raises:
-            RepositoryUnavailable: also if the repository can't tell whether an id is known.
+            RepositoryUnavailable: also if the repository can't determine whether an id is stored.
         """
 
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
-        """Return up to `limit` predictions, oldest first, with ids from `first`, included, to `end`, excluded.
+        """Return up to `limit` predictions with `first` <= id < `end`, oldest first.
 
         Raises:
             RepositoryUnavailable: also if some of the predictions can't be read.
         """
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Erase predictions durably, all or nothing. Returns how many of the ids were known.
+        """Erase predictions durably (all or nothing).
 
-        After this returns, no read returns them, and no append, even one in flight, stores one of these ids again. This
-        also holds for ids that were unknown.
+        After this call, reads never return these predictions, and appends never store these ids again. That includes
+        appends already in flight, and ids that were not stored before.
+
+        Returns:
+            How many of the ids were stored.
 
         Raises:
-            RepositoryUnavailable: also if the repository can't promise that now.
+            RepositoryUnavailable: also if the repository can't currently guarantee this.
         """
 
     def prune(self, before: UUID, limit: int) -> int:
         """Delete up to `limit` of the oldest predictions and erasure markers with ids below `before`.
 
-        A deleted id is never stored again. Instead of markers, a repository can use a watermark above the newest id
-        that it has deleted: ids sort by time, so appends may ignore all ids below it. The watermark must stay below
-        the ids of future predictions even if `before` is far in the future: the clock of the caller may be wrong.
+        A deleted id is never stored again. Because ids sort by time, a repository can enforce this without markers: it
+        remembers a watermark just above the newest deleted id, and appends ignore all ids below the watermark. The
+        watermark must stay below the ids of future predictions even if `before` is far in the future, because the
+        caller's clock may be wrong.
 
         Returns:
-            The number deleted.
+            The number of deleted predictions and markers.
         """
 
     def find_erased(self, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Return which of these ids were erased or pruned, including ids that were never stored here.
+        """Return the ids among `ids` that were erased or pruned, including erased ids that were never stored.
 
         Raises:
-            RepositoryUnavailable: also if the repository can't tell for an id.
+            RepositoryUnavailable: also if the repository can't determine this for every id.
         """
 
     def check(self) -> None:
-        """Raise RepositoryUnavailable unless a batch could be stored now."""
+        """Raise RepositoryUnavailable if the repository can't currently store a batch."""
 
 
 @runtime_checkable
@@ -95,34 +100,45 @@ class AppendsInLoop(Protocol):
     """A PredictionRepository that can also store batches from an event loop, without blocking it."""
 
     def append_in_loop(self, predictions: Sequence[Prediction], done: Callable[[Exception | None], None]) -> bool:
-        """Start to store a batch as `append` does. Must be called in a running event loop.
+        """Start storing a batch without waiting for it. Must be called in a running event loop.
 
         Args:
             predictions: the batch.
-            done: called later by the event loop: with None once the batch is stored, or with the error that `append`
-                would have raised.
+            done: called by the event loop when the append has finished. The argument is None on success, otherwise the
+                error that `append` would have raised.
 
         Returns:
-            Whether the append has started. If not, nothing was sent: call `append` in a thread.
+            Whether the append was started. If not, nothing was sent, and the caller should call `append` in a thread.
         """
 
 
 @runtime_checkable
 class HasLabIds(Protocol):
-    """A PredictionRepository that has imported the predictions of the tutorial's service, which have numbers as ids."""
+    """A PredictionRepository that can look up imported predictions by lab id.
+
+    Predictions imported from the tutorial's service had an integer id there, the lab id.
+    """
 
     def find_by_lab_id(self, number: int) -> Prediction | None:
-        """Return the prediction that had this number, or None. Raises RepositoryUnavailable."""
+        """Return the imported prediction with this lab id, or None. Raises RepositoryUnavailable."""
 
 
 RepositoryOpener = Callable[[str], AbstractContextManager[PredictionRepository]]
-"""A plug-in's function that opens the repository at a URL, for a `with` block. Raises RepositoryUnavailable."""
+"""A plug-in function that takes a URL and returns a context manager, which opens and closes the repository.
+
+Raises RepositoryUnavailable.
+"""
 
 
 @frozen
 class Backlog:
-    """The numbers of predictions that are stored locally: `pending` ones that will be sent to the database, with the
-    time of the oldest, and `dead_letters` that it has refused for good. `reason` is why it accepts none now.
+    """Counts of the predictions that are stored locally but not in the database.
+
+    Attributes:
+        pending: the number of predictions that are waiting to be sent to the database.
+        oldest: the time of the oldest pending prediction, or None if there are no pending predictions.
+        dead_letters: the number of predictions that the database has permanently rejected.
+        reason: why the database currently accepts no predictions, or None if it accepts them.
     """
 
     pending: int
@@ -136,94 +152,104 @@ class Backlog:
 
 @runtime_checkable
 class HasBacklog(Protocol):
-    """A PredictionRepository that may store a batch locally, where other processes don't see it yet.
+    """A PredictionRepository that may store a batch locally first, where other processes can't see it yet.
 
-    Each method raises RepositoryUnavailable.
+    Every method raises RepositoryUnavailable.
     """
 
     def backlog(self) -> Backlog:
-        """Return the predictions that have not reached the database."""
+        """Return the counts of predictions that have not reached the database."""
 
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
-        """Return the newest predictions as `recent` does, and the backlog at the time of that read.
+        """Return the newest predictions (see `recent`), and the backlog at the time they were read.
 
-        If the predictions in the database are missing from the result, the backlog has the reason. A later call of
-        `backlog` may not have it.
+        If the database could not be read, the result contains only local predictions, and the backlog's `reason` says
+        why. A later call to `backlog` may no longer include that reason.
         """
 
     def append_shared(self, predictions: Sequence[Prediction]) -> None:
-        """Store a batch as `append` does, in the database itself: when this returns, every process can read it.
+        """Store a batch directly in the database, so that every process can read it when this call returns.
 
-        For predictions whose ids other processes may store as well: the first batch wins. After
-        RepositoryUnavailable, the database may still have stored the batch.
+        Use this for ids that other processes may also store. The first stored batch wins. If this raises
+        RepositoryUnavailable, the database may have stored the batch anyway.
         """
 
 
 class PredictionKeys(Protocol):
-    """A store of idempotency keys with the ids of their predictions. Each method raises RepositoryUnavailable."""
+    """A store of idempotency keys and the prediction ids reserved for them.
+
+    Every method raises RepositoryUnavailable.
+    """
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
-        """Return the ids reserved for a delivery, in order; None if its key is unknown.
+        """Return the ids reserved for a delivery, in order, or None if its key is unknown.
 
         Raises:
             RepeatedKey: if the key was used for a different request.
-            ErasedPredictions: if one of the ids is known to be erased.
+            ErasedPredictions: if a prediction with one of the ids is known to be erased.
         """
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Reserve ids (at least one) for a delivery durably, unless its key has reserved ids. Raises as `find` does.
+        """Reserve `ids` (at least one) durably for a delivery, unless ids are already reserved for its key.
 
         Returns:
-            The reserved ids, which are the same for all callers with this key.
+            The reserved ids. All callers with this key get the same ids.
+
+        Raises:
+            RepeatedKey: if the key was used for a different request.
+            ErasedPredictions: if a prediction with one of the reserved ids is known to be erased.
         """
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Delete up to `limit` of the oldest keys whose first id is below `before`. Returns the number deleted."""
+        """Delete up to `limit` of the oldest keys whose first id is below `before`. Returns how many were deleted."""
 
 
 class SaleRepository(Protocol):
-    """A store of realized sales and their corrections. Each method raises RepositoryUnavailable."""
+    """A store of realized sales and their corrections. Every method raises RepositoryUnavailable."""
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
-        """Store a batch with new ids durably, all or nothing.
+        """Store a batch of sales with new ids durably (all or nothing).
+
+        If the delivery's key was used before, nothing is stored.
 
         Returns:
-            The batch in the order of its ids. For a delivery whose key is known, nothing is stored, and the batch that
-            was stored first is returned.
+            The stored batch, sorted by id. If the key was used before, this is the batch stored then.
 
         Raises:
             RepeatedKey: if the key was used for a different batch.
         """
 
     def largest_id(self) -> UUID | None:
-        """Return the largest id of all sales, or None."""
+        """Return the largest id of all sales, or None if there are no sales."""
 
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:
-        """Return up to `limit` sales with dates from `since` to `until`, both included, without corrected ones.
+        """Return up to `limit` sales dated from `since` to `until` (inclusive), sorted by date and id, latest first.
 
-        They are sorted by date and id, latest first. Of several sales of a prediction, the last recorded counts.
+        If several sales were recorded for a prediction, only the last recorded one is considered.
         """
 
     def erase(self, predictions: Sequence[UUID]) -> int:
-        """Erase all sales of these predictions durably, all or nothing. Returns the number of sales.
+        """Erase all sales of these predictions durably (all or nothing). Returns how many sales were erased.
 
-        Their idempotency keys stay known, so that a repeated delivery stores none of them again.
+        The sales' idempotency keys are retained so that a retried delivery doesn't store the sales again.
         """
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Erase up to `limit` sales of predictions with ids below `before`. Returns the number of sales."""
+        """Erase up to `limit` sales whose prediction ids are below `before`. Returns how many were erased."""
 
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:
-        """Return all sales recorded for a prediction, oldest first; the last one counts."""
+        """Return all sales recorded for a prediction, oldest first. The last one is the valid one."""
 
 
 @frozen
 class Valuation:
-    """A model's output for a batch of houses: for each house the price, not yet rounded or limited, and the spread.
+    """A model's raw output for a batch of houses.
 
-    The spread is the expected error of the price (see Calibration); `spreads` is None for a model without it.
+    Attributes:
+        prices: the price of each house, before rounding and range checks.
+        spreads: the expected error of each price (see Calibration), or None if the model doesn't estimate errors.
     """
 
     prices: Sequence[float]
@@ -231,21 +257,22 @@ class Valuation:
 
 
 class Predictor(Protocol):
-    """A model version that is loaded into memory."""
+    """A model version loaded into memory."""
 
     @property
     def version(self) -> ModelVersion:
-        """The version."""
+        """The loaded model version."""
 
     def predict(self, houses: Sequence[House]) -> Valuation:
-        """Compute prices and spreads. The output for a house does not depend on the other houses of the batch."""
+        """Compute prices and spreads. The output for a house does not depend on the other houses in the batch."""
 
 
 @frozen
 class InService:
-    """The predictor in service, and the generation of the pointer that selected it (see Pointer).
+    """The predictor in service.
 
-    The generation is None for the demo model, which was never promoted.
+    Attributes:
+        generation: the generation of its promotion (see Pointer), or None for the demo model, which is never promoted.
     """
 
     predictor: Predictor
@@ -253,87 +280,87 @@ class InService:
 
     @property
     def version(self) -> ModelVersion:
-        """The version in service."""
+        """The model version in service."""
         return self.predictor.version
 
 
 class PredictorSource(Protocol):
-    """The source of the version in service, which follows the promoted version.
+    """A provider of the predictor in service. When another model version is promoted, the predictor changes.
 
-    Each method raises NoModel, or the error that kept the promoted version from being loaded.
+    Every method raises NoModel, or the error that prevented the promoted version from being loaded.
     """
 
     def current(self) -> InService:
-        """Return the version in service, after a look at the model store if one is due."""
+        """Return the predictor in service, after checking the model store for a new promotion if a check is due."""
 
     def in_service(self) -> InService:
-        """Return the version that was in service at the last look at the model store, without any I/O."""
+        """Return the predictor in service as of the last check of the model store. Does no I/O."""
 
 
 PredictorLoader = Callable[[ModelVersion, Artifact], Predictor]
-"""A function that loads the serving form of a version. Raises RefusedModel if it does not match the manifest."""
+"""A function that loads a model version for serving. Raises RefusedModel if the files don't match the manifest."""
 
 
 class Explainer(Protocol):
-    """The explainer of a model version."""
+    """An explainer for the estimates of one model version."""
 
     @property
     def version(self) -> ModelVersion:
-        """The version."""
+        """The model version."""
 
     def explain(self, houses: Sequence[House]) -> Sequence[Explanation]:
-        """Explain the estimate of each house, in order."""
+        """Return an explanation of the estimate for each house, in order."""
 
 
 class ModelStore(Protocol):
-    """A store of immutable model versions, with one pointer to the promoted version.
+    """A store of immutable model versions, with a pointer to the promoted version.
 
-    Each method raises ModelStoreUnavailable.
+    Every method raises ModelStoreUnavailable.
     """
 
     def add(self, version: ModelVersion, artifact: Artifact) -> None:
-        """Store a version, all or nothing. An existing version of this name stays unchanged.
+        """Store a version (all or nothing). If a version with this name exists, it is left unchanged.
 
         Raises:
             RefusedModel: if the files don't match the manifest (see models.verify).
         """
 
     def versions(self) -> Sequence[ModelVersion]:
-        """List all versions, oldest first. Skips damaged ones."""
+        """Return all versions, oldest first. Skips damaged versions."""
 
     def get(self, name: str) -> tuple[ModelVersion, Artifact]:
-        """Return a version and its files. Raises UnknownModel, or RefusedModel if it is damaged."""
+        """Return a version and its files. Raises UnknownModel, or RefusedModel if the version is damaged."""
 
     def promote(self, name: str) -> None:
-        """Move the pointer to a version, and add it to the history. Promoting the promoted version has no effect.
+        """Move the pointer to a version, and add the version to the history. No-op if it is already promoted.
 
         Raises:
-            UnknownModel: if the version is not stored; the pointer stays.
+            UnknownModel: if the version is not stored. The pointer is not moved.
         """
 
     def rollback(self, name: str) -> None:
-        """Move the pointer back to a version in the history, and remove the later ones from the history.
+        """Move the pointer back to a version in the history, and remove later versions from the history.
 
         Raises:
-            UnknownModel: if the version is not in the history, or not stored; the pointer stays.
+            UnknownModel: if the version is not in the history, or not stored. The pointer is not moved.
         """
 
     def history(self) -> Sequence[str]:
-        """List the promoted version, the one promoted before it, and so on: at least the last hundred."""
+        """Return the names of promoted versions, latest promotion first. Includes at least the last 100 promotions."""
 
     def pointer(self) -> Pointer:
-        """Read the pointer."""
+        """Return the pointer to the promoted version."""
 
     def training(self) -> AbstractContextManager[None]:
-        """Hold the training lock in a `with` block. The end of the process releases it, too.
+        """Acquire the training lock for a `with` block. The lock is also released if the process exits.
 
         Raises:
-            TrainingInProgress: at once, if any process holds the lock.
+            TrainingInProgress: immediately, if any process holds the lock.
         """
 
 
 Progress = Callable[[int, int], None]
-"""A callback that receives the number of completed steps and of all steps."""
+"""A callback that receives the number of completed steps and the total number of steps."""
 
 
 def no_progress(_done: int, _total: int) -> None:
@@ -342,7 +369,10 @@ def no_progress(_done: int, _total: int) -> None:
 
 @frozen
 class CalibratedModel:
-    """A fitted model: its `predict` function (see Predictor.predict), and the calibration of its intervals."""
+    """A fitted model: its `predict` function (see Predictor.predict) and the calibration of its intervals.
+
+    `calibration` is None if the model has no intervals.
+    """
 
     predict: Callable[[Sequence[House]], Valuation]
     calibration: Calibration | None
@@ -350,13 +380,14 @@ class CalibratedModel:
 
 @frozen
 class TrainedModel(CalibratedModel):
-    """The result of a training.
+    """The result of a model search.
 
     Attributes:
-        refit: fits the best candidate of the search to other sales of the same schema.
-        irreproducible: why the same sales and options may train a different model; None if they train the same one.
-        with_plain_intervals: returns the same model with plain intervals, without another fit; None if its intervals
-            are plain (see IntervalKind).
+        refit: a function that fits the best candidate of the search to other sales with the same schema.
+        irreproducible: why training again with the same sales and options may produce a different model, or None if
+            the training is reproducible.
+        with_plain_intervals: a function that returns the same model with plain intervals (see IntervalKind), without
+            refitting it. None if the model already has plain intervals.
     """
 
     artifact: Artifact
@@ -368,21 +399,21 @@ class TrainedModel(CalibratedModel):
 
 
 class Trainer(Protocol):
-    """A trainer of models."""
+    """An algorithm that trains models."""
 
     def fit(
         self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress
     ) -> TrainedModel:
-        """Search for the best model, and fit it to sales.
+        """Search for the best model, and fit it to the training sales.
 
         Args:
             schema: the features.
             sales: the training sales.
-            options: the algorithm, effort, seed and time limit are used.
+            options: the training options. Only the algorithm, effort, seed and time limit are used.
             progress: called after each step.
 
         Raises:
-            RefusedModel: if the serving form of the model fails the parity check.
+            RefusedModel: if the model's serving form fails the parity check.
         """
 
 
@@ -391,48 +422,55 @@ class SalesSource(Protocol):
 
     @property
     def location(self) -> str | None:
-        """The location of the file; None without a file."""
+        """The location of the file, or None if the source has no file."""
 
     @property
     def with_recorded(self) -> bool:
         """Whether the source includes the recorded sales."""
 
     def read(self) -> SalesTable:
-        """Read all sales. Raises UnusableSales if there are none, or they can't be read."""
+        """Read all sales. Raises UnusableSales if there are no sales, or if they can't be read."""
 
 
 SalesSources = Callable[[str | None, TrainingOptions, bool], SalesSource]
-"""A function that returns the source for a location (None for no file), training options, and whether to include the
-recorded sales. It does not read the sales yet.
+"""A function that creates a SalesSource, without reading any sales yet.
+
+Its arguments are the file's location (None for no file), the training options, and whether to include recorded sales.
 """
 
 
 class TrainingLog(Protocol):
-    """A log of the status of trainings, shared by all processes. It keeps at least the hundred newest.
+    """A log with the status of each training job, shared by all processes. It retains at least the newest 100 jobs.
 
-    Changes are atomic: none is lost. Each method raises ModelStoreUnavailable, and UnknownTraining for an unknown id.
+    Updates are atomic, so no concurrent update is lost. Every method raises ModelStoreUnavailable, or UnknownTraining
+    if the id is unknown.
     """
 
     def begin(self, record: TrainingStatus) -> None:
-        """Add a training that starts."""
+        """Add the status of a training job that is starting."""
 
     def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
-        """Replace a status by the result of `how`, such as TrainingStatus.request_cancellation, and return that."""
+        """Replace the status of a training job with `how(status)`. Returns the new status."""
 
     def get(self, training: UUID) -> TrainingStatus:
-        """Return the status of a training."""
+        """Return the status of a training job."""
 
     def recent(self, limit: int) -> Sequence[TrainingStatus]:
-        """Return the status of up to `limit` of the newest trainings, newest first."""
+        """Return the status of the `limit` newest training jobs, newest first."""
 
 
 RowOutcome = Prediction | InvalidHouses
-"""The result for a row of a table: the prediction, or the violations of the house."""
+"""The result for a table row: a prediction, or an error with the violations."""
 
 
 @frozen
 class HouseRows:
-    """A batch of rows: a house for each row, or None for a malformed row, and the rows in the table's own format."""
+    """A batch of table rows.
+
+    Attributes:
+        houses: for each row, its house, or None if the row is malformed.
+        origin: the rows in the table's native format.
+    """
 
     houses: Sequence[Mapping[str, object] | None]
     origin: Any = None
@@ -440,9 +478,13 @@ class HouseRows:
 
 @frozen
 class Houses:
-    """The content of a table: its columns, its number of rows, and an iterator over batches of rows.
+    """The content of a table.
 
-    `notes` say how the table was read, such as its encoding.
+    Attributes:
+        columns: the column names.
+        length: the number of rows.
+        rows: an iterator over batches of rows.
+        notes: how the table was read, such as the detected encoding.
     """
 
     columns: Sequence[str]
@@ -452,26 +494,26 @@ class Houses:
 
 
 class HouseTable(Protocol):
-    """A table with a house in each row."""
+    """A table with one house per row."""
 
     def read(self, schema: FeatureSchema, size: int) -> Houses:
         """Read the table in batches.
 
         Args:
-            schema: cells of its features are converted to their kinds; other cells stay as they are.
-            size: the number of rows in a batch.
+            schema: the features. Their cells are converted to the feature's kind, and other cells are left unchanged.
+            size: the number of rows per batch.
 
         Raises:
-            UnreadableFile: if the table can't be read, also later from the iterator of rows.
+            UnreadableFile: if the table can't be read. The row iterator may raise it later, too.
         """
 
 
 class PriceTable(Protocol):
-    """A writer of tables that extends rows by columns for the estimates."""
+    """An output table: the rows of an input table, with additional columns for the estimates."""
 
     @property
     def columns(self) -> Sequence[str]:
-        """The names of the added columns. No column of the rows may have one of these names."""
+        """The names of the added columns. The input table must not have columns with these names."""
 
     def write(self, rows: HouseRows, outcomes: Sequence[RowOutcome]) -> None:
-        """Write a batch of rows with their results. Raises UnreadableFile."""
+        """Write a batch of rows with their outcomes. Raises UnreadableFile."""

@@ -1,4 +1,4 @@
-"""Sales to train models on, and realized sales that are recorded for predictions."""
+"""Training sales, and realized sales that were recorded for predictions."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import FeatureSchema, House, Value
 
 HELD_OUT_SHARE = 0.2
-"""The share of the houses whose sales are held out."""
+"""Share of houses whose sales are held out for evaluation."""
 
 Cell = str | int | float | bool | date | None
-"""A cell of a table of sales: text from a CSV file, or a typed value from a file with types."""
+"""A cell of a sales table: text if read from a CSV file, or a typed value if the file format has types."""
 
 
 @frozen
 class Sale:
-    """A house and its sale price. All sales of a house have the same `house_key`."""
+    """A sale of a house. All sales of the same house have the same `house_key`."""
 
     house: House
     price: float
@@ -35,14 +35,15 @@ class SalesTable:
     """A table of sales, as read from its source.
 
     Attributes:
+        columns: the cells of each column, by column name.
         digest: the SHA-256 of the source, in hexadecimal.
-        rejected: the number of unreadable rows by reason.
-        schema: the features; None infers them.
-        held_out: for each row, whether it is held out; None derives it from the key of the house.
-        house_keys: for each row, the key of its house; None derives it from the columns.
-        recorded: the number of recorded sales in the table; None if recorded sales were not requested.
-        read_on: the latest accepted sale date; None accepts any date.
-        notes: how the source was read, such as its encoding.
+        rejected: the number of unreadable rows, by reason.
+        schema: the features. If None, they are inferred.
+        held_out: for each row, whether it is held out. If None, this is derived from the house key.
+        house_keys: for each row, its house key. If None, the keys are derived from the columns.
+        recorded: the number of recorded sales in the table, or None if recorded sales were not requested.
+        read_on: the latest accepted sale date. If None, all dates are accepted.
+        notes: how the source was read, such as the detected encoding.
     """
 
     columns: Mapping[str, Sequence[Cell]] = field(repr=False)
@@ -60,16 +61,17 @@ class SalesTable:
 
 
 def is_held_out(house_key: str) -> bool:
-    """Whether the sales of a house are held out.
+    """Return whether the sales of a house are held out.
 
-    This depends on the house alone. So no model is trained on sales that it is later compared on, even if files differ.
+    This depends only on the house key, so a house that is held out in one sales file is held out in all. Models trained
+    on different files can therefore be compared on the same held-out sales.
     """
     digest = hashlib.sha256(house_key.encode()).digest()
     return int.from_bytes(digest[:8], "big") < HELD_OUT_SHARE * 2**64
 
 
 def create_house_key(properties: Mapping[str, Value]) -> str:
-    """Create the key of a house without an identifier from its properties."""
+    """Create a house key from a house's properties, for houses that have no identifier."""
     return json.dumps(properties, sort_keys=True)
 
 
@@ -78,10 +80,15 @@ _BATCH_SIZE = 1000
 
 @frozen
 class RecordedSale:
-    """A realized sale that is recorded for a prediction.
+    """A realized sale that was recorded for a prediction.
 
-    `id` is a UUIDv7. Of several sales of one prediction, the one with the largest id counts; the others are its
-    history. `price` is in the currency of the estimates, rounded to cents. `recorded_at` is in UTC.
+    If several sales are recorded for the same prediction, the one with the largest id is valid. The others are history.
+
+    Attributes:
+        id: a UUIDv7.
+        prediction: the id of the prediction.
+        price: the sale price in the currency of the estimates, rounded to cents.
+        recorded_at: the time of recording, in UTC.
     """
 
     id: UUID
@@ -93,21 +100,24 @@ class RecordedSale:
 
 @frozen
 class RealizedSale:
-    """A recorded sale and its prediction. The prediction is None while it is unknown: it may still be in a spool."""
+    """A recorded sale with its prediction.
+
+    The prediction is None if it is not in the database, which may be because it is still in a spool.
+    """
 
     sale: RecordedSale
     prediction: Prediction | None
 
     @property
     def ratio(self) -> float | None:
-        """The sales ratio, estimate / price; None if the prediction is unknown."""
+        """The sales ratio (estimate / price), or None if the prediction is unknown."""
         return None if self.prediction is None else self.prediction.price / self.sale.price
 
 
 def with_predictions(
     sales: Sequence[RecordedSale], find: Callable[[Sequence[UUID]], Sequence[Prediction]]
 ) -> Iterator[RealizedSale]:
-    """Match sales with their predictions. `find` reads these in batches (see PredictionRepository.find)."""
+    """Match sales with their predictions, which are looked up in batches with `find` (PredictionRepository.find)."""
     for start in range(0, len(sales), _BATCH_SIZE):
         batch = sales[start : start + _BATCH_SIZE]
         known = {prediction.id: prediction for prediction in find([sale.prediction for sale in batch])}

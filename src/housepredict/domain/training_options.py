@@ -1,4 +1,4 @@
-"""The options of a training, with a reader for each."""
+"""Training options, and the functions that parse them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ MAX_SECONDS = 10**9
 
 
 def option(read: Callable[[Any], T], value: object) -> T:
-    """Read a value; return the error if it is invalid, so that `require_valid` can raise all errors at once."""
+    """Parse a value with `read`. If the value is invalid, return the error instead of raising it.
+
+    This allows `require_valid` to report the errors of all options at once.
+    """
     try:
         return read(value)
     except InvalidOptions as error:
@@ -32,7 +35,7 @@ def option(read: Callable[[Any], T], value: object) -> T:
 
 
 def require_valid(options: Mapping[str, object]) -> None:
-    """Raise InvalidOptions with every violation among options that were read by `option`."""
+    """Raise InvalidOptions with all violations if any value is an error returned by `option`."""
     violations = [
         evolve(violation, pointer=pointer_to(name) + violation.pointer)
         for name, error in options.items()
@@ -44,7 +47,7 @@ def require_valid(options: Mapping[str, object]) -> None:
 
 
 def choice(kind: type[E]) -> Callable[[object], E]:
-    """Create a reader of the members of an enumeration, or of their values."""
+    """Return a function that parses an enumeration. It accepts a member, or a member's value."""
 
     def read(value: object) -> E:
         if isinstance(value, str) and value in list(kind):
@@ -56,7 +59,7 @@ def choice(kind: type[E]) -> Callable[[object], E]:
 
 
 def column(value: object) -> str:
-    """Read the name of a column. Returns it in its tidy form (see validation.tidy)."""
+    """Parse a column name. Returns the tidy name (see validation.tidy)."""
     if not isinstance(value, str):
         raise ValueError(f"must be the name of a column, not {shown(value)}")
     name = tidy(value)
@@ -66,7 +69,7 @@ def column(value: object) -> str:
 
 
 def columns(value: object) -> tuple[str, ...]:
-    """Read a list of names of columns."""
+    """Parse a list of column names."""
     if isinstance(value, str):
         raise ValueError(f'must be a list of columns, such as ["{value}"], not text')
     if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
@@ -75,7 +78,7 @@ def columns(value: object) -> tuple[str, ...]:
 
 
 def kinds(value: object) -> Mapping[str, Kind]:
-    """Read a mapping of names of columns to their kinds."""
+    """Parse a mapping of column names to kinds."""
     if not isinstance(value, Mapping):
         raise ValueError(f'must map columns to kinds, such as {{"zip": "category"}}, not {shown(value)}')
     read = _each(value.items(), choice(Kind))
@@ -95,7 +98,7 @@ def _each(items: Iterable[tuple[Any, object]], read: Callable[[object], Any]) ->
 
 
 def seed(value: object) -> int:
-    """Read a seed of random numbers."""
+    """Parse a random seed."""
     try:
         number = -1 if isinstance(value, bool) else index(value)  # type: ignore[arg-type]  # index() raises if it isn't an integer.
     except TypeError:
@@ -106,7 +109,7 @@ def seed(value: object) -> int:
 
 
 def seconds(value: object) -> float:
-    """Read a time limit, in seconds."""
+    """Parse a time limit in seconds."""
     number = as_number(value)
     if number is None or not 0 < number <= MAX_SECONDS:
         raise ValueError(f"must be a number of seconds above 0, at most {MAX_SECONDS:,}")
@@ -114,19 +117,22 @@ def seconds(value: object) -> float:
 
 
 def encoding(value: object) -> str:
-    """Read the name of a text encoding. Returns Python's name for it."""
+    """Parse the name of a text encoding. Returns Python's name for the encoding."""
     try:
         name = codecs.lookup(value).name if isinstance(value, str) else ""
-        "".encode(name)  # Some of Python's codecs don't encode text.
+        "".encode(name)  # Raises LookupError for Python codecs that don't encode text.
     except (LookupError, ValueError):
         raise ValueError("must be a text encoding, such as utf-8, cp1252 or gb18030") from None
     return name
 
 
 class Algorithm(StrEnum):
-    """The algorithm that fits a model: least squares on the price (`linear`), ridge regression on its logarithm
-    (`ridge`), gradient-boosted trees on that logarithm or on the residuals of the ridge (`boosting`), or whichever is
-    best in cross-validation (`auto`).
+    """The algorithm used to fit a model.
+
+    - `linear`: least squares on the price.
+    - `ridge`: ridge regression on the log price.
+    - `boosting`: gradient-boosted trees on the log price, or on the residuals of a ridge regression.
+    - `auto`: the algorithm that performs best in cross-validation.
     """
 
     AUTO = "auto"
@@ -136,7 +142,7 @@ class Algorithm(StrEnum):
 
 
 class Effort(StrEnum):
-    """The effort of the search for the best model: how many candidates are fitted."""
+    """How much effort to spend on the search for the best model. More effort means more candidates are fitted."""
 
     LOW = "low"
     NORMAL = "normal"
@@ -177,25 +183,26 @@ def _encoding(value: str | None) -> str | None:
 
 @frozen
 class TrainingOptions:
-    """The options of a training. Everything that they leave open is inferred from the sales.
+    """Training options. If the price, sale date, house id, features or kinds are not given, they are inferred.
 
     Attributes:
-        price: the column of sale prices.
-        sale_date: the column of sale dates.
-        house_id: the column that identifies a house, so that its resales are recognized.
-        features: the only columns to use as features; empty to use all suitable columns.
-        exclude: columns not to use.
-        kinds: the kinds of columns, as a mapping of name to kind.
-        closed: category columns whose categories are complete, so that a house with another category is invalid.
-        allow: columns to use even though they seem to leak the price.
-        algorithm: the algorithm. For synthetic sales, `auto` is `linear`, since they follow a linear model.
-        effort: the effort of the search for the best model.
-        seed: the seed of random numbers, from 0 to 2**32 - 1.
-        time_limit: the limit of the search in seconds. A search that reaches it may find another model next time.
-        encoding: the encoding of a text file; None detects it.
+        price: the column with the sale price.
+        sale_date: the column with the sale date.
+        house_id: the column that identifies the house, so that resales of the same house are recognized.
+        features: the columns to use as features. If empty, all suitable columns are used.
+        exclude: columns to ignore.
+        kinds: a mapping of column names to kinds. The kinds of other columns are inferred.
+        closed: category columns with a complete set of categories. Houses with any other category are invalid.
+        allow: columns to use even if they appear to leak the price.
+        algorithm: the algorithm. For synthetic sales, `auto` means `linear` because these sales follow a linear model.
+        effort: how much effort to spend on the search for the best model.
+        seed: the random seed, from 0 to 2**32 - 1.
+        time_limit: the time limit of the search, in seconds. If the search reaches the limit, the result may not be
+            reproducible.
+        encoding: the encoding of a text file. If None, it is detected.
 
     Raises:
-        InvalidOptions: with every violation.
+        InvalidOptions: with all violations.
     """
 
     price: str | None = field(default=None, converter=_column)
@@ -213,5 +220,5 @@ class TrainingOptions:
     encoding: str | None = field(default=None, converter=_encoding)
 
     def __attrs_post_init__(self) -> None:
-        """Raise InvalidOptions with every violation."""
+        """Raise InvalidOptions with all violations."""
         require_valid({option.name: getattr(self, option.name) for option in fields(type(self))})

@@ -1,4 +1,4 @@
-"""The status of a training job, and its outcome."""
+"""The status and the outcome of a training job."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROCESS_ENDED = "The training process ended unexpectedly: it was killed, or its 
 
 
 class TrainingState(StrEnum):
-    """The state of a training."""
+    """The state of a training job."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -23,7 +23,7 @@ class TrainingState(StrEnum):
 
 
 def _storable(text: str | None) -> str | None:
-    """Replace NUL characters and lone surrogates, which paths and messages may have and some stores can't hold."""
+    """Replace NUL characters and lone surrogates. Paths and messages may contain them, but some stores reject them."""
     return None if text is None else text.replace("\0", "?").encode("utf-8", "replace").decode()
 
 
@@ -33,7 +33,14 @@ def _all_storable(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 @frozen
 class TrainingOutcome:
-    """The outcome of a training: a stored `version` with the decision on its promotion, or an `error` as a sentence."""
+    """The outcome of a training job.
+
+    Attributes:
+        version: the name of the stored version, or None if the job did not succeed.
+        promoted: whether the version was promoted.
+        reasons: the reasons for promoting it or not.
+        error: what went wrong, or None if the job succeeded.
+    """
 
     state: TrainingState
     version: str | None = None
@@ -43,31 +50,33 @@ class TrainingOutcome:
 
     @classmethod
     def success(cls, version: str, verdict: Verdict) -> TrainingOutcome:
-        """Create the outcome of a training whose version is stored."""
+        """Create the outcome of a training job whose version was stored."""
         return cls(TrainingState.SUCCEEDED, version, verdict.promoted, tuple(verdict.reasons))
 
     @classmethod
     def failure(cls, error: str) -> TrainingOutcome:
-        """Create the outcome of a training that failed."""
+        """Create the outcome of a training job that failed."""
         return cls(TrainingState.FAILED, error=error)
 
     @classmethod
     def cancellation(cls, error: str) -> TrainingOutcome:
-        """Create the outcome of a training that was cancelled."""
+        """Create the outcome of a training job that was cancelled."""
         return cls(TrainingState.CANCELLED, error=error)
 
 
 @frozen
 class TrainingStatus:
-    """The status of a training. Times are in UTC.
+    """The status of a training job. Times are in UTC.
 
     Attributes:
-        location: the location of the sales file; None without a file.
-        with_recorded: whether recorded sales are among the sales.
+        location: the location of the sales file, or None if the job uses no file.
+        with_recorded: whether the job uses recorded sales.
         done: the number of completed steps.
-        total: the number of all steps; 0 before the first progress.
+        total: the total number of steps, or 0 if no progress was reported yet.
         cancelling: whether cancellation was requested.
-        keeping: whether the version is being stored, which is too late to cancel.
+        keeping: whether storing the version has started. From then on, the job can't be cancelled.
+        ended_at: when the job ended, or None if it is running.
+        outcome: the outcome, or None if the job is running.
     """
 
     id: UUID
@@ -83,7 +92,7 @@ class TrainingStatus:
 
     @property
     def state(self) -> TrainingState:
-        """The state of the training."""
+        """The state of the training job."""
         return self.outcome.state if self.outcome else TrainingState.RUNNING
 
     @property
@@ -92,17 +101,17 @@ class TrainingStatus:
         return self.location is None and not self.with_recorded
 
     def at(self, done: int, total: int) -> TrainingStatus:
-        """Return the status with this progress; unchanged if the training has ended."""
+        """Return the status with this progress, or unchanged if the job has ended."""
         return self if self.outcome else evolve(self, done=done, total=total)
 
     def request_cancellation(self) -> TrainingStatus:
-        """Return the status with cancellation requested; unchanged if it is too late."""
+        """Return the status with cancellation requested, or unchanged if it is too late to cancel."""
         return self if self.outcome or self.keeping else evolve(self, cancelling=True)
 
     def start_storing(self) -> TrainingStatus:
-        """Return the status with the version being stored; unchanged if cancellation was requested or it has ended."""
+        """Return the status with `keeping` set, or unchanged if the job has ended or cancellation was requested."""
         return self if self.outcome or self.cancelling else evolve(self, keeping=True)
 
     def ended(self, at: datetime, outcome: TrainingOutcome) -> TrainingStatus:
-        """Return the status with an outcome; unchanged if it has one."""
+        """Return the status with an outcome, or unchanged if the job already has one."""
         return self if self.outcome else evolve(self, ended_at=at, outcome=outcome)

@@ -1,4 +1,4 @@
-"""Violations of the rules for input values, and the conversion of values to JSON types."""
+"""Violations of validation rules, conversion of values to built-in types, and helpers for error messages."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from unicodedata import normalize
 from attrs import frozen
 
 _INVISIBLE = "\u200b\u2060\ufeff"
-# str.strip() alone leaves invisible characters.
+# str.strip() alone does not remove invisible characters.
 _BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + _INVISIBLE
 
 
 def tidy(text: str) -> str:
-    """Normalize text: Unicode's composed form (NFC), without leading or trailing blanks and invisible characters."""
+    """Strip whitespace and invisible characters from both ends of a text, and convert it to Unicode form NFC."""
     if text.isascii():
         return text.strip()
     return normalize("NFC", text.strip(_BLANKS))
@@ -30,7 +30,7 @@ _MAX_SHOWN_CHARS = 60
 
 
 class Rule(StrEnum):
-    """The rule that a value violates; a stable name for programs."""
+    """A validation rule. The names are stable, so programs can rely on them."""
 
     MISSING = "missing"
     UNKNOWN = "unknown"
@@ -48,10 +48,13 @@ class Rule(StrEnum):
 
 @frozen
 class Violation:
-    """An invalid or missing value of the input, and what is wrong with it.
+    """An invalid or missing input value, and what is wrong with it.
 
-    `pointer` is the JSON pointer (RFC 6901) of the value in the input, `""` for the input as a whole. The message does
-    not name the field: "must be a number, not text".
+    Attributes:
+        pointer: the JSON pointer (RFC 6901) to the value in the input. It is `""` for the whole input.
+        rule: the violated rule.
+        message: what is wrong, without the field name: "must be a number, not text".
+        value: the invalid value, or None if it is missing.
     """
 
     pointer: str
@@ -60,7 +63,7 @@ class Violation:
     value: object = None
 
     def describe(self) -> str:
-        """Describe the violation in one line, field first: `size: required`, or `[3].size: required` in a batch."""
+        """Describe the violation in one line that starts with the field, such as `[3].size: required`."""
         if not self.pointer.startswith("/"):
             return f"{self.pointer}: {self.message}" if self.pointer else self.message
         steps = [step.replace("~1", "/").replace("~0", "~") for step in self.pointer[1:].split("/")]
@@ -69,14 +72,15 @@ class Violation:
 
 
 def pointer_to(*path: str | int) -> str:
-    """Return the JSON pointer (RFC 6901) for a path of names and positions."""
+    """Return the JSON pointer (RFC 6901) for a path, given as names and list positions."""
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
 def plain(value: object) -> object:
-    """Convert a value to a type of JSON: NumPy scalars and decimals to Python's types, and NaN, NaT and NA to None.
+    """Convert a value to a built-in Python type.
 
-    Other values, such as lists, are returned unchanged.
+    NumPy scalars and decimals become their Python equivalents, and NaN, NaT and NA become None. Other values, such as
+    lists, are returned unchanged.
     """
     kind = type(value)
     if kind is float:
@@ -85,7 +89,7 @@ def plain(value: object) -> object:
         return value
     scalar: Any = value
     if getattr(value, "shape", None) == ():
-        # item() turns nanoseconds, which pandas uses, into an integer.
+        # item() would convert a time in nanoseconds, which pandas uses, to an integer.
         is_time = getattr(scalar.dtype, "kind", None) == "M"
         value = (scalar.astype("datetime64[us]") if is_time else scalar).item()
     if type(value).__name__ == "NAType" or (isinstance(value, Decimal) and value.is_nan()):
@@ -96,50 +100,53 @@ def plain(value: object) -> object:
         try:
             return float(value)
         except OverflowError:
-            return math.inf  # Its sign doesn't matter: infinity is invalid either way.
+            return math.inf  # The sign doesn't matter, since infinity is always invalid.
     return value
 
 
 def plain_values(house: object) -> object:
-    """Convert the values of a mapping with `plain`; return anything else unchanged."""
+    """Convert the values of a mapping with `plain`. If `house` is not a mapping, it is returned unchanged."""
     return {name: plain(value) for name, value in house.items()} if isinstance(house, Mapping) else house
 
 
 def as_number(value: object) -> float | None:
-    """Convert a value to a float; None if it isn't a number."""
+    """Convert a number to a float. Returns None for any other value."""
     number = plain(value)
     return None if isinstance(number, bool) or not isinstance(number, Real) else float(number)
 
 
 def shown(value: object) -> str:
-    """Format a value for a message, cut off after 60 characters."""
+    """Format a value for a message, truncated to 60 characters."""
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]}…"
 
 
 def closest_name(name: str, names: Iterable[str]) -> str | None:
-    """Return the name that is most similar, ignoring case; None if none is similar."""
+    """Return the most similar name, ignoring case, or None if no name is similar."""
     known = {candidate.lower(): candidate for candidate in names}
     close = get_close_matches(name[:_MAX_SHOWN_CHARS].lower(), known, n=1)
     return known[close[0]] if close else None
 
 
 def did_you_mean(name: str, names: Iterable[str], show: Callable[[str], str] = str) -> str:
-    """Suggest the most similar name, as the end of a message: " (did you mean `price`?)", or "" if none is similar."""
+    """Return a hint to append to a message: " (did you mean `price`?)", or "" if no name is similar."""
     close = closest_name(name, names)
     return "" if close is None else f" (did you mean `{show(close)}`?)"
 
 
 def iso_day(value: date) -> str:
-    """Format a date, or the date of a datetime, as YYYY-MM-DD."""
+    """Format a date or datetime as YYYY-MM-DD."""
     return (value.date() if isinstance(value, datetime) else value).isoformat()
 
 
 def counted(count: int, noun: str) -> str:
-    """Format a count with its noun: `1 sale`, `1,910 sales`."""
+    """Format a count with a noun, in the singular or plural: `1 sale`, `1,910 sales`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def describe_rejected(rejected: Mapping[str, int]) -> str:
-    """Describe the number of rejected rows by reason, as the end of a message: `; 2 rows rejected: size: missing`."""
+    """Return a text to append to a message with the number of rejected rows for each reason.
+
+    For example: `; 2 rows rejected: size: missing`.
+    """
     return "".join(f"; {counted(count, 'row')} rejected: {reason}" for reason, count in rejected.items())

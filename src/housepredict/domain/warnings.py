@@ -1,4 +1,4 @@
-"""Warnings about input values that are missing from, or rare in, the training sales."""
+"""Warnings about input values that are rare in the training sales, or don't occur there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from housepredict.domain.features import Feature, FeatureSchema, House, Value
 
 @frozen
 class EstimateWarning:
-    """A note on an unusual input, which makes an estimate less reliable, with a `code` for programs."""
+    """A warning that an unusual input value makes an estimate less reliable. `code` is machine-readable."""
 
     code: str
     message: str
@@ -17,13 +17,13 @@ class EstimateWarning:
 
 
 def find_warnings(schema: FeatureSchema, house: House) -> tuple[EstimateWarning, ...]:
-    """Return a warning for each value of a house that is missing from, or rare in, the training sales."""
+    """Return a warning for each value of a house that is rare in the training sales, or doesn't occur there."""
     warnings = []
     for feature, known, low, high in schema.usual_values:
         value = house.values.get(feature.name)
         if value is None:
             continue
-        # Values of a kind are comparable with its range.
+        # The value and the range have the same kind, so they can be compared.
         if value not in known if known is not None else not low <= value <= high:  # type: ignore[operator]
             warnings.append(_warning(feature, value, is_sale_date=feature.name == schema.sale_date))
     return tuple(warnings)
@@ -37,7 +37,7 @@ def _warning(feature: Feature, value: Value, *, is_sale_date: bool) -> EstimateW
             return EstimateWarning("rare_category", f"{name}: {value!r} is rare in the training sales", name)
         return EstimateWarning("unseen_category", f"{name}: {value!r} does not occur in the training sales", name)
     low, high = feature.observed
-    if is_sale_date and value > high:  # type: ignore[operator]  # Values of a kind are comparable with its range.
+    if is_sale_date and value > high:  # type: ignore[operator]  # Both have the same kind.
         message = f"{name}: {value} is more than a year after the last training sale, {high}"
         return EstimateWarning("long_after_sales", message, name)
     if feature.usual and low <= value <= high:  # type: ignore[operator]

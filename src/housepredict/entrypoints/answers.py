@@ -1,8 +1,11 @@
-"""The JSON documents that HTTP and `--json` answer with, as attrs classes. The OpenAPI document describes them, too.
+"""The JSON documents that the HTTP API returns and `--json` prints, defined as attrs classes.
 
-Each field reads its value from a domain object, by default from the attribute of the same name. Domain classes can be
-answers, too. The name of a schema is that of its class without `Answer`, and its description is the docstring; a `Part`
-is inlined into the schema that uses it. Problems and the Open Inference Protocol have their own modules.
+Each field reads its value from a domain object, by default from the attribute with the field's name. Domain classes can
+be used as document classes, too.
+
+The OpenAPI schemas are generated from the same classes. A schema is named after its class, without the suffix `Answer`,
+and described by the class's docstring. Classes whose names end with `Part` are inlined into the schemas that use them.
+Problems and the Open Inference Protocol have their own modules.
 """
 
 from __future__ import annotations
@@ -36,18 +39,18 @@ from housepredict.entrypoints.json_documents import (
 
 Count = Annotated[int, keywords(minimum=0)]
 Day = date  # for classes with a field named `date`
-Price = Annotated[float, keywords(minimum=0, description="In the currency of the sales, two decimals.")]
+Price = Annotated[float, keywords(minimum=0, description="In the currency of the training sales, with two decimals.")]
 MeasureName = Annotated[str, keywords(enum=(*RANGES, "coverage_80", "coverage_90"))]
 OutOfRange = Annotated[
     Sequence[MeasureName],
     keywords(
-        description="The measures outside the acceptable range: the IAAO's ranges, or for coverage an exact binomial "
-        "test."
+        description="The measures outside their acceptable range. The ranges are the IAAO's, except that coverage is "
+        "checked with an exact binomial test."
     ),
 ]
 RejectedRows = Annotated[Mapping[str, Count], keywords(description="The number of rejected rows, by reason.")]
-Notes = Annotated[Sequence[str], keywords(description="What was detected or repaired in the file of sales.")]
-Unmatched = Annotated[int, keywords(minimum=0, description="The number of sales whose prediction is not known yet.")]
+Notes = Annotated[Sequence[str], keywords(description="What was detected or repaired in the sales file.")]
+Unmatched = Annotated[int, keywords(minimum=0, description="The number of sales whose prediction is not stored yet.")]
 
 
 @document_class
@@ -70,23 +73,24 @@ def _by_level(estimate: Estimate) -> Mapping[str, Any] | None:
 @document_class
 class CertaintyPart:
     interval: Mapping[str, IntervalAnswer] | None = part(
-        _by_level, "The prediction intervals by level, in percent; null for a model without intervals."
+        _by_level, "The prediction intervals, by level in percent. Null if the model has no intervals."
     )
     fsd: float | None = part(
-        about="The forecast standard deviation, in percent of the price; null for a model without intervals."
+        about="The forecast standard deviation, in percent of the price. Null if the model has no intervals."
     )
 
 
 @document_class
 class OriginPart:
-    """The model version, the valuation date, and all other fields of an estimate that the answers don't name.
+    """Where an estimate comes from: the model version, the valuation date, and the remaining fields of the estimate.
 
-    A field that is added to Estimate is one of the `others`, and so appears in every answer automatically.
+    `others` includes every field of Estimate that no document names explicitly. A new field of Estimate therefore
+    appears in all documents automatically.
     """
 
     model_version: str = part(about="The model version that made the estimate.")
-    generation: int | None = part(about="The generation of the version's promotion; null if it is unknown.")
-    valued_on: date | None = part(about="The date that the price is for.")
+    generation: int | None = part(about="The generation number of the version's promotion. Null if unknown.")
+    valued_on: date | None = part(about="The date for which the price is estimated.")
     others: Estimate = spread(
         ITSELF,
         without=("house", "price", "intervals", "fsd", "warnings", "model_version", "generation", "valued_on"),
@@ -95,7 +99,7 @@ class OriginPart:
 
 @document_class
 class SharedPart:
-    """The end of an answer, which is the same for many estimates and can be cached."""
+    """The last fields of a prediction document. Many predictions share them, so their encoding is cached."""
 
     origin: OriginPart = spread(ITSELF)
     warnings: Sequence[WarningAnswer] = part(about="Reasons to trust the estimate less, such as unusual features.")
@@ -103,9 +107,11 @@ class SharedPart:
 
 @document_class
 class ContributionPart:
-    features: Sequence[str] = part(about="The feature, or several that the model uses as one.")
-    contribution: float = part(about="Their contribution to the estimate, in `unit`.")
-    percent: float | None = part(about="A contribution to `log_price` as a change of the price, in percent; else null.")
+    features: Sequence[str] = part(about="The feature, or several features that the model treats as one.")
+    contribution: float = part(about="The contribution to the estimate, in `unit`.")
+    percent: float | None = part(
+        about="The contribution as a percentage change in price if `unit` is `log_price`, otherwise null."
+    )
 
 
 def _contributions(explanation: Explanation) -> Sequence[ContributionPart]:
@@ -123,10 +129,10 @@ def _contributions(explanation: Explanation) -> Sequence[ContributionPart]:
 @document_class
 class ExplanationAnswer:
     unit: Unit = part(about="The unit of `base` and of each contribution: the price, or its natural logarithm.")
-    base: float = part(about="The average before any feature is known, in `unit`.")
+    base: float = part(about="The average before any feature is taken into account, in `unit`.")
     base_price: Price = part(digits=2)
     contributions: Sequence[ContributionPart] = part(
-        _contributions, "In the order of the features. With `base`, they add up to the model's output."
+        _contributions, "In the order of the features. Their sum plus `base` is the model's output."
     )
 
 
@@ -137,8 +143,10 @@ def _explanation(prediction: Prediction) -> Explanation | None:
 @document_class
 class PredictionAnswer:
     id: UUID = part(about="The id of the prediction, a UUIDv7.")
-    prediction: Price = part("estimate.price", "The estimated price, in the currency of the sales, two decimals.")
-    input: Mapping[str, Any] = part("estimate.house.values", "The house, as it was sent.")
+    prediction: Price = part(
+        "estimate.price", "The estimated price, in the currency of the training sales, with two decimals."
+    )
+    input: Mapping[str, Any] = part("estimate.house.values", "The house, as sent by the client.")
     certainty: CertaintyPart = spread("estimate")
     shared: SharedPart = spread("estimate")
     explanation: ExplanationAnswer | None = part(_explanation, optional=True)
@@ -146,12 +154,12 @@ class PredictionAnswer:
 
 @document_class
 class PredictionsAnswer:
-    predictions: Sequence[PredictionAnswer] = part(about="A prediction for each house, in the order of the request.")
+    predictions: Sequence[PredictionAnswer] = part(about="One prediction per house, in the order of the request.")
 
 
 @document_class
 class ExportedPredictionAnswer:
-    """A prediction, on the command line and in files."""
+    """A prediction as the command line prints it and exports it to files."""
 
     id: UUID
     prediction: Price = part("estimate.price")
@@ -165,18 +173,20 @@ class ExportedPredictionAnswer:
 
 @document_class
 class RecordedPredictionAnswer:
-    """A recorded prediction. The features of the house are additional fields."""
+    """A recorded prediction. The features of the house are included as additional fields."""
 
     id: UUID
     features: Mapping[str, Value] = spread("estimate.house.values")
-    predicted_price: Price = part("estimate.price", "The estimated price, in the currency of the sales, two decimals.")
+    predicted_price: Price = part(
+        "estimate.price", "The estimated price, in the currency of the training sales, with two decimals."
+    )
     created_at: datetime
     certainty: CertaintyPart = spread("estimate")
     shared: SharedPart = spread("estimate")
 
 
 RECORD_FIELDS = frozenset(part.name for part in parts_of(RecordedPredictionAnswer) if not part.is_mapping)
-"""The fields of a recorded prediction, without its features. No feature may have one of these names."""
+"""The fixed field names of a recorded prediction. No feature may have one of these names."""
 
 
 @document_class
@@ -184,7 +194,7 @@ class BacklogAnswer:
     """The local queue of predictions that are not in the database yet."""
 
     pending: Count = part(about="The number of predictions in the queue.")
-    oldest: datetime | None = part(about="When the oldest of them was made.")
+    oldest: datetime | None = part(about="When the oldest prediction in the queue was made.")
     dead_letters: Count = part(about="The number of predictions that the database rejected permanently.")
     database: Literal["available", "unavailable"] = part(
         lambda backlog: "unavailable" if backlog.reason else "available"
@@ -201,15 +211,16 @@ class RecordedPredictionsAnswer:
 @document_class
 class BinPart:
     bin: str = part("label")
-    expected: float = part(about="The share of the training sales, in percent.", digits=2)
-    actual: float = part(about="The share of the recent estimates, in percent.", digits=2)
+    expected: float = part(about="The share of training sales in this bin, in percent.", digits=2)
+    actual: float = part(about="The share of recent estimates in this bin, in percent.", digits=2)
 
 
 @document_class
 class ShiftPart:
     psi: float | None = part(about="The population stability index.", digits=4)
     chance: float | None = part(
-        about="The 99th percentile of the index if nothing has drifted: a larger index is unlikely by chance.", digits=4
+        about="The 99th percentile of `psi` if nothing has drifted. A larger `psi` is unlikely to occur by chance.",
+        digits=4,
     )
     movement: Movement = part(about="The size of the drift.")
     bins: Sequence[BinPart]
@@ -219,40 +230,43 @@ class ShiftPart:
 class FeatureDriftPart:
     shift: ShiftPart = spread()
     out_of_range: float | None = part(
-        about="The share of estimates with a warning of this feature, in percent.", digits=2
+        about="The share of estimates with a warning about this feature, in percent.", digits=2
     )
 
 
 @document_class
 class DriftAnswer:
     model_version: str = part(about="The model version in service.")
-    examined: Count = part(about="The number of examined predictions, of any version.")
-    n: Count = part(about="The number of them that this version made.")
-    since: datetime | None = part(about="When the oldest of these was made.")
-    out_of_range: float | None = part(about="The share of them with a warning of any feature, in percent.", digits=2)
+    examined: Count = part(about="The number of predictions examined, made by any model version.")
+    n: Count = part(about="The number of examined predictions made by the version in service.")
+    since: datetime | None = part(about="When the oldest of the `n` predictions was made.")
+    out_of_range: float | None = part(
+        about="The share of the `n` predictions with a warning about any feature, in percent.", digits=2
+    )
     estimates: ShiftPart
     features: Mapping[str, FeatureDriftPart] = part(lambda drift: {feature.name: feature for feature in drift.features})
 
 
 def unmatched(sales: Sequence[RealizedSale]) -> int:
-    """Count the sales whose prediction is not known yet."""
+    """Count the sales whose prediction is not stored yet."""
     return sum(sale.prediction is None for sale in sales)
 
 
 @document_class
 class RecordedSaleAnswer:
     id: UUID = part("sale.id", "The id of the sale, a UUIDv7.")
-    prediction: UUID = part("sale.prediction", "The id of the house's prediction.")
+    prediction: UUID = part("sale.prediction", "The id of the prediction for the house.")
     price: float = part("sale.price", "The sale price, in the currency of the estimates.")
     date: Day = part("sale.sold_on", "The date of the sale.")
     recorded_at: datetime = part("sale.recorded_at")
     status: Literal["matched", "unmatched"] = part(
-        lambda sale: "matched" if sale.prediction else "unmatched", "Whether the prediction is known."
+        lambda sale: "matched" if sale.prediction else "unmatched",
+        "`matched` if the prediction is stored, `unmatched` if it is not stored yet.",
     )
     estimate: float | None = part(
-        lambda sale: sale.prediction and sale.prediction.price, "The estimated price, if the prediction is known."
+        lambda sale: sale.prediction and sale.prediction.price, "The estimated price. Null for an unmatched sale."
     )
-    ratio: float | None = part(about="The estimate divided by the sale price.")
+    ratio: float | None = part(about="The estimate divided by the sale price. Null for an unmatched sale.")
     model_version: str | None = part(lambda sale: sale.prediction and sale.prediction.estimate.model_version)
 
 
@@ -271,7 +285,7 @@ class RecordedSalesAnswer:
 @document_class
 class SaleHistoryAnswer:
     sale: RecordedSaleAnswer = spread(lambda sales: sales[-1])
-    history: Sequence[RecordedSaleAnswer] = part(ITSELF, "Oldest first.")
+    history: Sequence[RecordedSaleAnswer] = part(ITSELF, "Every sale recorded for the prediction, oldest first.")
 
 
 @document_class
@@ -287,18 +301,21 @@ class AccuracyAnswer:
     since: date | None
     until: date | None
     sales: Count = part("returned.sales", "The number of reviewed sales.")
-    unmatched: Count = part("returned.unmatched", "The number of sales whose prediction is not known yet.")
+    unmatched: Count = part("returned.unmatched", "The number of sales whose prediction is not stored yet.")
     estimated_after_sale: Count = part(
-        "returned.estimated_after_sale", "The number of excluded sales: estimated on the day of the sale, or later."
+        "returned.estimated_after_sale",
+        "The number of sales excluded because the estimate was made on or after the day of the sale.",
     )
-    truncated: bool = part("returned.truncated", "Whether there are more sales, and only the latest are measured.")
+    truncated: bool = part(
+        "returned.truncated", "Whether only the latest sales are measured, because there are too many."
+    )
     overall: MeasuredAnswer | None
     by_version: Mapping[str, MeasuredAnswer]
 
 
 @document_class
 class OutOfTimeEvaluationAnswer:
-    """The evaluation of a model that was trained only on earlier sales, by the most recent sales."""
+    """The out-of-time evaluation: a model is trained on earlier sales and evaluated on the most recent ones."""
 
     since: date = part(about="The date of the first held-out sale.")
     trained_on: Count = part(about="The number of training sales.")
@@ -308,16 +325,16 @@ class OutOfTimeEvaluationAnswer:
 
 @document_class
 class EvaluationAnswer:
-    """The evaluation of a model version by held-out sales."""
+    """The evaluation of a model version on held-out sales."""
 
     trained_on: Count = part(about="The number of training sales.")
     held_out: Count = part(about="The number of held-out sales.")
     measured: MeasuredAnswer = spread(ITSELF)
-    price_tenths: Sequence[Segment] = part(about="The measures of each tenth of the held-out sales, by price.")
-    category: str | None = part(about="The feature that `categories` are values of.")
-    categories: Sequence[Segment] = part(about="The measures by category.")
+    price_tenths: Sequence[Segment] = part(about="The measures for each tenth of the held-out sales, ordered by price.")
+    category: str | None = part(about="The feature whose values group the sales in `categories`.")
+    categories: Sequence[Segment] = part(about="The measures for each value of `category`.")
     out_of_time: OutOfTimeEvaluationAnswer | None
-    out_of_time_skipped: str | None = part(about="Why there is no out-of-time evaluation.")
+    out_of_time_skipped: str | None = part(about="Why there is no out-of-time evaluation. Null if there is one.")
 
 
 FittedAlgorithm = Annotated[
@@ -340,22 +357,22 @@ class ModelAnswer:
     created_at: datetime
     algorithm: FittedAlgorithm
     source: str | None = part("source.location", is_public=False)
-    synthetic: bool = part("source.synthetic", "Whether it was trained on synthetic sales.")
+    synthetic: bool = part("source.synthetic", "Whether the version was trained on synthetic sales.")
     recorded: Count | None = part("source.recorded", "The number of recorded sales among the training sales.")
     rejected_rows: RejectedRows = part("source.rejected")
     notes: Notes = part("source.notes")
-    valuation_date: date | None = part(about="The date that estimates are for, unless a house has a sale date.")
+    valuation_date: date | None = part(about="The valuation date of estimates for houses without a sale date.")
     reproducible: bool = part(
-        lambda version: version.irreproducible is None, "Whether training again on the same sales gives the same model."
+        lambda version: version.irreproducible is None, "Whether retraining on the same sales produces the same model."
     )
-    irreproducible: str | None = part(about="Why it may give another model.")
+    irreproducible: str | None = part(about="Why retraining may produce a different model.")
     intervals: IntervalChoice | None = part(
-        about="Its prediction intervals and their tests; null for a version of an older release."
+        about="How the prediction intervals were chosen and tested. Null for a version made by an older release."
     )
     features: Sequence[FeaturePart] = part("schema.features")
     evaluation: EvaluationAnswer
     generation: int | None = part(
-        lambda _: ABSENT, "The generation, which grows with each promotion.", optional=True, nullable=True
+        lambda _: ABSENT, "The generation number, which increases with each promotion.", optional=True, nullable=True
     )
 
 
@@ -369,31 +386,33 @@ class SelfTestPart:
 class ModelVersionAnswer:
     model: ModelAnswer = spread(ITSELF, without=["generation"])
     features: Sequence[Feature] = part("schema.features")
-    sale_date: str | None = part("schema.sale_date", "The feature that is the sale date.")
+    sale_date: str | None = part("schema.sale_date", "The feature that contains the sale date.")
     options: TrainingOptions
     source_digest: str = part("source.digest", "The SHA-256 of the training sales, in hexadecimal.")
-    digests: Mapping[str, str] = part(about="The SHA-256 of each file of the version, in hexadecimal.")
-    libraries: Mapping[str, str] = part(about="The versions of the libraries that trained it.")
+    digests: Mapping[str, str] = part(about="The SHA-256 of each file in the version, in hexadecimal.")
+    libraries: Mapping[str, str] = part(about="The versions of the libraries used for training.")
     calibration: Calibration | None
-    self_test: Sequence[SelfTestPart] = part(about="Houses and their prices, to check the version when it is loaded.")
+    self_test: Sequence[SelfTestPart] = part(
+        about="Houses with their expected prices, which are checked when the version is loaded."
+    )
 
 
 @document_class
 class ModelsAnswer:
     models: Sequence[ModelAnswer] = part(about="Oldest first.")
     promoted: str | None = part("name", "The name of the promoted version.")
-    generation: int | None = part(about="The generation, which grows with each promotion.")
+    generation: int | None = part(about="The generation number, which increases with each promotion.")
 
 
 def model_document(
     version: ModelVersion, promoted: str | None, kind: type = ModelAnswer, **values: object
 ) -> dict[str, Any]:
-    """Build the document of a model version. `promoted` is the name of the promoted version."""
+    """Build the document for a model version. `promoted` is the name of the promoted version."""
     return document(version, kind, promoted=version.name == promoted, **values)
 
 
 def models_document(versions: Sequence[ModelVersion], pointer: Pointer) -> dict[str, Any]:
-    """Build the document of all model versions."""
+    """Build the document that lists all model versions."""
     return document(pointer, ModelsAnswer, models=[model_document(version, pointer.name) for version in versions])
 
 
@@ -414,7 +433,7 @@ class TrainedAnswer:
     message: str = part(lambda _: "Model retrained successfully")
     model_version: str = part("name", "The name of the new version.")
     promoted: bool
-    reasons: Sequence[str] = part(about="Why it was promoted, or wasn't.")
+    reasons: Sequence[str] = part(about="Why the version was or wasn't promoted.")
     rejected_rows: RejectedRows = part("source.rejected")
     notes: Notes = part("source.notes")
     intervals: IntervalChoice | None
@@ -424,7 +443,7 @@ class TrainedAnswer:
 @document_class
 class ProgressPart:
     done: Count = part(about="The number of completed steps.")
-    total: Count = part(about="The number of steps; 0 while it is unknown.")
+    total: Count = part(about="The total number of steps, or 0 while it is unknown.")
 
 
 def _promoted(status: TrainingStatus) -> bool | None:
@@ -438,18 +457,18 @@ class TrainingAnswer:
     started_at: datetime
     ended_at: datetime | None
     progress: ProgressPart = part(ITSELF)
-    source: str | None = part("location", "The path of the file of sales; null without one.")
-    synthetic: bool = part(about="Whether the sales are synthetic.")
-    with_recorded: bool = part(about="Whether recorded sales are among them.")
-    cancelling: bool = part(about="Whether the training is being cancelled.")
+    source: str | None = part("location", "The path of the sales file, or null if there is none.")
+    synthetic: bool = part(about="Whether the training sales are synthetic.")
+    with_recorded: bool = part(about="Whether the training sales include recorded sales.")
+    cancelling: bool = part(about="Whether the training job is being cancelled.")
     model_version: str | None = part(
         lambda status: status.outcome and status.outcome.version, "The name of the new version."
     )
     promoted: bool | None = part(_promoted)
     reasons: Sequence[str] = part(
-        lambda status: status.outcome.reasons if status.outcome else (), "Why it was promoted, or wasn't."
+        lambda status: status.outcome.reasons if status.outcome else (), "Why the version was or wasn't promoted."
     )
-    error: str | None = part(lambda status: status.outcome and status.outcome.error, "Why the training failed.")
+    error: str | None = part(lambda status: status.outcome and status.outcome.error, "Why the training job failed.")
 
 
 @document_class
@@ -490,10 +509,11 @@ class ModelCheckPart:
     reason: str | None = part(about="Why the check failed.", optional=True)
     model_version: str | None = part(about="The version in service.", optional=True)
     generation: int | None = part(
-        about="The generation of its promotion; null if it is unknown.", optional=True, nullable=True
+        about="The generation number of the version's promotion. Null if unknown.", optional=True, nullable=True
     )
     refused: str | None = part(
-        about="Why the version in service is not the promoted one: that failed a check, or the store is unavailable.",
+        about="Why the version in service may not be the promoted one: the promoted version failed a check, or the "
+        "model store is unavailable.",
         optional=True,
     )
 

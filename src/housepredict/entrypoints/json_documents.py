@@ -1,6 +1,7 @@
-"""JSON documents defined by attrs classes, whose fields declare where their values come from and what they mean.
+"""Tools to define JSON documents as attrs classes.
 
-The same classes make the OpenAPI document, see `http/openapi.py`.
+Each field of a document class declares where its value comes from and what it means. `http/openapi.py` generates the
+OpenAPI schemas from the same classes.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from attrs import frozen
 Source = str | Callable[[Any], Any]
 
 ITSELF = ""
-"""The source of a field whose value is the object itself."""
+"""The `source` of a field whose value is the whole source object rather than one of its attributes."""
 ABSENT: Any = object()
-"""The value of an optional field that is omitted."""
+"""A field value that makes `document` omit the field."""
 
 
 def keywords(**values: Any) -> tuple[tuple[str, Any], ...]:
-    """Return keywords of JSON Schema to annotate types with, in the hashable form that `typing` requires."""
+    """Return JSON Schema keywords for use in `Annotated`, which requires a hashable value."""
     return tuple(values.items())
 
 
@@ -38,16 +39,16 @@ def part(
     digits: int | None = None,
     is_public: bool = True,
 ) -> Any:
-    """Define a field of an answer.
+    """Define a field of a document class.
 
     Args:
-        source: where the value comes from: an attribute of the described object, such as `estimate.price`, or a
-            function of it; by default the attribute with the field's name.
-        about: the description in the OpenAPI document.
+        source: where the value comes from: the path of an attribute of the source object, such as `estimate.price`,
+            or a function that accepts the source object. Defaults to the attribute with the field's name.
+        about: the field's description in the OpenAPI document.
         optional: whether the field is omitted if its value is None.
-        nullable: whether an optional field may be null; then it is omitted if its value is ABSENT.
+        nullable: whether an optional field may be null. If so, it is omitted only if its value is ABSENT.
         digits: the number of decimals to round to.
-        is_public: whether the field is part of HTTP responses.
+        is_public: whether the field is included in HTTP responses.
     """
     options = {
         "source": source,
@@ -61,11 +62,13 @@ def part(
 
 
 def spread(source: Source | None = None, *, without: Sequence[str] = ()) -> Any:
-    """Include the fields of another answer, or the items of a mapping, in an answer.
+    """Include the fields of another document class, or the items of a mapping, in a document class.
+
+    If the including class later defines a field with the same name as an included field, the later field wins.
 
     Args:
-        source: as for `part`.
-        without: the names of fields to omit. A later field of the answer replaces an included one with the same name.
+        source: where the included values come from, as in `part`.
+        without: the names of fields to leave out.
     """
     return attrs.field(metadata={"source": source, "without": without})
 
@@ -75,13 +78,16 @@ T = TypeVar("T")
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(part, spread))
 def document_class(kind: type[T]) -> type[T]:
-    """Turn a class into an answer: an attrs class without comparison and repr, which halves the import time."""
+    """Turn a class into a document class: a frozen attrs class with keyword-only arguments.
+
+    The class has no generated `__eq__` and `__repr__`, which halves the import time.
+    """
     return attrs.frozen(kw_only=True, eq=False, repr=False)(kind)
 
 
 @frozen
 class Part:
-    """A field of an answer: the arguments of `part`, its type, and how to read it and convert it to JSON."""
+    """A field of a document class: its definition, and functions that read its value and convert it to JSON."""
 
     name: str
     hint: Any
@@ -105,12 +111,12 @@ class Part:
 
 
 def document(source: object, kind: type | None = None, **overrides: Any) -> dict[str, Any]:
-    """Return the JSON document of an answer.
+    """Build the JSON document that describes an object.
 
     Args:
-        source: the object that the answer describes, or its document.
-        kind: the class of the answer; by default the class of `source`.
-        **overrides: values of fields that are not read from `source`.
+        source: the object to describe. A dict is returned unchanged, because it is a document already.
+        kind: the document class. Defaults to the class of `source`.
+        **overrides: field values to use instead of reading them from `source`.
     """
     if isinstance(source, dict):
         return source  # a document already
@@ -130,7 +136,7 @@ def document(source: object, kind: type | None = None, **overrides: Any) -> dict
 
 @cache
 def parts_of(kind: type) -> Sequence[Part]:
-    """Return the fields of an answer, including the fields of other answers that it includes."""
+    """Return the fields of a document class, including those that it includes with `spread`."""
     hints, parts = get_type_hints(kind, include_extras=True), {}
     for attribute in attrs.fields(kind):
         name, hint, options = attribute.name, hints[attribute.name], dict(attribute.metadata)
@@ -170,7 +176,7 @@ def _same(value: Any) -> Any:
 
 
 def _converter(hint: Any, digits: int | None = None) -> Callable[[Any], Any] | None:
-    """Return the function that converts values of a type, except None, to JSON; None if they are JSON already."""
+    """Return a function that converts values of type `hint` to JSON, or None if they need no conversion."""
     if digits is not None:
         return lambda number: round(number, digits)
     origin, arguments = get_origin(hint), get_args(hint)

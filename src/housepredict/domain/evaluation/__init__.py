@@ -1,1 +1,1 @@
-"""The evaluation of versions on held-out sales, the promotion rule, and drift."""
+"""Evaluation of model versions on held-out sales, the promotion rule, and drift."""

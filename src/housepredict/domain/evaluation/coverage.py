@@ -1,6 +1,6 @@
-"""The coverage test: whether held-out sales confirm that an 80% interval covers 80% of sale prices.
+"""The coverage test, which checks on held-out sales that an 80% interval covers about 80% of sale prices.
 
-Calibration uses training sales alone, so the held-out sales are an independent test of the intervals.
+Intervals are calibrated on training sales only, so held-out sales are an independent test of the intervals.
 """
 
 from __future__ import annotations
@@ -17,31 +17,33 @@ from housepredict.domain.estimates import LEVELS, Calibration, Interval
 from housepredict.domain.validation import counted
 
 SIGNIFICANCE = 0.001
-"""The significance level of the test: it rejects correct intervals with at most this probability."""
+"""Significance level of the coverage test. Correct intervals fail the test with at most this probability."""
 
 TOLERANCE = 2.0
-"""The deviation from a level that always passes, in percentage points. With more than about 4,000 sales, the test alone
-would reject deviations that don't matter in practice.
+"""Difference between coverage and level, in percentage points, that always passes the coverage test.
+
+With more than about 4,000 sales, a purely statistical test would reject differences that don't matter in practice.
 """
 
 _TIE = 1e-7
-"""The relative difference up to which two probabilities count as equal, since rounding can cause it."""
+"""Two probabilities count as equal up to this relative difference, which can be due to rounding."""
 _NEGLIGIBLE = 1e-17
-"""A sum stops at a term below this share of it."""
+"""Summation stops when a term is below this fraction of the sum."""
 
 
 def binomial_p_value(successes: int, trials: int, probability: float) -> float:
-    """Compute the two-sided p-value of an exact binomial test, in about √trials steps.
+    """Compute the two-sided p-value of an exact binomial test.
 
-    It is the total probability of all outcomes that are at most as probable as the observed one.
+    The p-value is the total probability of all outcomes that are at most as likely as the observed one. The computation
+    takes about √trials steps.
 
     Args:
         successes: the observed number of successes, from 0 to `trials`.
         trials: the number of trials, at least 1.
-        probability: the hypothetical probability of a success, above 0 and below 1.
+        probability: the hypothesized probability of success, above 0 and below 1.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is out of range.
     """
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"trials must be at least 1, and successes from 0 to trials, not {successes} of {trials}")
@@ -49,7 +51,7 @@ def binomial_p_value(successes: int, trials: int, probability: float) -> float:
         raise ValueError(f"probability must be above 0 and below 1, not {probability}")
     log_probability = partial(_log_probability, trials=trials, probability=probability)
     limit = log_probability(successes) + _TIE
-    # Probabilities fall with the distance from the mode, so both tails can be found by bisection.
+    # Probabilities decrease with the distance from the mode, so both tails can be found by bisection.
     mode = min(int((trials + 1) * probability), trials)
     below = bisect_right(range(mode), limit, key=log_probability) - 1
     above = mode + bisect_left(range(mode, trials + 1), -limit, key=lambda count: -log_probability(count))
@@ -58,7 +60,7 @@ def binomial_p_value(successes: int, trials: int, probability: float) -> float:
     if below >= 0:
         tails += _tail(log_probability(below), below, trials, 1 / odds)
     if above <= trials:
-        # The upper tail is the lower tail of the failures.
+        # The upper tail of the successes equals the lower tail of the failures.
         tails += _tail(log_probability(above), trials - above, trials, odds)
     return min(tails, 1.0)
 
@@ -70,7 +72,14 @@ def _log_probability(successes: int, trials: int, probability: float) -> float:
 
 
 def _tail(log_probability: float, count: int, trials: int, odds: float) -> float:
-    """Sum the probabilities of at most `count` outcomes of a kind in `trials`, with `odds` against that kind."""
+    """Compute the probability of at most `count` successes in `trials`.
+
+    Args:
+        log_probability: the log probability of exactly `count` successes.
+        count: the number of successes.
+        trials: the number of trials.
+        odds: the odds against a success.
+    """
     total = term = math.exp(log_probability)
     while count and term > _NEGLIGIBLE * total:
         term *= count / (trials - count + 1) * odds
@@ -80,8 +89,11 @@ def _tail(log_probability: float, count: int, trials: int, odds: float) -> float
 
 
 class IntervalKind(StrEnum):
-    """The kind of a version's intervals: scaled to the expected error of each house (`scaled`); of one width for all
-    houses, in percent of the price or, with the linear algorithm, as an amount (`plain`); or no intervals (`none`).
+    """The kind of intervals that a version has.
+
+    - `scaled`: the width depends on the expected error for each house.
+    - `plain`: all houses get the same width, as a percentage of the price (with the linear algorithm, as an amount).
+    - `none`: the version has no intervals.
     """
 
     SCALED = "scaled"
@@ -91,7 +103,15 @@ class IntervalKind(StrEnum):
 
 @frozen
 class CoverageTest:
-    """The exact binomial test of a level: for `inside` of the held-out `sales`, the interval covered the price."""
+    """The result of the coverage test for one interval level.
+
+    Attributes:
+        kind: the kind of intervals.
+        level: the level of the intervals, in percent.
+        sales: the number of held-out sales.
+        inside: how many of their prices are inside the interval.
+        p_value: the p-value of an exact binomial test.
+    """
 
     kind: IntervalKind
     level: int
@@ -101,18 +121,24 @@ class CoverageTest:
 
     @property
     def share(self) -> float:
-        """The coverage, in percent."""
+        """The share of prices inside the interval, in percent."""
         return 100 * self.inside / self.sales
 
     @property
     def rejects(self) -> bool:
-        """Whether the coverage deviates from its level by more than both chance and the tolerance."""
+        """Whether the coverage differs from the level by more than chance can explain, and by more than TOLERANCE."""
         return self.p_value < SIGNIFICANCE and abs(self.share - self.level) > TOLERANCE
 
 
 @frozen
 class IntervalChoice:
-    """The kind of intervals chosen for a version, the coverage tests, and the reasons if it is not the first tested."""
+    """The kind of intervals chosen for a version.
+
+    Attributes:
+        kind: the chosen kind.
+        tests: the results of all coverage tests.
+        reasons: why the model's preferred kind was not chosen, as sentences. Empty if it was chosen.
+    """
 
     kind: IntervalKind
     tests: tuple[CoverageTest, ...] = ()
@@ -127,15 +153,17 @@ class IntervalChoice:
 def check_coverage(
     kind: IntervalKind, estimates: Iterable[tuple[float, Sequence[Interval]]]
 ) -> tuple[CoverageTest, ...]:
-    """Test the coverage of each level on held-out sales.
+    """Run the coverage test for each interval level on held-out sales.
+
+    If more prices are inside the intervals than expected, prices exactly on a bound are counted as outside. Otherwise,
+    ties and rounding to cents could make intervals look too wide.
 
     Args:
-        kind: the kind of the intervals.
-        estimates: for each sale, its price and the intervals of the estimate.
+        kind: the kind of intervals.
+        estimates: for each sale, its price and the intervals of its estimate.
 
     Returns:
-        A test for each level with intervals. If more prices are inside than expected, prices on a bound count as
-        outside, so that ties and rounding to cents don't make an interval look too wide.
+        A test result for each level for which there are intervals.
     """
     pairs = [(price, interval) for price, intervals in estimates for interval in intervals]
     tests = []
@@ -151,7 +179,7 @@ def check_coverage(
 
 
 def rejection(tests: Sequence[CoverageTest]) -> str:
-    """Describe the failed tests of one kind of intervals in a sentence."""
+    """Describe the failed coverage tests for one kind of intervals in a sentence."""
     failures = "; ".join(
         f"the {test.level}% interval covered {test.share:.1f}% of {counted(test.sales, 'held-out sale price')}"
         for test in tests
@@ -162,6 +190,6 @@ def rejection(tests: Sequence[CoverageTest]) -> str:
 
 
 def is_finite(calibration: Calibration) -> bool:
-    """Whether the intervals of a calibration are bounded."""
+    """Return whether a calibration produces only bounded intervals."""
     numbers = (calibration.within_80, calibration.within_90, calibration.deviation, *calibration.within_tenths)
     return all(math.isfinite(number) for number in numbers if number is not None)

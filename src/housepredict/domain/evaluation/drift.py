@@ -1,4 +1,4 @@
-"""Drift: how far recent houses and estimates have moved from the training data of a version."""
+"""Drift: how far recent houses and estimates have moved from a version's training data."""
 
 from __future__ import annotations
 
@@ -21,20 +21,26 @@ from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Va
 from housepredict.domain.models import Artifact, require_format
 
 QUANTILES = 10
-"""The largest number of bins for numbers and dates, apart from the bin for missing values."""
+"""Maximum number of bins for numbers and dates, not counting the bin for missing values."""
 
 MAX_CATEGORIES = 20
-"""The largest number of categories with a bin of their own; all others share one bin."""
+"""Maximum number of categories that get a bin each. All other categories share one bin."""
 
 CERTAINTY = 0.99
-"""The probability that a stability index stays below `chance_level` if nothing has changed."""
+"""Probability that a stability index is below `chance_level` if nothing has changed."""
 
 MISSING, OTHER = "missing", "other"
 
 
 @frozen
 class Ranges:
-    """Bins of numbers or dates (as text): one up to each of the ascending `edges`, one above, one for missing."""
+    """Bins for numbers or dates (as text).
+
+    There is one bin that ends at each edge (inclusive), one for values above the last edge, and one for missing values.
+
+    Attributes:
+        edges: the edges between the bins, in ascending order.
+    """
 
     edges: tuple[Value, ...]
 
@@ -42,7 +48,7 @@ class Ranges:
         return len(self.edges) + 2
 
     def bin_of(self, value: Value | None) -> int:
-        """Return the position of the bin of a value."""
+        """Return the index of the bin that contains a value."""
         return len(self.edges) + 1 if value is None else bisect_left(self.edges, value)
 
     def labels(self) -> list[str]:
@@ -55,7 +61,7 @@ class Ranges:
 
 @frozen
 class Groups:
-    """Bins of categories or booleans: one for each of `values`, one for all others, one for missing values."""
+    """Bins for categories or booleans: one for each item of `values`, one for other values, one for missing values."""
 
     values: tuple[Value, ...]
 
@@ -63,7 +69,7 @@ class Groups:
         return len(self.values) + 2
 
     def bin_of(self, value: Value | None) -> int:
-        """Return the position of the bin of a value."""
+        """Return the index of the bin that contains a value."""
         if value is None:
             return len(self.values) + 1
         return self.values.index(value) if value in self.values else len(self.values)
@@ -78,19 +84,19 @@ Bins = Ranges | Groups
 
 @frozen
 class Distribution:
-    """The number of values in each bin; at least one bin has a value."""
+    """The number of values in each bin. At least one bin is not empty."""
 
     bins: Bins
     counts: tuple[int, ...]
 
     @property
     def n(self) -> int:
-        """The number of values."""
+        """The total number of values."""
         return sum(self.counts)
 
 
 def ranges_of(values: Iterable[Value]) -> Ranges:
-    """Choose bins with a tenth of the values each, as far as ties allow; a value that fills a tenth has its own bin."""
+    """Choose bins with about a tenth of the values each. A value that makes up more than a tenth gets its own bin."""
     ordered: list[Value] = sorted(values)
     if not ordered:
         return Ranges(())
@@ -100,13 +106,13 @@ def ranges_of(values: Iterable[Value]) -> Ranges:
         first = bisect_left(ordered, value)
         if times > 1 and first:
             edges.add(ordered[first - 1])
-    # An edge at the largest value would leave the last bin empty.
+    # With an edge at the largest value, the last bin would be empty.
     edges.discard(ordered[-1])
     return Ranges(tuple(sorted(edges)))
 
 
 def groups_of(values: Iterable[Value]) -> Groups:
-    """Choose bins for the most common values."""
+    """Choose a bin for each of the most common values."""
     counts = Counter(values)
     common = sorted(counts, key=lambda value: (-counts[value], str(value)))
     return Groups(tuple(common[:MAX_CATEGORIES]))
@@ -119,10 +125,15 @@ def distribution(bins: Bins, values: Iterable[Value | None]) -> Distribution:
 
 
 def stability_index(expected: Sequence[int], actual: Sequence[int]) -> float:
-    """Compute the population stability index: the sum of (a - e) ln(a / e) over the shares a and e of each bin.
+    """Compute the population stability index (PSI).
 
-    It is 0 for equal shares and has no upper bound. A bin that is empty on one side counts as half a value there; one
-    that is empty on both sides is skipped. (Siddiqi, Credit Risk Scorecards, Wiley 2006, chapter 8.)
+    The PSI is the sum of (a - e) ln(a / e) over all bins, where e and a are the expected and actual shares of a bin. It
+    is 0 if all shares are equal, and has no upper limit. If a bin is empty on one side, its count is taken as 0.5. Bins
+    that are empty on both sides are skipped. (Siddiqi, Credit Risk Scorecards, Wiley 2006, chapter 8.)
+
+    Args:
+        expected: the expected number of values in each bin.
+        actual: the actual number of values in each bin.
     """
     expected_n, actual_n = sum(expected), sum(actual)
     total = 0.0
@@ -134,21 +145,21 @@ def stability_index(expected: Sequence[int], actual: Sequence[int]) -> float:
 
 
 def chance_level(expected: Sequence[int], actual: Sequence[int]) -> float:
-    """Compute the value that a stability index stays below with 99% probability if nothing has changed.
+    """Compute the value that the stability index stays below with 99% probability if nothing has changed.
 
     For independent values and samples of sizes N and M, the index divided by 1/N + 1/M is approximately chi-squared
-    distributed, with one degree of freedom less than there are bins (Yurdakul, Statistical Properties of the
-    Population Stability Index, Western Michigan University 2018).
+    distributed. The degrees of freedom are the number of bins minus one. (Yurdakul, Statistical Properties of the
+    Population Stability Index, Western Michigan University 2018.)
     """
     bins = sum(1 for e, a in zip(expected, actual, strict=True) if e or a)
     return chi_squared_quantile(CERTAINTY, bins - 1) * (1 / sum(expected) + 1 / sum(actual))
 
 
 def chi_squared_quantile(probability: float, degrees: int) -> float:
-    """Approximate a quantile of the chi-squared distribution; 0 without degrees of freedom.
+    """Approximate a quantile of the chi-squared distribution. Returns 0 if there are 0 degrees of freedom.
 
-    The error is below 1% for probabilities from 0.9. (Wilson and Hilferty, The Distribution of Chi-Square, PNAS 17
-    (1931), 684-688.)
+    For probabilities of at least 0.9, the error is below 1%. (Wilson and Hilferty, The Distribution of Chi-Square, PNAS
+    17 (1931), 684-688.)
     """
     if degrees == 0:
         return 0.0
@@ -158,7 +169,7 @@ def chi_squared_quantile(probability: float, degrees: int) -> float:
 
 
 SNAPSHOT_FILE: Final = "snapshot.json"
-"""The name of the file with the snapshot of a version."""
+"""Name of the artifact file that contains a version's training snapshot."""
 
 _FORMAT = 1
 _GROUPED = (Kind.CATEGORY, Kind.BOOLEAN)
@@ -166,10 +177,12 @@ _GROUPED = (Kind.CATEGORY, Kind.BOOLEAN)
 
 @frozen
 class Snapshot:
-    """The training snapshot of a version: the distribution of each feature in the training sales, and of the estimates
-    of the held-out sales.
+    """A version's training snapshot, the baseline for measuring drift.
 
-    The sale date is not among the features, since it always moves.
+    Attributes:
+        features: the distribution of each feature in the training sales. The sale date is omitted because it always
+            drifts.
+        estimates: the distribution of the estimates for the held-out sales.
     """
 
     features: Mapping[str, Distribution]
@@ -177,7 +190,7 @@ class Snapshot:
 
 
 def snapshot(schema: FeatureSchema, houses: Sequence[House], estimates: Sequence[float]) -> Snapshot:
-    """Create the snapshot from the training houses and the estimates of held-out houses."""
+    """Create a snapshot from the training houses and the estimates for held-out houses."""
     prices = [round(estimate, 2) for estimate in estimates]
     return Snapshot(
         {
@@ -197,7 +210,7 @@ def _distribution_of(feature: Feature, houses: Sequence[House]) -> Distribution:
 
 
 def write_snapshot(snapshot: Snapshot) -> bytes:
-    """Serialize a snapshot as the content of its file."""
+    """Serialize a snapshot to JSON."""
     features = {name: _document(counted) for name, counted in snapshot.features.items()}
     document = {"format": _FORMAT, "features": features, "estimates": _document(snapshot.estimates)}
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
@@ -210,7 +223,14 @@ def _document(distribution: Distribution) -> dict[str, Any]:
 
 
 def read_snapshot(artifact: Artifact) -> Snapshot | None:
-    """Read the snapshot of a version; None for a version of an older release. Raises RefusedModel if it is damaged."""
+    """Read a version's snapshot.
+
+    Returns:
+        The snapshot, or None if the version was trained by an older release.
+
+    Raises:
+        RefusedModel: if the snapshot is damaged.
+    """
     if SNAPSHOT_FILE not in artifact:
         return None
     try:
@@ -229,14 +249,17 @@ def _read(document: Mapping[str, Any]) -> Distribution:
         low < high  # type: ignore[operator]  # A TypeError is handled by the caller.
         for low, high in pairwise(bins.edges)
     ):
-        raise ValueError(f"edges must ascend, not be {bins.edges}")
+        raise ValueError(f"edges must be in ascending order: {bins.edges}")
     if len(counts) != len(bins) or not all(type(count) is int and count >= 0 for count in counts) or not any(counts):
         raise ValueError(f"counts must be whole numbers for {len(bins)} bins, not {counts}")
     return Distribution(bins, counts)
 
 
 def typical_values(snapshot: Snapshot) -> Mapping[str, Value]:
-    """Return a typical value, the median or the most common one, of each feature that most training houses have."""
+    """Return the typical value of each feature: the median, or the most common category.
+
+    Features that are missing for most training houses are omitted.
+    """
     values = {name: _typical(counted) for name, counted in snapshot.features.items()}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -249,24 +272,24 @@ def _typical(distribution: Distribution) -> Value | None:
     if isinstance(bins, Ranges):
         half = sum(present) / 2
         reached = (edge for edge, count in zip(bins.edges, accumulate(present), strict=False) if count >= half)
-        # The bin above the last edge has no upper bound, so that edge stands for it.
+        # The bin above the last edge has no upper bound, so it is represented by that edge.
         return next(reached, bins.edges[-1] if bins.edges else None)
-    # The last of the present bins is for all other values.
+    # present[-1] counts all other values.
     return max(zip(present[:-1], bins.values, strict=True), key=lambda group: group[0])[1] if bins.values else None
 
 
 MOVING = 0.1
-"""A stability index below this counts as stable."""
+"""A stability index below this threshold counts as stable."""
 
 DRIFTED = 0.25
-"""A stability index above this counts as drifted."""
+"""A stability index above this threshold counts as drifted."""
 
 MIN_ESTIMATES = 100
-"""The smallest number of estimates that drift is judged by."""
+"""Minimum number of estimates needed to judge drift."""
 
 
 class Movement(StrEnum):
-    """How far values have moved; `too few` if there are not enough estimates to judge."""
+    """How far values have moved. `too few` means there are not enough estimates to judge."""
 
     TOO_FEW = "too few"
     STABLE = "stable"
@@ -276,7 +299,13 @@ class Movement(StrEnum):
 
 @frozen
 class BinShare:
-    """The share of the values that are in a bin, in percent: `expected` at the training, and `actual` since."""
+    """The share of values in a bin, in percent.
+
+    Attributes:
+        label: the label of the bin.
+        expected: the share in the training data.
+        actual: the share in recent predictions.
+    """
 
     label: str
     expected: float
@@ -285,7 +314,14 @@ class BinShare:
 
 @frozen
 class Shift:
-    """How far values have moved: the population stability index and its `chance_level`, None without estimates."""
+    """How far values have moved.
+
+    Attributes:
+        psi: the population stability index, or None if there are no estimates.
+        chance: the index that chance alone can explain (see `chance_level`), or None if there are no estimates.
+        movement: the classification of the index.
+        bins: the expected and the actual share of each bin.
+    """
 
     psi: float | None
     chance: float | None
@@ -295,7 +331,13 @@ class Shift:
 
 @frozen
 class FeatureDrift:
-    """How far a feature has moved. `out_of_range` is the share of estimates with a warning about it, in percent."""
+    """How far a feature has moved.
+
+    Attributes:
+        name: the feature name.
+        shift: how far the values have moved.
+        out_of_range: the share of estimates with a warning about the feature, in percent.
+    """
 
     name: str
     shift: Shift
@@ -304,14 +346,16 @@ class FeatureDrift:
 
 @frozen
 class Drift:
-    """How far houses and estimates have drifted from the training data of a version.
+    """How far houses and estimates have drifted from a version's training data.
 
     Attributes:
         model_version: the name of the version.
-        examined: the number of examined predictions, the newest of all versions.
-        n: the number of examined predictions that this version made.
-        since: the time of the oldest of these.
-        out_of_range: the share of the estimates with a warning about any feature, in percent.
+        examined: the number of examined predictions, including those made by other versions.
+        n: the number of examined predictions that were made by this version. Drift is measured on them.
+        since: the time of the oldest of these `n` predictions, or None if there are none.
+        estimates: how far the estimates have moved.
+        features: how far each feature has moved.
+        out_of_range: the share of the `n` predictions with a warning about any feature, in percent.
     """
 
     model_version: str
@@ -324,7 +368,13 @@ class Drift:
 
 
 def drift(model_version: str, trained_on: Snapshot, predictions: Sequence[Prediction]) -> Drift:
-    """Measure the drift of a version from its snapshot, in recent predictions of any versions, newest first."""
+    """Measure how far recent predictions have drifted from a version's training snapshot.
+
+    Args:
+        model_version: the name of the version.
+        trained_on: the version's training snapshot.
+        predictions: recent predictions, newest first. Predictions made by other versions are ignored.
+    """
     made = [prediction for prediction in predictions if prediction.estimate.model_version == model_version]
     estimates = [prediction.estimate for prediction in made]
     warned = [
@@ -348,7 +398,7 @@ def drift(model_version: str, trained_on: Snapshot, predictions: Sequence[Predic
 
 
 def shift(expected: Distribution, values: Sequence[Value | None]) -> Shift:
-    """Measure how far values have moved from a distribution."""
+    """Measure how far values have moved from the expected distribution."""
     if not values:
         return Shift(None, None, Movement.TOO_FEW)
     actual = distribution(expected.bins, values)

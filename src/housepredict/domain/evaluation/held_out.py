@@ -1,4 +1,4 @@
-"""The evaluation of a version on held-out sales, and out of time on the most recent sales."""
+"""Evaluation of a version on held-out sales, and out-of-time evaluation on the most recent sales."""
 
 from __future__ import annotations
 
@@ -33,21 +33,27 @@ from housepredict.domain.schema_inference.inference import MIN_SALES
 from housepredict.domain.validation import counted
 
 MEASURES = ("median_ratio", "mdape", "ppe10", "cod", "prd", "prb")
-"""The measures with confidence bounds, as fields of Accuracy."""
+"""The measures that get confidence bounds. They are fields of Accuracy."""
 
 RESAMPLES = 200
 PAIRED_RESAMPLES = 1000
 
 LARGEST = 1000
-"""The largest resample, in sales. Its deviations are scaled to the number of all sales."""
+"""Maximum size of a resample. If there are more sales, the deviations are scaled to their number."""
 
 _SEED = 42
 
 
 def bounds(estimates: Sequence[float], prices: Sequence[float], measured: Accuracy) -> Mapping[str, Bounds]:
-    """Compute the 95% confidence bounds of `measured`, the measures of these sales, by bootstrap.
+    """Compute 95% confidence bounds of accuracy measures by bootstrap.
 
-    A measure that is undefined in a resample has no bounds.
+    Args:
+        estimates: the estimates.
+        prices: the sale prices, in the same order.
+        measured: the measures of these estimates.
+
+    Returns:
+        The bounds by measure. Measures that are undefined in any resample are omitted.
     """
     draw, size = Random(_SEED), min(len(prices), LARGEST)
     resamples = []
@@ -66,9 +72,14 @@ def bounds(estimates: Sequence[float], prices: Sequence[float], measured: Accura
 
 
 def share_better(losses: Sequence[float], others: Sequence[float]) -> float:
-    """Compute the share of resamples, in percent, in which the mean of `losses` is below that of `others`.
+    """Compute the share of paired bootstrap resamples in which the mean of `losses` is below the mean of `others`.
 
-    Both are losses on the same sales, in the same order, and are drawn in pairs.
+    Args:
+        losses: the loss of one model on each sale.
+        others: the loss of the other model on the same sales, in the same order.
+
+    Returns:
+        The share in percent.
     """
     gains = [other - loss for loss, other in zip(losses, others, strict=True)]
     draw, size = Random(_SEED), min(len(gains), LARGEST)
@@ -79,14 +90,14 @@ def share_better(losses: Sequence[float], others: Sequence[float]) -> float:
 
 GROUPS = 10
 MAX_CATEGORIES = 10
-"""The largest number of categories with an accuracy of their own."""
+"""Maximum number of categories for which accuracy is reported separately."""
 
 T = TypeVar("T")
 
 
 @frozen
 class Valued:
-    """A sale with a model's estimate of its price, the intervals and the spread (see Calibration)."""
+    """A sale with a model's estimate, intervals and spread (see Calibration)."""
 
     sale: Sale
     estimate: float
@@ -95,7 +106,7 @@ class Valued:
 
 
 def valued(sales: Sequence[Sale], valuation: Valuation, calibration: Calibration | None) -> Sequence[Valued]:
-    """Add a model's estimates to sales. Leaves out sales whose houses the model can't estimate."""
+    """Combine sales with a model's estimates. Sales of houses that the model can't estimate are omitted."""
     spreads = valuation.spreads if calibration else None
     rows = []
     for row, (sale, price) in enumerate(zip(sales, valuation.prices, strict=True)):
@@ -108,12 +119,12 @@ def valued(sales: Sequence[Sale], valuation: Valuation, calibration: Calibration
 
 
 def measure(rows: Sequence[Valued]) -> Accuracy:
-    """Compute the measures of at least one sale."""
+    """Compute the accuracy measures for at least one sale."""
     return accuracy([row.estimate for row in rows], [row.sale.price for row in rows])
 
 
 def coverage(rows: Sequence[Valued], level: int) -> Coverage | None:
-    """Compute the coverage and the width of the intervals of a level; None without intervals."""
+    """Compute the coverage and median width of the intervals at one level. Returns None if there are no intervals."""
     pairs = [(row, interval) for row in rows for interval in row.intervals if interval.level == level]
     if not pairs:
         return None
@@ -125,7 +136,14 @@ def coverage(rows: Sequence[Valued], level: int) -> Coverage | None:
 def evaluate(
     rows: Sequence[Valued], schema: FeatureSchema, trained_on: int, out_of_time: OutOfTimeEvaluation | str
 ) -> Evaluation:
-    """Evaluate a version on held-out sales. `out_of_time` is its out-of-time evaluation, or why there is none."""
+    """Evaluate a version on held-out sales.
+
+    Args:
+        rows: the held-out sales with the version's estimates.
+        schema: the version's features.
+        trained_on: the number of training sales.
+        out_of_time: the version's out-of-time evaluation, or the reason why there is none.
+    """
     measured = measure(rows)
     category = _broadest_category(schema)
     return Evaluation(
@@ -143,19 +161,25 @@ def evaluate(
 
 
 def tenths(ordered: Sequence[T]) -> Sequence[Sequence[T]]:
-    """Split rows into ten consecutive groups of about equal size, or fewer if there are fewer rows."""
+    """Split rows into ten consecutive groups of about equal size. If there are fewer than ten rows, each is a group."""
     groups = min(GROUPS, len(ordered))
     cuts = [len(ordered) * group // groups for group in range(groups + 1)] if groups else []
     return [ordered[start:end] for start, end in pairwise(cuts)]
 
 
 def evaluate_out_of_time(rows: Sequence[Valued], since: date, trained_on: int) -> OutOfTimeEvaluation:
-    """Evaluate a model that was fitted to `trained_on` earlier sales on the most recent sales."""
+    """Evaluate a model on the most recent sales.
+
+    Args:
+        rows: the most recent sales with the model's estimates.
+        since: the date of the first of these sales.
+        trained_on: the number of earlier sales that the model was fitted to.
+    """
     return OutOfTimeEvaluation(since, trained_on, len(rows), measure(rows), coverages(rows))
 
 
 def coverages(rows: Sequence[Valued]) -> tuple[Coverage, ...]:
-    """Compute the coverage of each level that has intervals."""
+    """Compute the coverage for each interval level. Levels without intervals are omitted."""
     return tuple(covered for level in LEVELS if (covered := coverage(rows, level)))
 
 
@@ -184,12 +208,18 @@ def _by_category(rows: Sequence[Valued], feature: str) -> tuple[Segment, ...]:
 
 
 LATEST_SHARE = 0.2
-"""The share of the sales that an out-of-time evaluation is done on."""
+"""Share of sales used for the out-of-time evaluation."""
 
 
 @frozen
 class OutOfTimeSales:
-    """The most recent sales, from `since` on, and the earlier sales of other houses."""
+    """The split of sales for an out-of-time evaluation.
+
+    Attributes:
+        since: the date of the first of the most recent sales.
+        earlier: earlier sales, of other houses, to fit a model to.
+        latest: the most recent sales, to evaluate the model on.
+    """
 
     since: date
     earlier: Sequence[Sale]
@@ -197,19 +227,19 @@ class OutOfTimeSales:
 
 
 def latest_sales(sales: Sequence[Sale]) -> OutOfTimeSales | str:
-    """Split off the most recent fifth of the sales, in full days.
+    """Split off about the most recent fifth of the sales, without splitting a day.
 
-    Earlier sales of a house among the most recent sales are on neither side, since a model that knows the house would
-    look better than it is.
+    If a house is among the most recent sales, its earlier sales are omitted, because a model that has already seen the
+    house would look better than it is.
 
     Returns:
-        The split, or why there is none, as the end of a sentence.
+        The split, or the reason if there is none. The reason is phrased as the end of a sentence.
     """
     counts = Counter(sale.sold_on for sale in sales if sale.sold_on)
     days = sorted(counts, reverse=True)
     if len(days) < 2:
         return "all sales have the same date" if days else "the sales have no dates"
-    # The first day is excluded, so that some sales are earlier.
+    # The first day can't start the most recent sales, because there must be earlier sales.
     sales_since = dict(zip(days[:-1], accumulate(counts[day] for day in days), strict=False))
     since = min(sales_since, key=lambda day: abs(sales_since[day] - LATEST_SHARE * len(sales)))
     latest = [sale for sale in sales if sale.sold_on and sale.sold_on >= since]
@@ -222,10 +252,10 @@ def latest_sales(sales: Sequence[Sale]) -> OutOfTimeSales | str:
 
 
 HELD_OUT_FILE: Final = "held-out.json"
-"""The name of the file with the held-out sales of a version."""
+"""Name of the artifact file that contains a version's held-out sales."""
 
 MAX_HELD_OUT = 5000
-"""The largest number of sales in the file, at about 60 bytes each. Of more sales, it holds a sample."""
+"""Maximum number of sales in the file (about 60 bytes each). If there are more, the file contains a random sample."""
 
 _FORMAT = 1
 _SAMPLE_SEED = 42
@@ -233,10 +263,15 @@ _SAMPLE_SEED = 42
 
 @frozen
 class HeldOutSale:
-    """A held-out sale with the estimate of its price.
+    """A held-out sale with its estimate.
 
-    `spread` (see Calibration) is None for a version without intervals. The date, and the coordinates in degrees, are
-    None for sales without them.
+    Attributes:
+        estimate: the estimated price.
+        price: the sale price.
+        spread: the spread of the estimate (see Calibration), or None if the version has no intervals.
+        sold_on: the sale date, or None if it is unknown.
+        latitude: the latitude in degrees, or None if it is unknown.
+        longitude: the longitude in degrees, or None if it is unknown.
     """
 
     estimate: float
@@ -248,11 +283,11 @@ class HeldOutSale:
 
     @property
     def ratio(self) -> float:
-        """The sales ratio, estimate / price."""
+        """The sales ratio (estimate / price)."""
         return self.estimate / self.price
 
     def within(self, factor: float) -> bool:
-        """Whether the price is inside the interval of `factor` spreads (see Calibration.intervals)."""
+        """Return whether the price is within `factor` spreads of the estimate (see Calibration.intervals)."""
         return (
             self.spread is not None
             and self.estimate > 0
@@ -262,21 +297,26 @@ class HeldOutSale:
 
 @frozen
 class HeldOut:
-    """The held-out sales of a version, or a sample of them, and the number of all (`of`)."""
+    """The held-out sales of a version.
+
+    Attributes:
+        sales: all held-out sales, or a random sample if there are more than MAX_HELD_OUT.
+        of: the number of all held-out sales.
+    """
 
     sales: tuple[HeldOutSale, ...]
     of: int
 
 
 def sample(rows: Sequence[T], most: int) -> Sequence[T]:
-    """Draw at most `most` rows, in order. The same number of rows always gives the same positions."""
+    """Draw a random sample of up to `most` rows, in order. For a given number of rows, the same positions are drawn."""
     if len(rows) <= most:
         return rows
     return [rows[position] for position in sorted(Random(_SAMPLE_SEED).sample(range(len(rows)), most))]
 
 
 def held_out(rows: Sequence[Valued], schema: FeatureSchema) -> HeldOut:
-    """Create the held-out sales of a version from the evaluated rows."""
+    """Create a version's held-out sales from the evaluated rows."""
     names = coordinates(schema) or ()
 
     def held_out_sale(row: Valued) -> HeldOutSale:
@@ -290,14 +330,21 @@ def held_out(rows: Sequence[Valued], schema: FeatureSchema) -> HeldOut:
 
 
 def write_held_out(held_out: HeldOut) -> bytes:
-    """Serialize held-out sales as the content of their file."""
+    """Serialize held-out sales to JSON."""
     sales = [astuple(sale) for sale in held_out.sales]
     document = {"format": _FORMAT, "of": held_out.of, "columns": _COLUMNS, "sales": sales}
     return json.dumps(document, separators=(",", ":"), default=date.isoformat, allow_nan=False).encode()
 
 
 def read_held_out(artifact: Artifact) -> HeldOut | None:
-    """Read the held-out sales of a version; None for one of an older release. Raises RefusedModel if damaged."""
+    """Read a version's held-out sales.
+
+    Returns:
+        The held-out sales, or None if the version was trained by an older release.
+
+    Raises:
+        RefusedModel: if the file is damaged.
+    """
     if HELD_OUT_FILE not in artifact:
         return None
     try:
@@ -313,7 +360,7 @@ _COLUMNS: Final = tuple(field.name for field in fields(HeldOutSale))
 
 
 def _read(columns: Sequence[str], row: Sequence[object]) -> HeldOutSale:
-    """Read a row by the names of its columns. Columns of a newer release are ignored."""
+    """Parse a row by column names. Unknown columns, which a newer release may have added, are ignored."""
     values = {name: _value(name, value) for name, value in zip(columns, row, strict=True) if name in _COLUMNS}
     sale = HeldOutSale(**values)
     if sale.estimate < 0 or sale.price <= 0:

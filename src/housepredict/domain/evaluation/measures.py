@@ -1,4 +1,4 @@
-"""The measures of valuation accuracy, and their acceptable ranges."""
+"""Measures of valuation accuracy, and their acceptable ranges."""
 
 from __future__ import annotations
 
@@ -17,23 +17,27 @@ from housepredict.domain.evaluation.coverage import SIGNIFICANCE, TOLERANCE, bin
 
 @frozen
 class Accuracy:
-    """The accuracy of `n` estimates, measured by sale prices. The sales ratio is estimate / price.
+    """The accuracy of estimates, compared with sale prices.
 
-    A measure is None where it is undefined: the deviation of one sale, the slope over equal values, a division by 0.
+    The sales ratio of a sale is estimate / price. A measure is None if it is undefined, for example because there is
+    only one sale, or all prices are equal.
 
     Attributes:
         n: the number of sales.
         median_ratio: the median sales ratio.
         mdape: the median absolute percentage error.
-        ppe5: the percentage of estimates within 5% of the price; `ppe10` and `ppe20` within 10 and 20%.
+        ppe5: the percentage of estimates within 5% of the price.
+        ppe10: the percentage of estimates within 10% of the price.
+        ppe20: the percentage of estimates within 20% of the price.
         mae: the mean absolute error, in the currency of the prices.
-        mse: the mean squared error, in the square of that currency.
-        rmse: the root of the mean squared error, in that currency.
+        mse: the mean squared error, in squared units of the currency.
+        rmse: the root mean squared error, in the currency of the prices.
         r2: the coefficient of determination.
-        fsd: the forecast standard deviation: the standard deviation of the sales ratio, in percent.
-        cod: the coefficient of dispersion: the mean absolute deviation from the median ratio, in percent of it.
-        prd: the price-related differential: the mean ratio / the ratio of the sums.
-        prb: the coefficient of price-related bias: the relative change of the ratio when the value doubles.
+        fsd: the forecast standard deviation, which is the standard deviation of the sales ratio, in percent.
+        cod: the coefficient of dispersion, which is the mean absolute deviation from the median ratio, in percent of
+            the median ratio.
+        prd: the price-related differential, which is the mean ratio / (sum of estimates / sum of prices).
+        prb: the coefficient of price-related bias, which is the relative change in the ratio when the value doubles.
     """
 
     n: int
@@ -53,7 +57,11 @@ class Accuracy:
 
 
 def accuracy(estimates: Sequence[float], prices: Sequence[float]) -> Accuracy:
-    """Measure estimates against sale prices, in the same currency and order.
+    """Compute the accuracy of estimates.
+
+    Args:
+        estimates: the estimates.
+        prices: the sale prices, in the same order and currency.
 
     Raises:
         ValueError: if there are no sales, a price is not positive, or an estimate is negative.
@@ -86,7 +94,7 @@ def accuracy(estimates: Sequence[float], prices: Sequence[float]) -> Accuracy:
 
 
 def _share_within(limit: float, errors: Sequence[float]) -> float:
-    # 1e-12: rounding must not exclude an estimate whose error is exactly the limit.
+    # 1e-12 is added because rounding must not exclude an estimate whose error equals the limit.
     return 100 * sum(error <= limit + 1e-12 for error in errors) / len(errors)
 
 
@@ -97,7 +105,10 @@ def _r2(prices: Sequence[float], mse: float) -> float | None:
 
 
 def _prb(estimates: Sequence[float], prices: Sequence[float], ratios: Sequence[float], middle: float) -> float | None:
-    """Compute the slope of (ratio - m) / m on log2(0.5 * (estimate / m + price)), with the median ratio m."""
+    """Compute the slope of the regression of (ratio - m) / m on log2(0.5 * (estimate / m + price)).
+
+    Here, m is the median ratio, `middle`.
+    """
     if not middle:
         return None
     value = [math.log2(0.5 * (estimate / middle + price)) for estimate, price in zip(estimates, prices, strict=True)]
@@ -116,7 +127,13 @@ class Bounds:
 
 @frozen
 class Coverage:
-    """The `share` of sale prices that the intervals of a level cover, in percent, and their median high / estimate."""
+    """The coverage and width of intervals.
+
+    Attributes:
+        level: the level of the intervals, in percent.
+        share: the share of sale prices inside the intervals, in percent.
+        width: the median of high / estimate, or None if all estimates are 0.
+    """
 
     level: int
     share: float
@@ -124,14 +141,19 @@ class Coverage:
 
 
 _MAX_TESTED: Final = 1_000_000
-"""The largest number of sales in a coverage test, which then takes milliseconds."""
+"""Maximum number of sales used to compute a coverage range, so that the computation takes only milliseconds."""
 _IAAO: Final = "International Association of Assessing Officers, Standard on Ratio Studies (2013)"
 _BINOMIAL: Final = "two-sided exact binomial test at 0.1%"
 
 
 @frozen
 class Range:
-    """The acceptable range of a measure, both ends included. Values are rounded to `digits` decimals first."""
+    """The acceptable range (inclusive) of a measure.
+
+    Attributes:
+        digits: to how many decimals values are rounded before they are compared with the range.
+        source: where the range comes from.
+    """
 
     name: str
     low: float
@@ -140,7 +162,7 @@ class Range:
     source: str
 
     def contains(self, value: float | None) -> bool:
-        """Whether a value is acceptable. An undefined one, None, counts as acceptable."""
+        """Return whether a value is in range. None (undefined) counts as in range."""
         return value is None or self.low <= round(value, self.digits) <= self.high
 
 
@@ -153,12 +175,17 @@ RANGES: Final = {
         Range("prb", -0.05, 0.05, 3, _IAAO),
     )
 }
-"""The ranges for single-family houses by measure, a field of `Accuracy`."""
+"""The acceptable ranges for single-family houses, by measure (field name of `Accuracy`)."""
 
 
 @lru_cache(maxsize=1024)
 def coverage_range(level: int, sales: int) -> Range:
-    """Compute the range of shares, in percent, of a number of sale prices that intervals of a level may cover."""
+    """Compute the acceptable range of the coverage of intervals, in percent.
+
+    Args:
+        level: the level of the intervals, in percent.
+        sales: the number of sales that the coverage is measured on.
+    """
     probability, sales = level / 100, max(1, min(sales, _MAX_TESTED))
     middle = round(sales * probability)
 
@@ -175,9 +202,15 @@ def coverage_range(level: int, sales: int) -> Range:
 def out_of_range(
     accuracy: Accuracy, coverage: Iterable[Coverage], sales: Mapping[int, int] | None = None
 ) -> tuple[str, ...]:
-    """Name the measures that are out of range: fields of `Accuracy`, `coverage_80` and `coverage_90`.
+    """Return the names of the measures that are outside their acceptable range.
 
-    `sales` are the numbers of sales with an interval of each level; by default all sales of `accuracy`.
+    Args:
+        accuracy: the accuracy measures.
+        coverage: the coverage for each level.
+        sales: the number of sales with intervals, by level. By default, this is `accuracy.n` for every level.
+
+    Returns:
+        Field names of `Accuracy`, `coverage_80` and `coverage_90`.
     """
     measures = [(limits, getattr(accuracy, name)) for name, limits in RANGES.items()]
     counts = sales or {}
@@ -189,7 +222,15 @@ def out_of_range(
 
 @frozen
 class Segment:
-    """The accuracy on a part of the sales: `n` sales. `coverage` is that of the 90% intervals, in percent."""
+    """The accuracy on a subset of the sales.
+
+    Attributes:
+        name: the name of the subset.
+        n: the number of sales.
+        median_ratio: the median sales ratio.
+        mdape: the median absolute percentage error.
+        coverage: the coverage of the 90% intervals, in percent, or None if there are no intervals.
+    """
 
     name: str
     n: int
@@ -200,8 +241,14 @@ class Segment:
 
 @frozen
 class OutOfTimeEvaluation:
-    """The accuracy of a version's candidate on the most recent sales, from `since` on, when it is fitted to earlier
-    sales of other houses.
+    """How accurate a model is on the most recent sales if it is fitted only to earlier sales of other houses.
+
+    Attributes:
+        since: the date of the first of the most recent sales.
+        trained_on: the number of earlier sales.
+        held_out: the number of most recent sales.
+        accuracy: the accuracy on the most recent sales.
+        coverage: the coverage for each interval level.
     """
 
     since: date
@@ -212,7 +259,7 @@ class OutOfTimeEvaluation:
 
     @property
     def out_of_range(self) -> tuple[str, ...]:
-        """The names of the measures out of their acceptable range."""
+        """The names of the measures that are outside their acceptable range."""
         return out_of_range(self.accuracy, self.coverage)
 
 
@@ -221,10 +268,16 @@ class Evaluation:
     """The evaluation of a version on held-out sales.
 
     Attributes:
-        price_tenths: the accuracy by tenths of the sale prices, cheapest first.
-        category: the category feature with the most categories; None if there is no category feature.
-        categories: the accuracy for the most common values of that feature.
-        out_of_time_skipped: why `out_of_time` is None.
+        trained_on: the number of training sales.
+        held_out: the number of held-out sales.
+        accuracy: the accuracy on the held-out sales.
+        bounds: the 95% confidence bounds, by measure.
+        coverage: the coverage for each interval level.
+        price_tenths: the accuracy for each tenth of the sales, by price, cheapest first.
+        category: the category feature with the most categories, or None if there is no category feature.
+        categories: the accuracy for the most common categories of that feature.
+        out_of_time: the out-of-time evaluation, or None if it was not possible.
+        out_of_time_skipped: why there is no out-of-time evaluation.
     """
 
     trained_on: int
@@ -240,5 +293,5 @@ class Evaluation:
 
     @property
     def out_of_range(self) -> tuple[str, ...]:
-        """The names of the measures out of their acceptable range."""
+        """The names of the measures that are outside their acceptable range."""
         return out_of_range(self.accuracy, self.coverage)

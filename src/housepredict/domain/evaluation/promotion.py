@@ -1,4 +1,4 @@
-"""The promotion rule, which decides whether a new version (the challenger) replaces the promoted one (the champion)."""
+"""The promotion rule, which decides whether a new version (challenger) replaces the promoted version (champion)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from housepredict.domain.sales import Sale
 from housepredict.domain.validation import counted
 
 MIN_SHARE_BETTER = 95.0
-"""The share of resamples, in percent, in which a challenger must have the smaller error."""
+"""Minimum share of resamples, in percent, in which the challenger must have the smaller error to be promoted."""
 
 COVERAGE = "Coverage of the 90% intervals"
 GUARDS = {
@@ -26,17 +26,17 @@ GUARDS = {
     "Absolute PRB": evolve(RANGES["prb"], low=0.0),
     COVERAGE: Range(COVERAGE, 85.0, 95.0, 1, "the promotion rule"),
 }
-"""The guards: measures that a promotion must not worsen outside their acceptable range."""
+"""Guards: measures that must be in range or, if they are out of range, no worse than the champion's."""
 
 MIN_HELD_OUT = 20
-"""The smallest number of held-out sales on which a version can be promoted without a champion."""
+"""Minimum number of held-out sales needed to promote a version if there is no champion."""
 
 COD_LIMIT = 100.0
-"""The COD of a version without a champion must be below this, where the typical error equals the typical price."""
+"""Upper limit (exclusive) for the COD if there is no champion. At 100, errors are as large as the prices."""
 
 
 class PromotionPolicy(StrEnum):
-    """The policy for a new version: promote it always, if the promotion rule allows it, or never."""
+    """When to promote a new version: always, if the promotion rule allows it (`if-better`), or never."""
 
     ALWAYS = "always"
     IF_BETTER = "if-better"
@@ -44,15 +44,16 @@ class PromotionPolicy(StrEnum):
 
 
 def compare(challenger: Sequence[Valued], champion: Predictor, sales: Sequence[Sale]) -> Comparison | None:
-    """Compare a version with the champion on the held-out sales that both can estimate.
+    """Compare a challenger with the champion on the held-out sales that both can estimate.
 
     Args:
-        challenger: the held-out sales with the estimates of the version.
-        champion: the promoted version.
-        sales: all held-out sales; `challenger` holds the same objects.
+        challenger: the held-out sales with the challenger's estimates.
+        champion: the champion.
+        sales: all held-out sales. The sales in `challenger` must be the same objects, because they are matched by
+            identity.
 
     Returns:
-        The comparison; None if there is no sale that both can estimate.
+        The comparison, or None if there is no sale that both can estimate.
     """
     schema = champion.version.schema
     valid = [sale for sale in sales if not schema.violations(sale.house.values)]
@@ -61,7 +62,7 @@ def compare(challenger: Sequence[Valued], champion: Predictor, sales: Sequence[S
     incumbent = valued(
         valid, champion.predict([schema.house(sale.house.values) for sale in valid]), champion.version.calibration
     )
-    # Sales are matched by object identity, since two of them may be equal.
+    # Sales are matched by object identity because two sales may be equal.
     theirs, ours = {id(row.sale): row for row in incumbent}, {id(row.sale): row for row in challenger}
     both = [(ours[key], theirs[key]) for key in map(id, sales) if key in ours and key in theirs]
     if not both:
@@ -77,21 +78,22 @@ def compare(challenger: Sequence[Valued], champion: Predictor, sales: Sequence[S
 
 
 def judge_without_champion(why: str, evaluated: Accuracy, rows: Sequence[Valued], training: Sequence[Sale]) -> Verdict:
-    """Apply the rule to a version without a champion to compare with: it must pass absolute floors.
+    """Decide whether to promote a version if there is no champion to compare it with.
 
-    Among them, it must be more accurate than the median price of the training sales, by the error that `compare` uses.
-    The median has the smallest such error of all constants, so a model that does not beat it is useless.
+    The version must meet minimum requirements. One is that its error is smaller than the error of estimating the median
+    training price for every house. A model that can't beat this constant is useless.
 
     Args:
         why: why there is no champion, as a sentence.
-        evaluated: the measures of `rows`.
-        rows: the held-out sales with the estimates of the version.
+        evaluated: the version's accuracy on `rows`.
+        rows: the held-out sales with the version's estimates.
         training: the training sales.
     """
     failures = []
     if evaluated.n < MIN_HELD_OUT:
         failures.append(
-            f"Only {counted(evaluated.n, 'held-out sale')}; a version without a champion needs at least {MIN_HELD_OUT}."
+            f"Only {counted(evaluated.n, 'held-out sale')}; promoting a version without a champion requires at least "
+            f"{MIN_HELD_OUT}."
         )
     measures = {name: value for name, value in asdict(evaluated).items() if value is not None}
     if infinite := [name for name, value in measures.items() if not math.isfinite(value)]:
@@ -117,8 +119,10 @@ def judge_without_champion(why: str, evaluated: Accuracy, rows: Sequence[Valued]
 
 
 def judge(comparison: Comparison) -> Verdict:
-    """Apply the rule to a version and the champion: the version must be significantly more accurate, and must not have
-    a worse value of a guard that is out of its range.
+    """Decide whether to promote the challenger in a comparison.
+
+    The challenger must be significantly more accurate than the champion, estimate at least as many of the held-out
+    houses, and pass all guards (see GUARDS).
     """
     challenger, incumbent, name = comparison.challenger, comparison.incumbent, comparison.champion
     result = (
@@ -144,7 +148,7 @@ def judge(comparison: Comparison) -> Verdict:
 
 
 def is_same(version: ModelVersion, other: ModelVersion) -> bool:
-    """Whether two versions were trained with the same options on the same sales, and have the same files."""
+    """Return whether two versions have the same training options, sales and files."""
     return (
         version.options == other.options
         and version.source.digest == other.source.digest
@@ -153,7 +157,7 @@ def is_same(version: ModelVersion, other: ModelVersion) -> bool:
 
 
 def incomparable(version: ModelVersion, champion: ModelVersion) -> str | None:
-    """Return why two versions can't be compared, as far as their manifests tell, as a sentence; otherwise None."""
+    """Return why two versions can't be compared, as a sentence, or None if their manifests show no obstacle."""
     if version.source.synthetic and not champion.source.synthetic:
         return f"Not comparable with {champion.name}: it was trained on real sales, this version on synthetic ones."
     if version.schema.names != champion.schema.names:
@@ -162,7 +166,7 @@ def incomparable(version: ModelVersion, champion: ModelVersion) -> str | None:
 
 
 def _loss(row: Valued) -> float:
-    # An estimate of 0 has a large error instead of an infinite one.
+    # 0.01 avoids an infinite loss for an estimate of 0.
     return abs(math.log(max(row.estimate, 0.01) / row.sale.price))
 
 
@@ -177,7 +181,7 @@ def _performance(rows: Sequence[Valued], losses: Sequence[float], estimated: int
 
 
 def _guarded(performance: Performance) -> dict[str, float | None]:
-    """Return the guards rounded as in messages, so that values that look the same count as equal."""
+    """Return the values of the guards, rounded as in messages so that values that look the same are equal."""
     measured = performance.accuracy
     prb = None if measured.prb is None else abs(measured.prb)
     figures = {"COD": measured.cod, "PRD": measured.prd, "Absolute PRB": prb, COVERAGE: performance.coverage}
@@ -185,10 +189,10 @@ def _guarded(performance: Performance) -> dict[str, float | None]:
 
 
 def _outside(guard: str, value: float | None) -> float:
-    """Return the distance of a guard from its range.
+    """Return how far a guard's value is outside its range, or 0 if it is in range.
 
-    An undefined coverage, of a version without intervals, is in range. Other guards are undefined, and infinitely far
-    from their range, only if every estimate is 0.
+    An undefined coverage (version without intervals) counts as in range. The other guards are undefined only if every
+    estimate is 0, and then count as infinitely far out of range.
     """
     limits = GUARDS[guard]
     if value is None:
@@ -201,5 +205,5 @@ def _figure(guard: str, value: float | None) -> str:
 
 
 def _percent(error: float, digits: int = 2) -> str:
-    """Format a mean error of logarithms as a percentage of the price."""
+    """Format a mean log error as a percentage of the price."""
     return f"{100 * math.expm1(error):,.{digits}f}%"

@@ -1,4 +1,4 @@
-"""The self-test of a model version before it goes into service."""
+"""The self-test that a model version must pass before it goes into service."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from housepredict.domain.ports import Predictor
 
 
 def require_self_test(predictor: Predictor) -> None:
-    """Raise RefusedModel unless a version estimates the expected prices for the houses of its self-test."""
+    """Raise RefusedModel if a version's estimates for its self-test houses differ from the expected prices."""
     tests = predictor.version.self_test
     try:
         prices = predictor.predict([test.house for test in tests]).prices
@@ -18,7 +18,7 @@ def require_self_test(predictor: Predictor) -> None:
         ) from error
     for test, price in zip(tests, prices, strict=True):
         actual, expected = round_to_cents(price), round_to_cents(test.price)
-        # The tolerance allows for rounding to cents, and for exponentials that differ between processors.
+        # The tolerance allows for rounding to cents, and for differences in exp() between processors.
         if actual is None or expected is None or abs(actual - expected) > max(0.011, 1e-9 * expected):
             raise RefusedModel(
                 f"Model version {predictor.version.name} fails its self-test: the estimate is {price}, not {test.price}"

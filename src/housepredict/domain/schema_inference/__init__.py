@@ -1,1 +1,1 @@
-"""The inference of a schema from a raw table of sales: the kind and the role of each column."""
+"""Inference of the schema (the kind and role of each column) from a raw sales table."""

@@ -1,4 +1,4 @@
-"""Columns of a sales file: the kind of their values, and the reading of their cells."""
+"""Inference of column kinds, and parsing of cells in sales files."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from housepredict.domain.features import MAX_MAGNITUDE, Kind, Value, text_proble
 from housepredict.domain.sales import Cell
 
 LAST_YEAR = 2068
-"""The last year of the century that two-digit years are read in by default, as in POSIX."""
+"""By default, two-digit years are read as one of the 100 years up to this one, as in POSIX."""
 
 _Readings = dict[Cell, Value]
 
 Way = Callable[[Cell], Value | None]
-"""A function that reads a cell that is not missing; it returns None for an unreadable one. It can be pickled."""
+"""A picklable function that parses a non-missing cell. It returns None if the cell is unreadable."""
 
 _Format = Callable[[str], Value | None]
 
@@ -30,7 +30,7 @@ _MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "ni
 _CURRENCY = r"(?:[A-Z]{0,3}[$£€¥₹]|USD|EUR|GBP|CHF|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|JPY|CNY|INR|SGD|HKD|ZAR|BRL|MXN)"
 _AMOUNT = re.compile(rf"({_CURRENCY}?)\s*([-+]?[\d.](?:.*[\d.])?)\s*({_CURRENCY}?)", re.ASCII)
 _SPACES = "' \u00a0\u202f"
-# For 450,000.50 and 450.000,50: a pattern, and the translation into Python's format.
+# For each of the formats 450,000.50 and 450.000,50: a pattern, and the translation to Python's number format.
 _NUMBER_FORMATS = tuple(
     (
         re.compile(rf"[-+]?((\d+|\d{{1,3}}([{group}]\d{{3}})+)([{point}]\d*)?|[{point}]\d+)([eE][-+]?\d+)?", re.ASCII),
@@ -38,7 +38,7 @@ _NUMBER_FORMATS = tuple(
     )
     for point, group in ((".", "," + _SPACES), (",", "." + _SPACES))
 )
-# A number as programs write it. Three decimals are left out, since the separator may group thousands.
+# Numbers as written by programs. Three decimals don't match, because the point may separate thousands.
 _PLAIN_NUMBER = re.compile(r"[-+]?\d+(\.(\d{1,2}|\d{4,}))?", re.ASCII)
 _ONE_GROUP = re.compile(r"[-+]?[1-9]\d{0,2}([.,]\d{3})", re.ASCII)
 _POINT_GROUPS = re.compile(r"\d{1,3}(\.\d{3})+", re.ASCII)
@@ -46,14 +46,15 @@ _WHOLE = re.compile(r"(-?\d+)(?:\.0+)?", re.ASCII)
 
 _COMPACT_DATE = re.compile(r"(19|20)\d{6}", re.ASCII)
 _DATE_LIKE = re.compile(r"(\d{1,4}[-.](\d{1,2}|[A-Za-z]{3,9})|[A-Za-z]{3,9}-\d{1,2})[-.]\d{1,4}", re.ASCII)
-_MAX_DATE_CHARS = 100  # With time and zone; searching longer text for a time takes too long.
+_MAX_DATE_CHARS = 100  # Includes time and zone. Searching longer texts for a time would take too long.
 _TIME_OF_DAY = re.compile(r"(T\d\d|\s+\d{1,2}:\d\d).*$", re.ASCII)
-# The first format wins if several read the same number of cells: month first, as in the United States.
+# If several formats can read the same number of cells, the first one is used. As in the United States, formats with the
+# month first precede formats with the day first.
 _DATE_FORMATS = ("%Y-%m-%d", "%Y%m%d", "%m-%d-%Y", "%d-%m-%Y", "%d.%m.%Y", "%Y.%m.%d", "%m-%d-%y", "%d-%m-%y",
                  "%d.%m.%y", "%d-%b-%Y", "%d-%b-%y", "%d-%B-%Y", "%b-%d-%Y", "%B-%d-%Y")  # fmt: skip
 _ISO, _ISO_LENGTH = _DATE_FORMATS[0], 10
 _PART_SHAPES = {"%Y": r"\d{4}", "%y": r"\d\d", "%m": r"\d\d?", "%d": r"\d\d?", "%b": "[A-Za-z]+", "%B": "[A-Za-z]+"}
-# These reject most texts that a format can't read, in a tenth of the time that strptime takes.
+# These patterns reject most texts that a format can't read. This is ten times faster than calling strptime.
 _DATE_SHAPES = {
     form: re.compile(re.sub("%.", lambda part: _PART_SHAPES[part[0]], form.replace(".", "[.]")), re.ASCII)
     for form in _DATE_FORMATS
@@ -61,23 +62,24 @@ _DATE_SHAPES = {
 
 
 def is_missing(cell: Cell) -> bool:
-    """Whether a cell is empty, or holds a word for a missing value such as `n/a`."""
-    # Only NaN differs from itself.
+    """Return whether a cell is empty or contains a missing-value marker such as `n/a`."""
+    # NaN is the only value that is not equal to itself.
     return cell is None or cell != cell or (isinstance(cell, str) and cell.strip().lower() in _MISSING)
 
 
 def count_present(cells: Iterable[Cell]) -> Mapping[Cell, int]:
-    """Count the cells that are not missing."""
+    """Return how often each non-missing cell value occurs."""
     return {cell: count for cell, count in Counter(cells).items() if not is_missing(cell)}
 
 
 def cell_reader(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Way:
-    """Return a function that reads the cells of a column as a kind.
+    """Return a function that parses a column's cells as a kind.
 
     Args:
         kind: the kind.
-        present: the counted cells of the column, which determine its format. The function can read other cells, too.
-        last_year: the last of the 100 years that two-digit years refer to.
+        present: the column's cells with their counts (see count_present), used to detect the format. The returned
+            function can also parse other cells.
+        last_year: two-digit years are read as one of the 100 years up to this one.
     """
     match kind:
         case Kind.DATE:
@@ -97,16 +99,18 @@ def cell_reader(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_Y
 def value_reader(
     kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR, *, money: bool = False
 ) -> Callable[[Cell], object]:
-    """Return a function that reads the cells of a column for a validation that reports invalid values.
+    """Return a function that parses a column's cells before they are validated.
 
-    It returns None for a missing cell, and an unreadable cell unchanged. Dates are never guessed: 03/04/2015 is
-    unreadable unless other cells determine the format. Numbers may have any size, and decimals even for integers.
+    The function returns None for missing cells, and returns unreadable cells unchanged, so that validation can report
+    them. Ambiguous dates such as 03/04/2015 are unreadable unless other cells determine the format. Numbers are not
+    limited in size, and integers may have decimals, because validation checks both.
 
     Args:
         kind: the kind.
-        present: the counted cells of the column, which determine its format.
-        last_year: the last of the 100 years that two-digit years refer to.
-        money: whether numbers have no third decimal, so that 450.000 is 450 thousand unless most cells disagree.
+        present: the column's cells with their counts (see count_present), used to detect the format.
+        last_year: two-digit years are read as one of the 100 years up to this one.
+        money: whether the numbers are prices, which never have three decimals. If so, 450.000 is read as 450 thousand
+            unless most cells contradict it.
     """
     if kind is Kind.DATE:
         read = _dates(present, last_year, certain=True)
@@ -127,7 +131,7 @@ def value_reader(
 
 
 def two_digit_years(present: Mapping[Cell, int]) -> frozenset[int]:
-    """Return the distinct two-digit years of a column of dates; empty if its years have four digits."""
+    """Return the distinct two-digit years in a date column, or an empty set if its years have four digits."""
     counts = _counts(_date_text, present)
     formats = dict(zip(_day_formats(LAST_YEAR), _DATE_FORMATS, strict=True))
     best = _best_format(list(formats), counts)
@@ -137,7 +141,7 @@ def two_digit_years(present: Mapping[Cell, int]) -> frozenset[int]:
 
 
 def _numbers(present: Mapping[Cell, int], *, money: bool = False, largest: float = MAX_MAGNITUDE) -> Way:
-    """Return a reader of numbers in the currency and format that most cells have. Numbers without decimals are ints."""
+    """Return a function that parses numbers in the most common currency and format. Whole numbers become ints."""
     formats = [partial(_number, form=form, plain=plain) for form, plain in _NUMBER_FORMATS]
     if all(not isinstance(cell, str) or _PLAIN_NUMBER.fullmatch(cell) for cell in present):
         return partial(_read_number, accepted=("",), form=formats[0], largest=largest)
@@ -151,7 +155,8 @@ def _numbers(present: Mapping[Cell, int], *, money: bool = False, largest: float
     def text_of(cell: Cell) -> str | None:
         text = _number_text(cell, accepted)
         group = _ONE_GROUP.fullmatch(text) if text and (money or currencies) else None
-        # Money has no third decimal. 450.000.000, unlike 450.000, is readable only with points as group separators.
+        # Prices don't have three decimals, so the point in 450.000 separates thousands. It is doubled to 450.000.000,
+        # which can't be read in any other way.
         return f"{text}{group[1]}" if group else text
 
     return partial(
@@ -177,12 +182,12 @@ def _number_text(cell: Cell, accepted: Sequence[str]) -> str | None:
     if amount is None or amount[0] not in accepted:
         return None
     currency, digits = amount
-    # Money has no third decimal: 450.000 € is 450 thousand.
+    # Prices don't have three decimals, so 450.000 € is 450 thousand.
     return digits.replace(".", "") if currency and _POINT_GROUPS.fullmatch(digits) else digits
 
 
 def _texts(present: Mapping[Cell, int]) -> Way:
-    """Return a reader of texts. In a column of codes, it drops decimals that a program has added: 98178.0."""
+    """Return a function that parses text. In a column of whole numbers (codes), 98178.0 becomes "98178"."""
     return partial(_read_text, are_codes=all(_WHOLE.fullmatch(_text(cell)) for cell in present))
 
 
@@ -197,9 +202,10 @@ def _text(cell: Cell) -> str:
 
 
 def _dates(present: Mapping[Cell, int], last_year: int, *, certain: bool = False) -> Way:
-    """Return a reader of dates, as YYYY-MM-DD, in the format that reads most cells. It ignores a time of day.
+    """Return a function that parses dates, in the format that can read the most cells. The time of day is ignored.
 
-    If `certain`, no text is readable when several formats read the same number of cells but disagree about a date.
+    The function returns dates as YYYY-MM-DD. If `certain` is set, and several formats tie but disagree about a date, no
+    text is readable.
     """
     counts, formats = _counts(_date_text, present), _day_formats(last_year)
     best = _best_format(formats, counts)
@@ -242,7 +248,7 @@ def _counts(text_of: Callable[[Cell], str | None], present: Mapping[Cell, int]) 
 
 
 def _best_format(forms: Sequence[_Format], counts: Counter[str]) -> _Format:
-    """Return the format that reads most cells of a column; of several, the first."""
+    """Return the format that can read the most cells of a column. If formats tie, the first one is returned."""
     best, most = forms[0], 0
     for form in forms:
         count = _readable_count(form, counts, most)
@@ -254,7 +260,10 @@ def _best_format(forms: Sequence[_Format], counts: Counter[str]) -> _Format:
 
 
 def _readable_count(form: _Format, counts: Counter[str], least: int = 0) -> int:
-    """Count the cells that a format can read; stop early, with any number below `least`, if there are fewer."""
+    """Count the cells that a format can read.
+
+    For speed, counting stops when the count falls below `least`. The result is then below `least` but not exact.
+    """
     count = counts.total()
     for text, cells in counts.items():
         if form(text) is None:
@@ -265,18 +274,18 @@ def _readable_count(form: _Format, counts: Counter[str], least: int = 0) -> int:
 
 
 def _amount(cell: Cell) -> tuple[str, str] | None:
-    """Split an amount into its currency, which may be empty, and its digits; None if the cell isn't an amount."""
+    """Split an amount into currency (may be empty) and number. Returns None if the cell isn't an amount."""
     if not isinstance(cell, str):
         return None
     text = cell.strip()
-    if "0" <= text[:1] <= "9" and "0" <= text[-1:] <= "9":  # the most common case, without a currency
+    if "0" <= text[:1] <= "9" and "0" <= text[-1:] <= "9":  # The most common case: no currency.
         return "", text
     amount = _AMOUNT.fullmatch(text)
     return (amount[1] or amount[3], amount[2]) if amount else None
 
 
 def _flag(cell: Cell) -> Value | None:
-    """Read a boolean in any common spelling, for a column that the user declared boolean."""
+    """Parse a boolean in any common spelling. This is used only for columns that the user declared as boolean."""
     text = str(cell).strip().lower()
     return True if text in {"true", "yes", "y", "t", "1"} else False if text in {"false", "no", "n", "f", "0"} else None
 
@@ -285,7 +294,7 @@ def _number(text: str, form: re.Pattern[str], plain: Mapping[int, int | None]) -
     if not form.fullmatch(text):
         return None
     text = text.translate(plain)
-    # int() raises for thousands of digits, float() returns infinity.
+    # With thousands of digits, int() raises an error, but float() returns infinity.
     return int(text) if text.lstrip("+-").isdigit() and len(text) < 300 else float(text)
 
 
@@ -304,7 +313,7 @@ def _day(text: str, form: str, last_year: int) -> str | None:
 
 
 def _no_day(_text: str) -> None:
-    """Read no text as a date."""
+    """Return None for any text."""
 
 
 def _day_formats(last_year: int) -> Sequence[_Format]:
@@ -312,28 +321,32 @@ def _day_formats(last_year: int) -> Sequence[_Format]:
 
 
 READABLE_SHARE = 0.95
-"""A column has a kind if at least this share of its cells can be read as it; the other cells are unreadable."""
+"""Minimum share of a column's cells that must parse as a kind for the column to get that kind.
+
+The other cells count as unreadable.
+"""
 
 MEASURE = re.compile(r"sq|area|size|lot|bed|bath|room|floor|stor(e?)y|garage|parking|\bage\b|fireplace|year|yr")
-"""Words in the names of columns that hold measurements or counts of a house."""
+"""Pattern for column names that indicate a measurement or a count, such as `living area` or `bedrooms`."""
 
 _CODE = re.compile(r"0\d+", re.ASCII)
 _DATE_NAME = re.compile(r"date|day|sold|_dt$", re.IGNORECASE)
 _YEAR_NAME = re.compile(r"year|yr|built$", re.IGNORECASE)
 _MAX_COUNTS = 50
-"""A column of whole numbers with more distinct values than this doesn't hold counts, such as bedrooms."""
+"""Maximum number of distinct values in a column of counts, such as bedrooms."""
 
 
 @frozen(slots=False)
 class Column:
-    """A column that was read as a kind.
+    """A column whose cells were parsed as a kind.
 
     Attributes:
+        name: the column name.
         kind: the kind of the values.
-        why: what decided the kind, for people.
-        unreadable: the number of cells that can't be read as this kind.
-        values: the value of each row; None if the cell is missing or unreadable.
-        distinct: the number of rows by value.
+        why: what determined the kind, for display.
+        unreadable: the number of cells that can't be parsed as this kind.
+        values: the value in each row, or None if the cell is missing or unreadable.
+        distinct: the distinct values, with the number of rows for each.
     """
 
     name: str
@@ -350,13 +363,13 @@ class Column:
 
     @cached_property
     def is_whole(self) -> bool:
-        """Whether all values are whole numbers, including those written with decimals, such as 98178.0."""
+        """Whether all values are whole numbers. Decimals are allowed if they are zero, as in 98178.0."""
         numeric = self.kind in (Kind.NUMBER, Kind.INTEGER)
         return numeric and all(float(value).is_integer() for value in self.distinct)
 
     @property
     def is_row_number(self) -> bool:
-        """Whether the values count the rows. Values may be missing, as in recorded sales that were added."""
+        """Whether the values number the rows consecutively. Rows without a value (added recorded sales) are ignored."""
         first = next(iter(self.values), None)
         return type(first) is int and all(
             value is None or value == number for number, value in enumerate(self.values, first)
@@ -364,12 +377,19 @@ class Column:
 
 
 def normalize_name(name: str) -> str:
-    """Normalize a column's name: `year built` for YearBuilt, year_built and Year Built."""
+    """Normalize a column name. For example, YearBuilt, year_built and Year Built all become `year built`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])|[_\W]+", " ", name).lower().strip()
 
 
 def read_column(name: str, cells: Sequence[Cell], kind: Kind | None = None, last_year: int = LAST_YEAR) -> Column:
-    """Read a column as a kind, by default the kind that its cells have. For `last_year` see cell_reader."""
+    """Parse a column.
+
+    Args:
+        name: the column name.
+        cells: the cells.
+        kind: the kind to parse the cells as. By default, it is inferred from the name and the cells.
+        last_year: two-digit years are read as one of the 100 years up to this one.
+    """
     present = count_present(cells)
     if kind is not None:
         return _column(name, kind, "as requested", cells, present, _read_as(kind, present, last_year))
@@ -378,7 +398,7 @@ def read_column(name: str, cells: Sequence[Cell], kind: Kind | None = None, last
 
 
 def read_prices(name: str, cells: Sequence[Cell]) -> Column:
-    """Read a column of prices: numbers in the formats of money."""
+    """Parse a price column, where numbers may have a currency and never have three decimals."""
     present = count_present(cells)
     return _column(name, Kind.NUMBER, "prices", cells, present, _read_all(present, _numbers(present, money=True)))
 
@@ -408,7 +428,7 @@ def _infer_kind(name: str, present: Mapping[Cell, int], last_year: int) -> tuple
     flags = _read_all(present, lambda cell: {"true": True, "false": False}.get(str(cell).strip().lower()))
     if len(flags) == len(present) > 0:
         return Kind.BOOLEAN, flags, "true or false"
-    # The name decides first, since 20141013 could be a number.
+    # Check the name first, because a date such as 20141013 can also be read as a number.
     if _DATE_NAME.search(name) and mostly(days := _read_as(Kind.DATE, present, last_year)):
         return Kind.DATE, days, "dates"
     amounts = _read_as(Kind.NUMBER, present)
@@ -419,7 +439,7 @@ def _infer_kind(name: str, present: Mapping[Cell, int], last_year: int) -> tuple
             len(amounts) <= _MAX_COUNTS or _YEAR_NAME.search(name)
         ):
             return Kind.INTEGER, amounts, "whole numbers"
-        # Areas are often rounded to whole numbers, but 1982.5 must stay valid.
+        # Not INTEGER: areas, for example, are often rounded to whole numbers, but 1982.5 must also be valid.
         return Kind.NUMBER, amounts, "numbers"
     if mostly(days := _read_as(Kind.DATE, present, last_year)):
         return Kind.DATE, days, "dates"

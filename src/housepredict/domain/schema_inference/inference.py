@@ -1,4 +1,4 @@
-"""The preparation of sales for training: a feature schema, the split, and a reason for each decision."""
+"""Preparation of sales for training: infer the schema, reject unusable rows, and split off the held-out sales."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from housepredict.domain.training_options import TrainingOptions
 from housepredict.domain.validation import counted, describe_rejected
 
 MIN_SALES = 30
-"""The smallest number of usable sales that a model is trained on."""
+"""Minimum number of usable sales needed to train a model."""
 
 _RARE = 5
-"""A value is rare if fewer sales than this have it, or fewer than 0.5% of the sales, whichever is less."""
+"""A value is rare if it occurs in fewer sales than this, and in fewer than 0.5% of the sales."""
 
 _BOUNDS = (
     (re.compile(r"^latt?(itude)?$"), -90.0, 90.0),
@@ -42,10 +42,13 @@ class PreparedSales:
     """Sales that are ready for training, and how they were prepared.
 
     Attributes:
-        decisions: the role of each column, with its reason.
-        rejected: the number of rejected rows by reason.
-        unreadable: the number of unreadable cells by column.
-        notes: how the file was read, such as its encoding.
+        schema: the features.
+        training: the training sales.
+        held_out: the held-out sales.
+        decisions: the role of each column, with the reason for it.
+        rejected: the number of rejected rows, by reason.
+        unreadable: the number of unreadable cells, by column.
+        notes: how the file was read, such as the detected encoding.
     """
 
     schema: FeatureSchema
@@ -58,12 +61,12 @@ class PreparedSales:
 
 
 def prepare(table: SalesTable, options: TrainingOptions, reserved: Set[str] = frozenset()) -> PreparedSales:
-    """Infer a schema from a table of sales, and split the usable sales into training and held-out ones.
+    """Infer the schema of a sales table, and split the usable sales into training and held-out sales.
 
     Args:
         table: the sales.
         options: the training options.
-        reserved: names that no feature may have.
+        reserved: names that features must not have.
 
     Raises:
         UnusableSales: if there is no price column, no usable feature, or too few sales.
@@ -92,7 +95,7 @@ def prepare(table: SalesTable, options: TrainingOptions, reserved: Set[str] = fr
         usable_count = counted(len(usable), "usable sale")
         raise UnusableSales(f"only {usable_count}, at least {MIN_SALES} are needed{describe_rejected(rejected)}")
     if not training or not held_out:
-        raise UnusableSales("too few different houses: training needs some, and the evaluation needs others")
+        raise UnusableSales("too few different houses: training and evaluation need different houses")
     return PreparedSales(
         schema=schema,
         training=training,
@@ -105,7 +108,13 @@ def prepare(table: SalesTable, options: TrainingOptions, reserved: Set[str] = fr
 
 
 def usable_rows(roles: Roles, rejected: Counter[str], read_on: date | None) -> list[int]:
-    """Return the usable rows, and count the others in `rejected` by reason. Sales after `read_on` are not usable."""
+    """Return the positions of the usable rows.
+
+    Args:
+        roles: the columns and their roles.
+        rejected: the counts of rejected rows, by reason. The unusable rows are added to them.
+        read_on: the latest accepted sale date, or None to accept all dates.
+    """
     usable = []
     name, dates = roles.price.name, roles.sale_date
     for row, price in enumerate(roles.price.values):
@@ -124,7 +133,7 @@ def usable_rows(roles: Roles, rejected: Counter[str], read_on: date | None) -> l
 
 
 def _without_date_outliers(dates: Column, rows: Sequence[int], rejected: Counter[str]) -> list[int]:
-    """Return the rows with a plausible date, and count the others in `rejected`."""
+    """Return the rows with a plausible date, and add the other rows to the counts in `rejected`."""
     days = {row: date.fromisoformat(str(dates.values[row])) for row in rows}
     first, last = plausible_days(list(days.values()))
     plausible = [row for row, day in days.items() if first <= day <= last]
@@ -138,7 +147,7 @@ def _without_date_outliers(dates: Column, rows: Sequence[int], rejected: Counter
 
 
 def house_key(roles: Roles, row: int) -> str:
-    """Return the key of the house of a row: its identifier or, without one, the values that describe the house."""
+    """Return the house key of a row, made from the house's identifier or, if it has none, from its features."""
     identifier = roles.house_id.values[row] if roles.house_id else None
     if identifier is not None:
         return str(shortest(identifier))
@@ -150,7 +159,14 @@ def house_key(roles: Roles, row: int) -> str:
 def schema_of(
     columns: Sequence[Column], usable: Sequence[int], sale_date: Column | None, closed: Collection[str] = ()
 ) -> FeatureSchema:
-    """Create the schema of columns that are features, from the values in the usable rows."""
+    """Build the feature schema for `columns`, using only the values in the `usable` rows.
+
+    Args:
+        columns: the feature columns.
+        usable: the positions of the usable rows.
+        sale_date: the sale date column, or None if there is no such column.
+        closed: the names of category columns whose categories are complete.
+    """
     name = sale_date.name if sale_date in columns and sale_date else None
     latest = max((str(sale_date.values[row]) for row in usable), default=None) if sale_date else None
     return FeatureSchema(
@@ -179,7 +195,7 @@ def _feature(column: Column, usable: Sequence[int], *, closed: bool, is_sale_dat
         minimum=minimum,
         maximum=maximum,
         observed=observed,
-        # Most frequent first, since a model with a limit on categories keeps the first ones.
+        # Sorted by frequency, because a model that limits the number of categories uses the first ones.
         categories=tuple(sorted(map(str, counts), key=lambda category: (-counts[category], category)))
         if column.kind is Kind.CATEGORY
         else (),
@@ -192,7 +208,7 @@ def _feature(column: Column, usable: Sequence[int], *, closed: bool, is_sale_dat
 
 
 def _usual_range(counts: Mapping[Value, int], rare: int) -> tuple[Value, Value] | None:
-    """Return the range that leaves out fewer than `rare` sales at each end; None if it leaves out none."""
+    """Return the narrowest range that excludes fewer than `rare` sales at each end, or None if it excludes no sale."""
 
     def reached(values: Sequence[Value]) -> Value:
         so_far = accumulate(counts[value] for value in values)
@@ -205,7 +221,10 @@ def _usual_range(counts: Mapping[Value, int], rare: int) -> tuple[Value, Value] 
 
 
 def _physical_bounds(name: str, observed: tuple[Value, Value]) -> tuple[float | None, float | None]:
-    """Return physical limits for a feature with this name, such as a latitude; None where the sales exceed them."""
+    """Return the minimum and maximum that are physically possible for a feature with this name, such as a latitude.
+
+    A limit is None if there is no such limit, or if observed values violate it.
+    """
     low, high = float(observed[0]), float(observed[1])
     for pattern, minimum, maximum in _BOUNDS:
         if pattern.search(normalize_name(name)) and minimum <= low and high <= maximum:
@@ -214,5 +233,5 @@ def _physical_bounds(name: str, observed: tuple[Value, Value]) -> tuple[float | 
 
 
 def shortest(value: Value) -> Value:
-    """Convert a float without decimals, such as 7.0, to an int: some programs write all numbers as decimals."""
+    """Convert a whole float, such as 7.0, to an int, because some programs write all numbers with decimals."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,7 +1,10 @@
-"""Leakage: columns that reveal the price. A model that uses them looks accurate, but fails on houses not yet sold.
+"""Detection of leaking columns, which reveal the sale price.
 
-Columns are judged by their correlation with the price, since a name can be anything; only assessed values are judged by
-their name, too. A single column named for a measurement never leaks: size may well explain nearly all of the price.
+A model that uses leaking columns looks accurate, but fails on houses that are not sold yet.
+
+Leaking columns are detected by their correlation with the price, because names are unreliable. Assessed values are the
+exception: they are detected by name and correlation. A column that is named like a measurement is never a leak on its
+own, because size, for example, may explain nearly all of the price.
 """
 
 from __future__ import annotations
@@ -20,12 +23,18 @@ from attrs import field, frozen
 from housepredict.domain.features import Kind, Value
 from housepredict.domain.schema_inference.columns import MEASURE, Column, normalize_name
 
-_MIN_SPREAD = 1e-12  # Rounding leaves this much variation in a constant column.
+_MIN_SPREAD = 1e-12  # A constant column may have this much variation due to rounding.
 
 
 @frozen
 class Part:
-    """A centered column, with its dot products with itself and with a target, which all its combinations share."""
+    """A centered column with precomputed dot products, used to correlate combinations of columns with a target.
+
+    Attributes:
+        values: the values minus their mean.
+        square: the dot product of `values` with itself.
+        along: the dot product of `values` with the centered target.
+    """
 
     values: Sequence[float] = field(repr=False)
     square: float
@@ -33,18 +42,18 @@ class Part:
 
     @classmethod
     def of(cls, values: Sequence[float], target: Sequence[float]) -> Self:
-        """Create the part for a column and a centered target."""
+        """Create a Part from a column's values and a centered target."""
         deviations = center(values)
         return cls(deviations, dot(deviations, deviations), dot(deviations, target))
 
 
 def evenly(items: Sequence[int], most: int) -> Sequence[int]:
-    """Choose at most `most` items, evenly spread."""
+    """Choose up to `most` evenly spaced items."""
     return items if len(items) <= most else [items[number * len(items) // most] for number in range(most)]
 
 
 def ranks(values: Sequence[float]) -> list[float]:
-    """Return the rank of each value, from 0. Equal values share the mean of their ranks."""
+    """Return the rank of each value, starting at 0. Equal values get the mean of their ranks."""
     ranked = [0.0] * len(values)
     start = 0
     for _, positions in groupby(sorted(range(len(values)), key=values.__getitem__), key=values.__getitem__):
@@ -56,17 +65,25 @@ def ranks(values: Sequence[float]) -> list[float]:
 
 
 def correlation(left: Sequence[float], right: Sequence[float]) -> float:
-    """Compute Pearson's correlation; 0 if a side is constant."""
+    """Compute Pearson's correlation. Returns 0 if one of the sequences is constant."""
     return _coefficient(dot(a := center(left), b := center(right)), dot(a, a), dot(b, b))
 
 
 def rank_correlation(left: Sequence[float], right: Sequence[float]) -> float:
-    """Compute Spearman's rank correlation; 0 if a side is constant."""
+    """Compute Spearman's rank correlation. Returns 0 if one of the sequences is constant."""
     return correlation(ranks(left), ranks(right))
 
 
 def explained_share(groups: Sequence[Hashable], values: Sequence[float]) -> float:
-    """Compute the share of the variance of values that groups explain; 0 if the values are constant."""
+    """Compute the share of variance explained by groups (between-group / total variance).
+
+    Args:
+        groups: the group of each value.
+        values: the values.
+
+    Returns:
+        The share from 0 to 1, or 0 if the values are constant.
+    """
     members: defaultdict[Hashable, list[float]] = defaultdict(list)
     deviations = center(values)
     for group, deviation in zip(groups, deviations, strict=True):
@@ -77,7 +94,10 @@ def explained_share(groups: Sequence[Hashable], values: Sequence[float]) -> floa
 
 
 def combined_correlations(left: Part, right: Part, square: float) -> tuple[float, float, float, float]:
-    """Compute the correlations of left + right, left - right, left, and right with a target of the given square."""
+    """Compute the correlations of left + right, left - right, left, and right with the target (in this order).
+
+    `square` is the dot product of the centered target with itself.
+    """
     a, b, c = left.square, right.square, square
     ab, ac, bc = dot(left.values, right.values), left.along, right.along
     return (
@@ -89,13 +109,13 @@ def combined_correlations(left: Part, right: Part, square: float) -> tuple[float
 
 
 def center(values: Sequence[float]) -> list[float]:
-    """Subtract the mean from values."""
+    """Subtract the mean from each value."""
     mean = math.fsum(values) / len(values) if values else 0.0
     return [value - mean for value in values]
 
 
 def dot(left: Sequence[float], right: Sequence[float]) -> float:
-    """Compute the dot product."""
+    """Compute the dot product of two vectors."""
     return float(sum(map(mul, left, right)))
 
 
@@ -105,12 +125,15 @@ def _coefficient(together: float, left: float, right: float) -> float:
 
 
 PAIR_CORRELATION = 0.995
-"""The smallest absolute correlation of logarithms at which the product or the ratio of two columns leaks the price."""
+"""Threshold for leaking pairs.
+
+Two columns leak if the log of their product or ratio has at least this absolute correlation with the log price.
+"""
 
 _MIN_PAIRED = 30
-_SCREENING_ROWS = 120  # enough to rule out nearly all pairs of columns
+_SCREENING_ROWS = 120  # Enough to rule out nearly all pairs of columns.
 _SCREENING_CORRELATION = 0.97
-_MIN_GAIN = 4  # A single column must leave this many times more variance unexplained than the pair does.
+_MIN_GAIN = 4  # Each column alone must leave at least this many times more variance unexplained than the pair.
 _MIN_UNEXPLAINED = 1e-6
 _CLEAR_DIFFERENCE = 0.3
 _CLEAR_RATIO = 1.25
@@ -122,8 +145,12 @@ _ROUND_SCALE = 0.01
 class _Logs:
     """The logarithms of columns and of a target in the examined rows.
 
-    Missing logarithms are 0 in `columns` and False in `present`; columns without any have `parts`. `square` is the dot
-    product of the centered target with itself.
+    Attributes:
+        target: the logarithms of the target.
+        columns: the logarithms of each column. Missing ones are 0.
+        present: for each column, which of its logarithms are not missing.
+        parts: the precomputed Part of each column, or None if the column has missing logarithms.
+        square: the dot product of the centered target with itself.
     """
 
     target: Sequence[float] = field(repr=False)
@@ -143,7 +170,7 @@ class _Logs:
         return cls(target, filled, present, parts, dot(deviations, deviations))
 
     def compare(self, first: int, second: int) -> tuple[float, float, float, float] | None:
-        """Compute combined_correlations of two columns; None if too few rows have both."""
+        """Compute combined_correlations for two columns. Returns None if too few rows have values in both."""
         left, right = self.parts[first], self.parts[second]
         if left and right:
             return combined_correlations(left, right, self.square)
@@ -157,7 +184,13 @@ class _Logs:
 
 @frozen
 class _Pair:
-    """Two columns that give the price if they are raised to these powers, 1 or -1, and multiplied."""
+    """Two columns that leak the price together.
+
+    Attributes:
+        strength: the absolute correlation of the combined columns with the price.
+        columns: the two columns.
+        powers: the power (1 or -1) that each column is raised to. The product of the results reveals the price.
+    """
 
     strength: float
     columns: tuple[Column, Column]
@@ -169,14 +202,16 @@ def find_leaking_pairs(
 ) -> dict[str, str]:
     """Find pairs of columns that leak the price together.
 
+    In each pair, one column is probably derived from the price and the other column, such as the price per square foot.
+
     Args:
         price: the prices.
         columns: numeric columns.
         rows: the rows to examine.
-        measures: the names of columns with measurements, which are preferably not the derived one.
+        measures: the names of columns with measurements. In case of doubt, these are not considered derived.
 
     Returns:
-        How it leaks, by the name of the column of each pair that is probably derived from the price and the other one.
+        For each derived column, by name, how it leaks the price.
     """
     columns = [column for column in columns if len(column.distinct) > 2]
     target = [math.log(float(price.values[row] or 1)) for row in rows]
@@ -211,7 +246,7 @@ def _logarithm(value: Value | None) -> float | None:
 
 
 def _pair(left: Column, right: Column, correlations: tuple[float, float, float, float]) -> _Pair | None:
-    """Return two columns as a pair if their product or ratio leaks the price, and neither does alone."""
+    """Return two columns as a pair if their product or ratio leaks the price and neither column leaks it alone."""
     product, ratio, *alone = correlations
     powers = (1, 1) if abs(product) >= abs(ratio) else (1, -1)
     together = product if abs(product) >= abs(ratio) else ratio
@@ -222,10 +257,11 @@ def _pair(left: Column, right: Column, correlations: tuple[float, float, float, 
 
 
 def _derived(pair: _Pair, price: Column, rows: Sequence[int], measures: Collection[str]) -> int:
-    """Return which column of a pair, 0 or 1, is probably derived.
+    """Return the position (0 or 1) of the column in a pair that is probably derived.
 
-    Either one follows from the price and the other, so only their digits tell. A derived value is the rounded result of
-    a division or multiplication. It is rarely the same in two sales, and has many digits or decimals.
+    Each column can be computed from the price and the other column, so only the digits can show which one is derived.
+    A derived value is the rounded result of a division or multiplication. Such values rarely occur twice, and have many
+    digits or decimals.
     """
     left, right = pair.columns
     difference = _computed_share(pair, 0, price, rows) - _computed_share(pair, 1, price, rows)
@@ -237,12 +273,12 @@ def _derived(pair: _Pair, price: Column, rows: Sequence[int], measures: Collecti
     precisions = [(not column.is_whole, _digits(column)) for column in pair.columns]
     if precisions[0] != precisions[1]:
         return 0 if precisions[0] > precisions[1] else 1
-    # If all else is equal, the derived column is the one not named for a measurement, or the later one.
+    # If all else is equal, choose the column that is not named like a measurement, or else the later one.
     return 0 if right.name in measures and left.name not in measures else 1
 
 
 def _computed_share(pair: _Pair, which: int, price: Column, rows: Sequence[int]) -> float:
-    """Return the share of rows in which a column is exactly the rounded result of the price and the other column."""
+    """Return the share of rows in which a column equals the rounded value computed from the price and other column."""
     computed, other = pair.columns[which], pair.columns[1 - which]
     power, other_power = pair.powers[which], pair.powers[1 - which]
     values = []
@@ -260,7 +296,7 @@ def _computed_share(pair: _Pair, which: int, price: Column, rows: Sequence[int])
 
 
 def _decimals(value: Value) -> int:
-    """Count the decimals of a number."""
+    """Return the number of decimals of a number."""
     text = repr(value)
     if "e" in text or text.endswith(".0"):
         return 0 if "e-" not in text else _MAX_DIGITS
@@ -268,17 +304,20 @@ def _decimals(value: Value) -> int:
 
 
 def _digits(column: Column) -> float:
-    """Return the median number of significant digits of a column's values, each capped at 12."""
+    """Return the median number of significant digits (at most 12) of a column's distinct values."""
     lengths = (len(re.sub(r"e.*|\.0$|[-.]", "", repr(value)).strip("0")) for value in column.distinct)
     return median(min(length, _MAX_DIGITS) for length in lengths)
 
 
 RANK_CORRELATION = 0.98
-"""The smallest absolute rank correlation at which a column leaks the price. Few sales need more, to rule out chance."""
+"""Threshold for leaking columns: minimum absolute rank correlation with the price.
+
+If there are few sales, the threshold is higher, to rule out chance.
+"""
 ASSESSED_CORRELATION = 0.9
-"""The smallest absolute rank correlation at which an assessed value leaks the price."""
+"""Threshold for leaking assessed values: minimum absolute rank correlation with the price."""
 EXPLAINED_SHARE = 0.97
-"""The smallest share of the variance of the price's rank at which the few values of a column leak the price."""
+"""Threshold for leaking columns with few distinct values: minimum explained share of the variance of the price rank."""
 
 _MIN_ROWS = 30
 _MAX_ROWS = 2000
@@ -294,7 +333,11 @@ _MONEY = re.compile(r"pric|val(ue|uation)?\b|cost|amount|worth|rate\b|\bper\b|as
 
 
 def find_leaks(price: Column, columns: Sequence[Column]) -> dict[str, str]:
-    """Find the columns that leak the price. Returns the reason by name; the order of the rows does not matter."""
+    """Find the columns that leak the price. The result does not depend on the order of the rows.
+
+    Returns:
+        The reason for each leaking column, by name.
+    """
     rows = [row for row, value in enumerate(price.values) if value is not None and float(value) > 0]
     if len(rows) < _MIN_ROWS:
         return {}
@@ -307,14 +350,14 @@ def find_leaks(price: Column, columns: Sequence[Column]) -> dict[str, str]:
 
 
 def after_sale(name: str) -> str | None:
-    """Return why a column with this name can't be a feature if its values are known only after the sale, or None."""
+    """Return why a column is excluded if its name indicates values known only after the sale, otherwise None."""
     if _AFTER_SALE.fullmatch(normalize_name(name)):
         return "known only after the sale (by its name); add it to `allow` to use it anyway"
     return None
 
 
 def is_measure(name: str) -> bool:
-    """Whether a name refers to a measurement or a count of a house, and not to money."""
+    """Return whether a column name indicates a measurement or a count, and not an amount of money."""
     words = normalize_name(name)
     return bool(MEASURE.search(words) or _MEASURE_TOO.search(words)) and not _MONEY.search(words)
 
@@ -324,7 +367,7 @@ def _is_numeric(column: Column) -> bool:
 
 
 def _leak(column: Column, price: Column, rows: Iterable[int]) -> str | None:
-    """Return how a single column leaks the price, or None."""
+    """Return how a single column leaks the price, or None if it does not."""
     rows = evenly([row for row in rows if column.values[row] is not None], _MAX_ROWS)
     if len(rows) < _MIN_ROWS or (_is_numeric(column) and is_measure(column.name)):
         return None

@@ -1,4 +1,4 @@
-"""The roles of the columns of a sales file: the price, the sale date, the house's identifier, a feature, or none."""
+"""Assignment of a role to each column of a sales file: price, sale date, house id, feature, or left out."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ _ROW_NAME = re.compile(r"unnamed \d+|index|row|")
 _ID_NAME = re.compile(r"\b(id|[pgfz]p?id|apn|pin|uprn|uuid|folio|parcel|mls|identifier|objectid)\b|parcel ?(no|num|id)")
 _MOSTLY_DISTINCT = 0.5
 _MIN_CODE_DIGITS = 10
-"""Mostly distinct whole numbers with at least this many digits, all of one length, are codes and not amounts."""
-_ID_DISTINCT = 0.2  # Houses are resold, so their identifiers repeat.
+"""Minimum number of digits for a code. Mostly distinct whole numbers of equal length count as codes, not amounts."""
+_ID_DISTINCT = 0.2  # Low, because identifiers repeat when houses are resold.
 
 _MAX_SHOWN_CELLS = 3
 
 
 @frozen
 class Decision:
-    """The role of a column (`use`), and the reason."""
+    """The role of a column (`use`), and the reason for it (`why`)."""
 
     column: str
     use: str
@@ -65,12 +65,17 @@ class Decision:
 
 @frozen
 class Roles:
-    """The columns of a file by their role.
+    """The columns of a sales file and their roles.
 
     Attributes:
-        identity: the columns that identify a house without an identifier. They don't depend on the options.
-        features: the names of the features, in the order of the file.
-        sale_months: the columns of the year and the month that the sale date is made of; None for any other.
+        columns: all columns, by name.
+        price: the price column.
+        sale_date: the sale date column, or None if there is no such column.
+        house_id: the column that identifies the house, or None if there is no such column.
+        identity: the columns that together identify a house that has no identifier. They don't depend on the options.
+        features: the names of the feature columns, in the order of the file.
+        decisions: the role of each column, with the reason for it.
+        sale_months: the names of the year and month columns, or None if the sale date is not made from such columns.
     """
 
     columns: Mapping[str, Column] = field(repr=False)
@@ -84,15 +89,15 @@ class Roles:
 
 
 def assign_roles(table: SalesTable, options: TrainingOptions, reserved: Set[str] = frozenset()) -> Roles:
-    """Decide the role of every column.
+    """Assign a role to each column.
 
     Args:
         table: the sales.
         options: the training options.
-        reserved: names that no feature may have.
+        reserved: names that features must not have.
 
     Raises:
-        UnusableSales: if a column that is required, or named in the options, is missing or unusable.
+        UnusableSales: if a required column, or a column named in the options, is missing or unusable.
     """
     _check_names(table, options, reserved)
     price_name = options.price or _find_price(table.columns)
@@ -124,7 +129,7 @@ def assign_roles(table: SalesTable, options: TrainingOptions, reserved: Set[str]
             if column is not sale_date
         }
     house_id = columns[options.house_id] if options.house_id else _find_house_id(columns, price)
-    # The identity of houses, and therefore the split of the sales, must not depend on the options.
+    # Which rows belong to the same house, and therefore which sales are held out, must not depend on the options.
     candidates = [column for column in inferred.values() if column.name != price_name and not _exclusion(column)]
     leaks = {} if table.schema else find_leaks(price, candidates)
     of_sale = {*leaks, *((months.year, months.month) if months else ())}
@@ -170,7 +175,7 @@ def _check_names(table: SalesTable, options: TrainingOptions, reserved: Set[str]
 
 
 def _check_dates(column: Column, cells: Sequence[Cell]) -> None:
-    """Raise UnusableSales if most cells of the sale date are not dates."""
+    """Raise UnusableSales if most cells in the sale date column are not dates."""
     if column.present >= column.unreadable:
         return
     unread = dict.fromkeys(
@@ -184,7 +189,7 @@ def _check_dates(column: Column, cells: Sequence[Cell]) -> None:
 
 
 def _named(options: TrainingOptions) -> list[str]:
-    """List the columns that the options name."""
+    """Return all column names that occur in the options."""
     single = [name for name in (options.price, options.sale_date, options.house_id) if name]
     several = [*options.features, *options.exclude, *options.kinds, *options.closed, *options.allow]
     return list(dict.fromkeys([*single, *several]))
@@ -195,7 +200,7 @@ def _find_price(names: Mapping[str, object]) -> str:
         for name in names:
             if normalize_name(name) == wanted:
                 return name
-    # A name such as "Price (USD)" counts if it is the only one of its kind.
+    # Otherwise, accept a similar name, such as "Price (USD)", if there is only one.
     similar = [name for name in names if _is_price_name(name) and not _DERIVED_PRICE.search(normalize_name(name))]
     if len(similar) == 1:
         return similar[0]
@@ -216,7 +221,14 @@ def _find_house_id(columns: Mapping[str, Column], price: Column) -> Column | Non
 
 
 def read(name: str, cells: Sequence[Cell], kind: Kind | None, read_on: date | None = None) -> Column:
-    """Read a column as a kind, by default the kind that its name and its cells have. For `read_on` see SalesTable."""
+    """Parse a column.
+
+    Args:
+        name: the column name.
+        cells: the cells.
+        kind: the kind to parse the cells as. If None, it is inferred from the name and the cells.
+        read_on: the latest accepted sale date, used to choose the century of two-digit years.
+    """
     column = read_column(name, cells, kind)
     if read_on:
         column = _with_century(column, cells, read_on)
@@ -227,7 +239,7 @@ def read(name: str, cells: Sequence[Cell], kind: Kind | None, read_on: date | No
 
 
 def _with_century(column: Column, cells: Sequence[Cell], read_on: date, near: int | None = None) -> Column:
-    """Read the two-digit years of a column in the right century; see last_year_of."""
+    """Parse a date column again, with its two-digit years in the most plausible century (see last_year_of)."""
     years = two_digit_years(count_present(cells)) if column.kind is Kind.DATE else ()
     if not years:
         return column
@@ -278,7 +290,7 @@ def _listed(names: Mapping[str, object] | Sequence[str]) -> str:
 
 
 def _exclusion(column: Column) -> str | None:
-    """Return why a column that varies is not a feature by default, or None if it is."""
+    """Return why a non-constant column is not used as a feature by default, or None if it is used."""
     if column.is_row_number or (_ROW_NAME.fullmatch(normalize_name(column.name)) and _is_key(column)):
         return "row numbers"
     if _is_identifier(column):
@@ -286,7 +298,7 @@ def _exclusion(column: Column) -> str | None:
     if digits := _code_digits(column):
         return f"an identifier: most values are different, and all have {digits} digits"
     if _is_price_name(column.name):
-        return "follows the price (by its name), which is unknown before the sale"
+        return "a price or derived from the price (by its name), so unknown before the sale"
     if reason := after_sale(column.name):
         return reason
     unread = column.unreadable > (1 - READABLE_SHARE) * (column.present + column.unreadable)
@@ -296,18 +308,18 @@ def _exclusion(column: Column) -> str | None:
 
 
 def _is_price_name(name: str) -> bool:
-    """Whether a name refers to the price of this sale, or to a value derived from it."""
+    """Return whether a column name indicates the sale price, or a value derived from the sale price."""
     words = normalize_name(name)
     return name.startswith("$/") or bool(_PRICE_WORD.search(words) and not _EARLIER_PRICE.search(words))
 
 
 def _is_identifier(column: Column) -> bool:
-    """Whether a column holds identifiers, judged by its name and its values."""
+    """Return whether a column contains identifiers, judging by its name and its values."""
     return _ID_NAME.search(normalize_name(column.name)) is not None and _differ(column, _ID_DISTINCT)
 
 
 def _code_digits(column: Column) -> int | None:
-    """Return the number of digits of all values, if it is the same, and too large for amounts; None otherwise."""
+    """Return the number of digits if the column looks like a long code (see _MIN_CODE_DIGITS), otherwise None."""
     if not column.is_whole or not _differ(column, _MOSTLY_DISTINCT):
         return None
     lengths = {len(str(abs(int(value)))) for value in column.distinct}
@@ -319,5 +331,5 @@ def _is_key(column: Column) -> bool:
 
 
 def _differ(column: Column, share: float) -> bool:
-    """Whether the distinct values of a column are more than a share of its rows."""
+    """Return whether a column has more distinct values than a given share of its non-missing rows."""
     return len(column.distinct) > share * max(column.present, 1)

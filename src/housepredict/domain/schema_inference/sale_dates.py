@@ -1,4 +1,4 @@
-"""The sale dates of a file: a column of dates, or two columns with a year and a month."""
+"""Sale dates in a sales file, given as a date column, or as a year column and a month column."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _OUTLIERS_ONE_IN = 100
 
 
 def latest_sale_date(now: datetime) -> date:
-    """Return the latest date that a sale can have: tomorrow in UTC, which is today in the most eastern time zone."""
+    """Return the latest valid sale date: tomorrow in UTC, which may already be today in the easternmost time zone."""
     return now.astimezone(UTC).date() + _ONE_DAY
 
 
 def plausible_days(days: Sequence[date]) -> tuple[date, date]:
-    """Return the first and the last plausible sale date, without outliers.
+    """Return the first and the last sale date that are not outliers.
 
-    Up to 1% of the sales at each end, and at least one, are outliers if the gap to the next sale is longer than a year,
-    and longer than ten times the mean gap between the other sales.
+    Up to 1% of the sales (but at least one sale) at each end can be outliers. They are outliers if they are separated
+    from the other sales by a gap longer than a year and longer than ten times the mean gap between the other sales.
 
     Args:
-        days: the date of each sale, at least one, in any order.
+        days: the date of each sale, in any order. There must be at least one.
     """
     ordered = sorted(days)
     outliers = max(1, len(ordered) // _OUTLIERS_ONE_IN)
@@ -40,27 +40,28 @@ def plausible_days(days: Sequence[date]) -> tuple[date, date]:
     long_gap = max(_MIN_GAP_DAYS, _MIN_MEAN_GAPS * mean_gap)
 
     def last_before_gap(outward: Sequence[date]) -> date:
-        """Return the last day before the first long gap, from the middle outward."""
+        """Return the last day before the first long gap, going from the middle outward."""
         return next((day for day, next_ in pairwise(outward) if abs((next_ - day).days) > long_gap), outward[-1])
 
     return last_before_gap(ordered[outliers::-1]), last_before_gap(ordered[-outliers - 1 :])
 
 
 def last_year_of(years: Collection[int], latest_first: int, near: int | None = None) -> int:
-    """Return the last of the 100 consecutive years that a column's two-digit years refer to.
+    """Return the last of the 100 consecutive years to which a column's two-digit years belong.
 
-    The 100 years begin after the longest gap between the column's years, in the latest century in which that is not
-    after `latest_first`. With `near`, it is instead the century in which the middle of the years is closest to `near`.
+    The column's first year is the one that follows the longest gap between its two-digit years, and the 100 years begin
+    with it. Its century is the latest one for which the first year is not after `latest_first`. If `near` is given, the
+    century is instead chosen so that the middle of the column's years is as close as possible to `near`.
 
     Args:
-        years: the distinct two-digit years of the column, at least one.
+        years: the distinct two-digit years in the column. There must be at least one.
         latest_first: the latest possible first year of the column.
-        near: the year that the column should be close to.
+        near: a year that the column's years should be close to.
     """
     earliest = latest_first - 99
     ordered = sorted(earliest + (year - earliest) % 100 for year in years)
     before = [ordered[-1] - 100, *ordered[:-1]]
-    # Of gaps of the same length, max() takes the first: the last year is then `latest_first`.
+    # If several gaps have the same length, max() returns the first one. The last year is then `latest_first`.
     previous, first = max(zip(before, ordered, strict=True), key=lambda gap: gap[1] - gap[0])
     if near is not None:
         middle = first + (previous - first) % 100 // 2
@@ -69,7 +70,7 @@ def last_year_of(years: Collection[int], latest_first: int, near: int | None = N
 
 
 MONTH_OF_SALE = "sale_date"
-"""The name of the column that is made of a year and a month of sale."""
+"""Name of the sale date column that is created from a year column and a month column."""
 
 _SOLD_NAME = re.compile(r"sale|sold|transfer|transaction|deed|clos|settle")
 _NOT_SOLD_NAME = re.compile(r"built|construct|renov|remodel|list|birth|update|expir|\b(prev|previous|prior)\b")
@@ -80,7 +81,13 @@ _YEAR_SOLD, _MONTH_SOLD = (
 
 @frozen
 class SaleMonths:
-    """The names of the columns with a year and a month of sale, and a column with the first day of that month."""
+    """A sale date given as two columns.
+
+    Attributes:
+        year: the name of the year column.
+        month: the name of the month column.
+        date: a date column created from both, with the first day of the month.
+    """
 
     year: str
     month: str
@@ -88,14 +95,14 @@ class SaleMonths:
 
 
 def find_sale_date(columns: Mapping[str, Column], excluded: Collection[str]) -> Column | None:
-    """Find the column that is most likely the sale date; None if there is none."""
+    """Return the column that is most likely the sale date, or None if no column is suitable."""
     dates = [
         column
         for column in columns.values()
         if column.kind is Kind.DATE
         and column.name not in excluded
         and len(column.distinct) > 1
-        # Sales without a date are rejected, and a guess must not cost many of them.
+        # Sales without a date are rejected, and a wrong guess must not reject many sales.
         and column.present >= READABLE_SHARE * len(column.values)
         and not _NOT_SOLD_NAME.search(normalize_name(column.name))
     ]
@@ -104,7 +111,11 @@ def find_sale_date(columns: Mapping[str, Column], excluded: Collection[str]) -> 
 
 
 def find_sale_months(columns: Mapping[str, Column]) -> SaleMonths | None:
-    """Find the year and the month of sale; None unless the file has exactly one of each, and no `sale_date`."""
+    """Find a year column and a month column that together give the sale date.
+
+    Returns:
+        The columns, or None unless the file has exactly one of each, and no column named `sale_date`.
+    """
     years, months = (
         [name for name in columns if part.fullmatch(normalize_name(name))] for part in (_YEAR_SOLD, _MONTH_SOLD)
     )
@@ -113,7 +124,7 @@ def find_sale_months(columns: Mapping[str, Column]) -> SaleMonths | None:
     year, month = columns[years[0]], columns[months[0]]
     if not _mostly_within(year, 1900, 2100) or not _mostly_within(month, 1, 12):
         return None
-    # A mistyped month gives no date. A mistyped year does, and is an outlier.
+    # A mistyped month results in a missing date. A mistyped year results in a date that is an outlier.
     dates = {
         (y, m): f"{int(y):04}-{int(m):02}-01"
         for y, m in product(year.distinct, month.distinct)

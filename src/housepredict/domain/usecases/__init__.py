@@ -1,1 +1,1 @@
-"""The use cases of housepredict, which use the outside only through ports."""
+"""housepredict's use cases. They reach the outside world only through ports."""

@@ -1,4 +1,4 @@
-"""Estimates of all houses of a table."""
+"""Use case: estimate all houses in a table."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ from housepredict.domain.usecases.predict import Predict
 from housepredict.domain.validation import Rule, Violation, pointer_to
 
 MAX_REJECTIONS = 1000
-"""The largest number of refused rows in the result; the written table has the violations of all."""
+"""Maximum number of rejected rows in the result. The output table has the violations of all rejected rows."""
 
 _MALFORMED = InvalidHouses([Violation("", Rule.TYPE, "number of fields differs from the header")])
 
 
 @frozen
 class RefusedRow:
-    """A row that was not estimated: its number, from 1 for the first row below the header, and its violations."""
+    """A row that was rejected because its house is invalid.
+
+    Attributes:
+        row: the row number. The first row below the header is 1.
+        violations: what is wrong with the house.
+    """
 
     row: int
     violations: Sequence[Violation]
@@ -29,9 +34,14 @@ class RefusedRow:
 
 @frozen
 class EstimatedTable:
-    """The result for a table: the numbers of estimated and of refused rows, and the first 1,000 refused rows.
+    """The result of estimating a table.
 
-    `notes` say how the table was read, such as its encoding.
+    Attributes:
+        model_version: the name of the model version that made the estimates.
+        estimated: the number of estimated rows.
+        refused: the number of rejected rows.
+        refusals: the first 1,000 rejected rows.
+        notes: how the table was read, such as the detected encoding.
     """
 
     model_version: str
@@ -43,25 +53,26 @@ class EstimatedTable:
 
 @define
 class EstimateTable:
-    """Estimate the houses of a table of any length, and store the predictions, a batch at a time."""
+    """Estimate the houses in a table of any length, and store the predictions, batch by batch."""
 
     _models: PredictorSource
     _predict: Predict
     _batch: int = 1000
 
     def __call__(self, table: HouseTable, prices: PriceTable, progress: Progress) -> EstimatedTable:
-        """Estimate each row with the version in service, and write it with its prediction or its violations.
+        """Estimate each row with the version in service, and write the row with its prediction or its violations.
 
-        An invalid row does not affect other rows. After an error, the predictions stored so far stay stored.
+        An invalid row does not affect other rows. If an error is raised, predictions that are already stored are not
+        removed.
 
         Args:
             table: the houses.
-            prices: the writer of the results.
+            prices: where to write the results.
             progress: called after each batch.
 
         Raises:
-            InvalidHouses: if the column of a required feature is missing.
-            UnreadableFile: if the table can't be read.
+            InvalidHouses: if the column for a required feature is missing.
+            UnreadableFile: if the table can't be read, or a column name is reserved for the results.
             NoModel: if no version is in service.
             RepositoryUnavailable: if predictions can't be stored.
         """
@@ -84,7 +95,7 @@ class EstimateTable:
         return EstimatedTable(serving.version.name, estimated, done - estimated, refusals, houses.notes)
 
     def _estimate(self, serving: InService, rows: Sequence[object]) -> Sequence[RowOutcome]:
-        """Estimate the valid houses of a batch. Returns the prediction of each row, or its violations."""
+        """Estimate the valid houses in a batch of rows. Returns a prediction or the violations for each row."""
         outcomes: dict[int, RowOutcome] = {}
         houses: dict[int, House] = {}
         for position, row in enumerate(rows):
@@ -98,7 +109,7 @@ class EstimateTable:
         try:
             predictions = self._store(serving, houses)
         except InvalidHouses as error:
-            # The model can't estimate these houses, so the others are estimated without them.
+            # The model can't estimate some of the houses. Estimate the others without them.
             positions = list(houses)
             for violation in error.violations:
                 position = positions[int(violation.pointer.removeprefix("/"))]

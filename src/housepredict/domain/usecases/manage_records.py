@@ -1,4 +1,4 @@
-"""Stored predictions: look-up, listing, export, erasure and retention."""
+"""Use cases for stored predictions: look up, list, export, erase and prune them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from housepredict.domain.ports import (
 
 _LAB_ID = re.compile(r"[1-9]\d{0,9}", re.ASCII)
 MAX_LAB_ID = 2**31 - 1
-"""The largest number of a prediction in the tutorial's table, whose id column is a 32-bit integer."""
+"""Maximum lab id (see HasLabIds). In the tutorial's database, the id column is a 32-bit integer."""
 _SMALLEST_ID = UUID(int=0)
 _ONE_SECOND = timedelta(seconds=1)
-_PAGE_SIZE = 1000  # Small, so that statements are quick and locks are short.
+_PAGE_SIZE = 1000  # Small enough for quick statements and short locks.
 
 
 @frozen
 class Removed:
-    """The numbers of deleted predictions and sales."""
+    """How many predictions and sales were deleted."""
 
     predictions: int
     sales: int
@@ -40,15 +40,18 @@ class Removed:
 
 @define
 class Records:
-    """Read stored predictions, and delete them with their sales. Each method raises RepositoryUnavailable."""
+    """Access to stored predictions: read them, or delete them with their sales.
+
+    Every method raises RepositoryUnavailable.
+    """
 
     _predictions: PredictionRepository
     _sales: SaleRepository
     _clock: Clock
     _keys: PredictionKeys
 
-    def one(self, id: UUID | str | int) -> Prediction:  # noqa: A002  # its name everywhere
-        """Return the prediction with an id, or a number in the tutorial's table. Raises UnknownPrediction."""
+    def one(self, id: UUID | str | int) -> Prediction:  # noqa: A002  # The parameter is called `id` everywhere.
+        """Return the prediction with a given id or lab id (see HasLabIds). Raises UnknownPrediction."""
         text = str(id)
         prediction = None
         if is_uuid(text):
@@ -60,23 +63,30 @@ class Records:
         return prediction
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """Return the newest predictions; see PredictionRepository.recent."""
+        """Return the newest predictions (see PredictionRepository.recent)."""
         return self._predictions.recent(limit, before)
 
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog | None]:
-        """Return the newest predictions, and the backlog at that time (see HasBacklog) or None without one."""
+        """Return the newest predictions, and the backlog at the time they were read.
+
+        The backlog is None if the repository has no backlog (see HasBacklog).
+        """
         if isinstance(self._predictions, HasBacklog):
             return self._predictions.recent_and_backlog(limit, before)
         return self.recent(limit, before), None
 
     def backlog(self) -> Backlog | None:
-        """Return the predictions that have not reached the database; None for a repository without a backlog."""
+        """Return the counts of predictions that have not reached the database, or None if there is no backlog."""
         return self._predictions.backlog() if isinstance(self._predictions, HasBacklog) else None
 
     def between(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Prediction]:
-        """Iterate over the predictions made from `since` to before `until` (by default now), oldest first.
+        """Iterate over the predictions with `since` <= creation time < `until`, oldest first.
 
-        Both times have a time zone. Predictions are read in pages.
+        Predictions are read in pages.
+
+        Args:
+            since: start of the period, with a time zone. By default, there is no lower limit.
+            until: end of the period, with a time zone. By default, this is the current time.
         """
         first = _SMALLEST_ID if since is None else first_id_at(since)
         end = first_id_at(until or self._clock.now() + _ONE_SECOND)
@@ -85,33 +95,34 @@ class Records:
             first = UUID(int=page[-1].id.int + 1)
 
     def require_all(self) -> None:
-        """Raise RepositoryUnavailable unless all predictions can be read: a spool alone has only some."""
+        """Raise RepositoryUnavailable if some predictions can't be read, for example if only a spool is available."""
         self._predictions.between(_SMALLEST_ID, _SMALLEST_ID, 1)
 
     def check(self) -> None:
-        """Raise RepositoryUnavailable unless a batch could be stored now."""
+        """Raise RepositoryUnavailable if the repository can't currently store a batch."""
         self._predictions.check()
 
     def erase(self, ids: Sequence[UUID | str | int]) -> Removed:
-        """Erase predictions with their sales, so that they are never stored again. Safe to repeat.
+        """Erase predictions and their sales so that they are never stored again. Safe to call again with the same ids.
 
         Args:
-            ids: ids, which may be unknown now since predictions may be in a spool, or numbers in the tutorial's table.
+            ids: prediction ids or lab ids (see HasLabIds). Unknown prediction ids are accepted, because these
+                predictions may still be in a spool.
 
         Raises:
-            UnknownPrediction: for an invalid id or an unknown number.
+            UnknownPrediction: if a prediction id is invalid or a lab id is unknown.
         """
         erased = [UUID(str(id_)) if is_uuid(str(id_)) else self.one(id_).id for id_ in ids]
-        # Sales go first, since the number of an erased prediction can't be looked up again if this fails midway. They
-        # are erased again at the end, since some may have been recorded meanwhile.
+        # Sales are erased first. If this fails midway, a retry must still be able to look up the predictions' lab ids.
+        # Sales are erased again at the end, because more may have been recorded in the meantime.
         sales = self._sales.erase(erased)
         predictions = self._predictions.erase(erased)
         return Removed(predictions, sales + self._sales.erase(erased))
 
     def prune(self, keep: timedelta) -> Removed:
-        """Delete predictions older than `keep`, with their idempotency keys and sales, in pages."""
+        """Delete predictions older than `keep`, and their idempotency keys and sales."""
         before = first_id_at(self._clock.now() - keep)
-        # Keys go first: repeating a key that outlived its predictions would create them again, with old ids.
+        # Keys are deleted first. If a key outlived its predictions, a retried request would create them with old ids.
         _prune_all(self._keys.prune, before)
         return Removed(_prune_all(self._predictions.prune, before), _prune_all(self._sales.prune, before))
 

@@ -1,6 +1,6 @@
-"""Predictions: estimates that are stored before they are returned, with explanations and idempotency keys.
+"""Use cases: estimate houses and store the predictions, optionally with explanations or an idempotency key.
 
-No other module stores predictions.
+Predictions are stored before they are returned. No other module stores predictions.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ AnyPrediction = TypeVar("AnyPrediction", bound=Prediction)
 
 
 CommitTimer = Callable[[], Callable[[], None]]
-"""A function that starts a timer of a commit, and returns the function that stops it."""
+"""A function that starts timing a commit. It returns a function that stops the timer."""
 
 
 def _no_timer() -> Callable[[], None]:
@@ -51,7 +51,7 @@ def _no_timer_stops() -> None:
 
 
 def require_batch_size(houses: int, max_batch: int) -> None:
-    """Raise InvalidHouses if a batch has more houses than the limit."""
+    """Raise InvalidHouses if a batch has more than `max_batch` houses."""
     if houses > max_batch:
         message = f"must contain at most {counted(max_batch, 'house')}, not {houses:,}"
         raise InvalidHouses([Violation("", Rule.LIMIT, message)])
@@ -67,34 +67,34 @@ class Predict:
     _max_batch: int = 1000
     _ids: IdSequence = field(factory=IdSequence)
     _start_timer: CommitTimer = _no_timer
-    _in_loop: AppendsInLoop | None = field(init=False)  # the repository, if it supports this
+    _in_loop: AppendsInLoop | None = field(init=False)  # The repository, if it can append from an event loop.
 
     @_in_loop.default
     def _repository_in_loop(self) -> AppendsInLoop | None:
         return self._predictions if isinstance(self._predictions, AppendsInLoop) else None
 
     def __call__(self, houses: Sequence[object]) -> Sequence[Prediction]:
-        """Estimate a batch with the model version in service, and store the predictions, all or nothing.
+        """Estimate a batch with the model version in service, and store the predictions (all or nothing).
 
         Args:
-            houses: a mapping of feature names to values for each house.
+            houses: for each house, a mapping of feature names to values.
 
         Returns:
             A stored prediction for each house, in order.
 
         Raises:
-            InvalidHouses: with every violation. Pointers start with the position of the house: `/3/size`.
+            InvalidHouses: with all violations. JSON pointers start with the position of the house, such as `/3/size`.
             NoModel: if no version is in service.
             RepositoryUnavailable: if the predictions can't be stored.
         """
         return self.store(*self.check(houses))
 
     def one(self, house: object) -> Prediction:
-        """Estimate one house; see `__call__`. Pointers start at the house: `/size`."""
+        """Estimate one house (see `__call__`). JSON pointers are relative to the house, such as `/size`."""
         return _single(self, house)
 
     def any_number(self, houses: Sequence[object]) -> Sequence[Prediction]:
-        """Estimate any number of houses; see `__call__`. All are estimated before the first batch is stored."""
+        """Estimate any number of houses (see `__call__`). All are estimated before the first batch is stored."""
         serving = self._models.current()
         predictions = self.estimate(serving, serving.version.schema.houses(houses))
         for start in range(0, len(predictions), self._max_batch):
@@ -102,14 +102,17 @@ class Predict:
         return predictions
 
     def check(self, houses: Sequence[object], serving: InService | None = None) -> tuple[InService, Sequence[House]]:
-        """Validate a batch. Returns the arguments of `store`.
+        """Validate a batch of houses.
 
         Args:
-            houses: a mapping of feature names to values for each house.
-            serving: the version to validate for; by default the version in service.
+            houses: for each house, a mapping of feature names to values.
+            serving: the version whose schema to use. By default, this is the version in service.
+
+        Returns:
+            The version and the validated houses, which are the arguments for `store`.
 
         Raises:
-            InvalidHouses: with every violation.
+            InvalidHouses: with all violations.
             NoModel: if no version is in service.
         """
         require_batch_size(len(houses), self._max_batch)
@@ -117,7 +120,7 @@ class Predict:
         return serving, serving.version.schema.houses(houses)
 
     def store(self, serving: InService, houses: Sequence[House]) -> Sequence[Prediction]:
-        """Estimate a batch of valid houses, and store the predictions; see `__call__`."""
+        """Estimate a batch of valid houses, and store the predictions (see `__call__`)."""
         predictions = self.estimate(serving, houses)
         self._append(predictions)
         return predictions
@@ -133,15 +136,17 @@ class Predict:
         houses: Sequence[House],
         done: Callable[[Sequence[Prediction] | Exception], None],
     ) -> bool:
-        """Start `store` from a running event loop, without blocking it for the commit.
+        """Estimate valid houses, and start storing the predictions without waiting for the commit.
+
+        Must be called in a running event loop. If the houses can't be estimated, nothing is stored.
 
         Args:
             serving: the version to estimate with.
-            houses: valid houses.
-            done: called later by the event loop, with the stored predictions or the error.
+            houses: the houses.
+            done: called by the event loop with the stored predictions, or with the error if storing them failed.
 
         Returns:
-            Whether it has started (see AppendsInLoop). If not, or if the estimate fails, nothing is stored.
+            Whether storing was started. If not, nothing is stored, and the caller should call `store` in a thread.
         """
         if self._in_loop is None:
             return False
@@ -155,7 +160,11 @@ class Predict:
         return self._in_loop.append_in_loop(predictions, stored)
 
     def estimate(self, serving: InService, houses: Sequence[House]) -> Sequence[Prediction]:
-        """Estimate valid houses without storing the predictions. Raises InvalidHouses if one has no finite price."""
+        """Estimate valid houses without storing the predictions.
+
+        Raises:
+            InvalidHouses: if a house is too far outside the training sales to estimate a price.
+        """
         estimates = _estimates(serving, houses)
         now = self._clock.now()
         return [
@@ -208,21 +217,28 @@ def _estimates(serving: InService, houses: Sequence[House]) -> Sequence[Estimate
 
 @define
 class Explain:
-    """Estimate houses as Predict does, with explanations. If one can't be explained, nothing is stored."""
+    """Estimate and explain houses, and store the predictions. If explaining fails, nothing is stored."""
 
     _predict: Predict
     _explainer_of: Callable[[ModelVersion], Explainer]
 
     def __call__(self, houses: Sequence[object]) -> Sequence[ExplainedPrediction]:
-        """Estimate and explain a batch. Raises NoExplanation, or an error of Predict."""
+        """Estimate and explain a batch, and store the predictions.
+
+        Raises:
+            NoExplanation: if the version in service can't explain its estimates.
+            InvalidHouses: with all violations.
+            NoModel: if no version is in service.
+            RepositoryUnavailable: if the predictions can't be stored.
+        """
         return self.store(*self._predict.check(houses))
 
     def one(self, house: object) -> ExplainedPrediction:
-        """Estimate and explain one house. Pointers start at the house: `/size`."""
+        """Estimate and explain one house (see `__call__`). JSON pointers are relative to the house, such as `/size`."""
         return _single(self, house)
 
     def store(self, serving: InService, houses: Sequence[House]) -> Sequence[ExplainedPrediction]:
-        """Estimate and explain valid houses (see Predict.check), and store the predictions."""
+        """Estimate and explain valid houses (from Predict.check), and store the predictions."""
         explanations = self._explainer_of(serving.version).explain(houses)
         return [
             ExplainedPrediction(prediction.id, prediction.created_at, prediction.estimate, explanation)
@@ -232,10 +248,11 @@ class Explain:
 
 @define
 class PredictOnce:
-    """Estimate houses once for an idempotency key, and return the same predictions if the key is repeated.
+    """Estimate houses once per idempotency key. A retry with the same key returns the same predictions.
 
-    The ids are reserved for the key before the predictions are stored, and repositories ignore known ids. So all
-    requests with a key, even an interrupted or a concurrent one, return the predictions that were stored first.
+    Prediction ids are reserved for the key before the predictions are stored, and repositories skip ids that are
+    already stored. All requests with the same key therefore return the predictions that were stored first, even if
+    requests are interrupted or run concurrently.
     """
 
     _predict: Predict
@@ -243,15 +260,20 @@ class PredictOnce:
     _keys: PredictionKeys
 
     def for_key(self, read: Callable[[], Sequence[object]], delivery: Delivery) -> Sequence[Prediction]:
-        """Estimate a batch (see Predict), unless the key has predictions. Invalid houses don't use up the key.
+        """Return the predictions for an idempotency key. If there are none yet, estimate a batch and store it.
+
+        If the houses are invalid, the key is not used up.
 
         Args:
-            read: returns the houses; not called if the key has predictions.
-            delivery: the key, and the digest of the request.
+            read: returns the houses. It is only called if there are no predictions for the key yet.
+            delivery: the key and the digest of the request.
 
         Raises:
+            InvalidHouses: with all violations, or if the key is invalid.
             RepeatedKey: if the key was used for a different request.
-            ErasedPredictions: if predictions of the key were erased or pruned.
+            ErasedPredictions: if the predictions for the key were erased or pruned.
+            NoModel: if no version is in service.
+            RepositoryUnavailable: if predictions can't be stored or read.
         """
         require_valid_key(delivery.key, InvalidHouses)
         ids = self._keys.find(delivery)
@@ -262,14 +284,14 @@ class PredictOnce:
         predictions = self._predict.estimate(*self._predict.check(read()))
         ids = self._keys.reserve(delivery, [prediction.id for prediction in predictions])
         self._append([evolve(prediction, id=id_) for prediction, id_ in zip(predictions, ids, strict=True)])
-        # Another request may have stored its predictions first, and the repository ignores erased ids.
+        # Read the predictions back: another request may have stored its own first, and erased ids are not stored.
         stored = self._predictions.find(ids)
         if len(stored) < len(ids):
             raise ErasedPredictions
         return stored
 
     def _append(self, predictions: Sequence[Prediction]) -> None:
-        # A spool would accept these ids while another replica stores and returns other estimates for them.
+        # The spool must not be used: another replica could store different predictions with these ids meanwhile.
         if isinstance(self._predictions, HasBacklog):
             self._predictions.append_shared(predictions)
         else:

@@ -1,4 +1,4 @@
-"""Realized sales: recording, correction and look-up."""
+"""Use cases for realized sales: record, correct and look them up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from housepredict.domain.schema_inference.sale_dates import latest_sale_date
 from housepredict.domain.validation import Rule, Violation, counted, did_you_mean, pointer_to
 
 FIELDS = ("prediction", "price", "date")
-"""The fields of a sale in the input."""
+"""The names of a sale's input fields."""
 
 _PRICE, _DATE = Feature("price", Kind.NUMBER), Feature("date", Kind.DATE)
 
@@ -37,9 +37,9 @@ class _CheckedSale:
 class RecordSales:
     """Record realized sales of estimated houses.
 
-    The last recorded sale of a prediction counts; it corrects earlier ones. A sale of an unknown prediction is stored,
-    since the prediction may still be in a spool. A sale of an erased or pruned prediction is not stored, since it can
-    never be matched.
+    If several sales are recorded for the same prediction, the last one is valid and corrects the earlier ones. Sales
+    for unknown predictions are stored, because the predictions may still be in a spool. Sales for erased or pruned
+    predictions are not stored, because they could never be matched.
     """
 
     _sales: SaleRepository
@@ -49,19 +49,20 @@ class RecordSales:
     _ids: IdSequence = field(factory=IdSequence)
 
     def __call__(self, sales: Sequence[object], key: str | None = None) -> Sequence[RealizedSale]:
-        """Record a batch, all or nothing.
+        """Record a batch of sales (all or nothing).
 
         Args:
-            sales: mappings with the keys `prediction` (its id), `price` and `date`.
-            key: an idempotency key; a batch that is repeated with its key is recorded once.
+            sales: mappings with the keys `prediction` (prediction id), `price` and `date`.
+            key: an idempotency key. If the batch is sent again with the same key, it is not recorded again.
 
         Returns:
-            The sales with their predictions, in order, without repetitions and sales of erased or pruned predictions.
+            The sales with their predictions, in order. Duplicates, and sales for erased or pruned predictions, are
+            omitted.
 
         Raises:
-            InvalidSales: with every violation. Pointers start with the position of the sale: `/3/price`.
+            InvalidSales: with all violations. JSON pointers start with the position of the sale, such as `/3/price`.
             RepeatedKey: if the key was used for a different batch.
-            ErasedSales: if all predictions were erased or pruned.
+            ErasedSales: if all of the predictions were erased or pruned.
             RepositoryUnavailable: if the sales can't be stored, or the predictions can't be read.
         """
         if len(sales) > self._max_batch:
@@ -75,28 +76,28 @@ class RecordSales:
         return recorded
 
     def one(self, sale: object, key: str | None = None) -> RealizedSale:
-        """Record one sale; see `__call__`. Pointers start at the sale: `/price`."""
+        """Record one sale (see `__call__`). JSON pointers are relative to the sale, such as `/price`."""
         try:
             return self([sale], key)[0]
         except InvalidSales as error:
             raise error.alone() from None
 
     def any_number(self, sales: Sequence[object], key: str) -> Sequence[RealizedSale]:
-        """Record any number of sales; see `__call__`. All are validated before the first batch is stored.
+        """Record any number of sales (see `__call__`). All are validated before the first batch is stored.
 
-        After an error, a repetition with the same key stores only the missing batches.
+        If this fails midway, retrying with the same key stores only the batches that are not stored yet.
         """
         require_valid_key(key, InvalidSales)
         checked = self._checked(sales)
         recorded: list[RealizedSale] = []
         for start in range(0, len(checked), self._max_batch):
             batch = checked[start : start + self._max_batch]
-            # The key of a batch includes its position and size, so that batches of another size don't match.
+            # Each batch has its own key, which includes the batch's position and size.
             recorded += self._record(batch, f"{key}:{start}-{start + len(batch)}")
         return recorded
 
     def history(self, prediction: UUID | str) -> Sequence[RealizedSale]:
-        """Return all sales recorded for a prediction, oldest first; the last one counts.
+        """Return all sales recorded for a prediction, oldest first. The last one is the valid one.
 
         Raises:
             InvalidSales: if the id is invalid.
@@ -108,26 +109,26 @@ class RecordSales:
 
     def _record(self, checked: Sequence[_CheckedSale], key: str | None) -> Sequence[RealizedSale]:
         now = self._clock.now()
-        # A correction must have the largest id, even if the clock of another process, or of this one earlier, is ahead.
+        # A correction must have the largest id, even if earlier ids were created with a clock that was ahead.
         ids = self._ids.take(len(checked), now, self._sales.largest_id())
         sales = [
             RecordedSale(id_, sale.prediction, sale.price, sale.sold_on, now)
             for id_, sale in zip(ids, checked, strict=True)
         ]
-        # Predictions are read before the sales are stored: if they can't be read now, the caller tries again.
+        # Read the predictions before storing the sales: if this fails, nothing is stored and the caller can retry.
         matched = self._matched(sales)
         known = {match.sale.prediction: match.prediction for match in matched}
         delivery = Delivery(key, _digest(checked)) if key else None
         recorded = self._sales.append([match.sale for match in matched], delivery)
-        # A prediction may have been erased since its look-up above. An erasure that commits after this check erases the
-        # sales itself, since Records.erase does so last.
+        # Predictions may have been erased since they were read above. An erasure that commits after this check deletes
+        # these sales itself, because Records.erase erases sales last.
         erased = set(self._predictions.find_erased([sale.prediction for sale in recorded]))
         if erased:
             self._sales.erase(list(erased))
         return [RealizedSale(sale, known.get(sale.prediction)) for sale in recorded if sale.prediction not in erased]
 
     def _matched(self, sales: Sequence[RecordedSale]) -> Sequence[RealizedSale]:
-        """Match sales with their predictions. Leaves out sales of erased and pruned predictions."""
+        """Match sales with their predictions. Omits sales for erased or pruned predictions."""
         matched = list(with_predictions(sales, self._predictions.find))
         unknown = list({match.sale.prediction for match in matched if match.prediction is None})
         erased = set(self._predictions.find_erased(unknown)) if unknown else set()
@@ -142,7 +143,7 @@ class RecordSales:
             raise InvalidSales(violations)
         first: dict[UUID, tuple[int, _CheckedSale]] = {}
         for row, sale in enumerate(sales):
-            checked = _parsed(sale)  # type: ignore[arg-type]  # Other types are violations.
+            checked = _parsed(sale)  # type: ignore[arg-type]  # All sales are mappings, as checked above.
             position, earlier = first.setdefault(checked.prediction, (row, checked))
             if earlier != checked:
                 message = f"contradicts [{position}]: same prediction, different price or date"
@@ -178,14 +179,14 @@ def _violations(sale: object, row: int, now: datetime) -> list[Violation]:
 
 
 def _broken(name: str, value: object, now: datetime) -> tuple[Rule, str] | None:
-    """Return the rule that the value of a field violates, with a message, or None."""
+    """Return the rule that a field's value violates and an error message, or None if the value is valid."""
     if name == "prediction":
         is_id = isinstance(value, UUID) or (isinstance(value, str) and is_uuid(value))
         return None if is_id else (Rule.TYPE, "must be a prediction id (UUID)")
     if broken := check_value(_PRICE if name == "price" else _DATE, value):
         return broken
     if name == "price":
-        # Prices are rounded to cents, so 0.004 is too small.
+        # Prices are rounded to cents before this check, so 0.004 is too small.
         is_price = 0 < _cents(value) < MAX_PRICE
         return None if is_price else (Rule.BOUNDS, f"must be at least 0.01 and below {MAX_PRICE:.0e}")
     if (day := _day(value)) <= (latest := latest_sale_date(now)):
@@ -198,7 +199,7 @@ def _parsed(sale: Mapping[str, object]) -> _CheckedSale:
 
 
 def _cents(price: object) -> float:
-    return round(float(price), 2)  # type: ignore[arg-type]  # It is a valid number.
+    return round(float(price), 2)  # type: ignore[arg-type]  # The price was checked to be a number.
 
 
 def _day(value: object) -> date:
@@ -208,6 +209,6 @@ def _day(value: object) -> date:
 
 
 def _digest(sales: Sequence[_CheckedSale]) -> str:
-    """Compute the digest of a batch, which doesn't depend on how its values were written."""
+    """Compute a digest of parsed sales. It does not depend on how the values were formatted in the input."""
     content = [[str(sale.prediction), repr(sale.price), sale.sold_on.isoformat()] for sale in sales]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

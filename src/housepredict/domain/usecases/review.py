@@ -1,4 +1,4 @@
-"""Reviews of stored predictions: their accuracy, measured by realized sales, and their drift."""
+"""Use cases: review the accuracy of stored predictions on realized sales, and review drift."""
 
 from __future__ import annotations
 
@@ -17,12 +17,19 @@ from housepredict.domain.ports import ModelStore, PredictionRepository, Predicto
 from housepredict.domain.sales import RecordedSale, Sale, with_predictions
 
 MAX_SALES = 100_000
-"""The largest number of sales in a review of accuracy, which are the latest."""
+"""Maximum number of sales in an accuracy review. If there are more, the latest ones are reviewed."""
 
 
 @frozen
 class Measured:
-    """The accuracy of estimates, measured by realized sales. `out_of_range` names the measures out of their range."""
+    """The accuracy of estimates, measured on realized sales.
+
+    Attributes:
+        accuracy: the accuracy measures.
+        bounds: the 95% confidence bounds, by measure.
+        coverage: the coverage of the intervals.
+        out_of_range: the names of the measures that are outside their acceptable range.
+    """
 
     accuracy: Accuracy
     bounds: Mapping[str, Bounds]
@@ -32,14 +39,15 @@ class Measured:
 
 @frozen
 class RealizedSales:
-    """The realized sales in a review of accuracy, at most one for each prediction.
+    """The realized sales in an accuracy review, at most one per prediction.
 
     Attributes:
-        sales: the number of sales.
-        unmatched: the number of sales whose prediction is not known yet.
-        estimated_after_sale: the number of sales whose prediction was made on the day of the sale, or later.
-        truncated: whether there are more sales than the latest, which are reviewed.
-        rows: the other sales with their estimates, by model version, latest first.
+        sales: the number of sales in the review.
+        unmatched: the number of sales whose prediction is unknown. They are not used.
+        estimated_after_sale: the number of sales whose prediction was made on the day of the sale or later. They are
+            not used.
+        truncated: whether older sales were left out because there are more than MAX_SALES.
+        rows: the sales that are used, with their estimates, by model version. The latest sales come first.
     """
 
     sales: int
@@ -51,7 +59,13 @@ class RealizedSales:
 
 @frozen
 class AccuracyReview:
-    """The accuracy over all realized sales (None without any), and of each model version."""
+    """The result of an accuracy review.
+
+    Attributes:
+        returned: the reviewed sales.
+        overall: the accuracy over all usable sales, or None if there are none.
+        by_version: the accuracy of each model version.
+    """
 
     returned: RealizedSales
     overall: Measured | None
@@ -60,20 +74,20 @@ class AccuracyReview:
 
 @define
 class ReviewAccuracy:
-    """Measure the accuracy of stored estimates by realized sales. Each method raises RepositoryUnavailable."""
+    """Measure the accuracy of stored estimates on realized sales. Every method raises RepositoryUnavailable."""
 
     _sales: SaleRepository
     _predictions: PredictionRepository
 
     def __call__(self, since: date | None = None, until: date | None = None) -> AccuracyReview:
-        """Review the sales with dates from `since` to `until`, both included; by default all sales."""
+        """Review the sales dated from `since` to `until` (inclusive). By default, all sales are reviewed."""
         returned = self.returned(since, until)
         all_rows = [row for rows in returned.rows.values() for row in rows]
         by_version = {name: measured(rows) for name, rows in sorted(returned.rows.items())}
         return AccuracyReview(returned, measured(all_rows) if all_rows else None, by_version)
 
     def returned(self, since: date | None = None, until: date | None = None) -> RealizedSales:
-        """Return the realized sales of a review; see `__call__`."""
+        """Return the sales for a review of the period from `since` to `until` (inclusive)."""
         latest = self._sales.current(since, until, MAX_SALES + 1)
         sales = latest[:MAX_SALES]
         unmatched = too_late = 0
@@ -90,7 +104,7 @@ class ReviewAccuracy:
 
 
 def measured(rows: Sequence[Valued]) -> Measured:
-    """Measure the accuracy on at least one sale."""
+    """Measure the accuracy of the estimates for at least one sale."""
     accuracy, coverage = measure(rows), coverages(rows)
     confidence = bounds([row.estimate for row in rows], [row.sale.price for row in rows], accuracy)
     sales = Counter(interval.level for row in rows for interval in row.intervals)
@@ -100,12 +114,12 @@ def measured(rows: Sequence[Valued]) -> Measured:
 def _valued(sale: RecordedSale, prediction: Prediction) -> Valued:
     estimate = prediction.estimate
     sold = Sale(estimate.house, sale.price, house_key=str(prediction.id), sold_on=sale.sold_on)
-    # Imported estimates of the tutorial's service may be negative.
+    # Estimates imported from the tutorial's service may be negative.
     return Valued(sold, max(estimate.price, 0.0), estimate.intervals)
 
 
 MAX_REVIEWED = 10_000
-"""The largest number of predictions in a review of drift, which are the newest."""
+"""Maximum number of predictions in a drift review. If there are more, the newest ones are reviewed."""
 
 PAGE_SIZE = 1000
 
@@ -119,7 +133,15 @@ class ReviewDrift:
     _predictions: PredictionRepository
 
     def __call__(self) -> Drift:
-        """Measure drift. Raises NoModel, RefusedModel, NoSnapshot, ModelStoreUnavailable or RepositoryUnavailable."""
+        """Measure the drift of the newest predictions.
+
+        Raises:
+            NoModel: if no version is in service.
+            NoSnapshot: if the version has no training snapshot.
+            RefusedModel: if the snapshot is damaged.
+            ModelStoreUnavailable: if the snapshot can't be read.
+            RepositoryUnavailable: if the predictions can't be read.
+        """
         version = self._models.current().version
         try:
             _, artifact = self._store.get(version.name)

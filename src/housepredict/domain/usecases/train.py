@@ -1,4 +1,4 @@
-"""Training, evaluation and promotion of model versions."""
+"""Use cases: train, evaluate, store and promote model versions."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.usecases.training_history import StartListener, TrainingHistory, ignore_start
 
 SELF_TEST_ROWS = 5
-"""The number of houses in a self-test."""
+"""How many held-out houses are stored with a version for its self-test."""
 
 _SYNTHETIC = "The sales are synthetic, so intervals would mean nothing for real houses."
 _TOO_FEW = "There are too few training sales to calibrate intervals."
@@ -75,7 +75,7 @@ _NONE_LEFT = "This version therefore has no intervals, and is not promoted autom
 
 @frozen
 class Training:
-    """The result of a training: the version, the prepared sales, and the decision whether to promote it."""
+    """The result of training: the stored version, the prepared sales, and the promotion decision."""
 
     version: ModelVersion
     sales: PreparedSales
@@ -86,8 +86,15 @@ class Training:
 class Train:
     """Train a model version, evaluate it on held-out sales, store it, and promote it if the policy allows.
 
-    `uninterrupted` defers interrupts while a version is stored, promoted and logged. No feature may have a `reserved`
-    name.
+    Args:
+        trainer: fits the model.
+        load: loads the version, to check it before it is stored.
+        models: the store for the version.
+        sources: opens the sales again when a version is retrained.
+        clock: the clock.
+        trainings: the history of training jobs, to which this job is added.
+        uninterrupted: a context manager that defers interrupts while a version is stored, promoted and logged.
+        reserved: names that features must not have.
     """
 
     _trainer: Trainer
@@ -109,21 +116,22 @@ class Train:
         if_incomparable: bool = True,
         begun: StartListener = ignore_start,
     ) -> Training:
-        """Train a version, and store it even if it is not promoted. One training can run at a time.
+        """Train a version and store it, whether or not it is promoted. Only one training job can run at a time.
 
         Args:
             source: the sales.
             options: the training options.
             progress: called after each step.
             policy: whether to promote the version.
-            if_incomparable: whether a version that can't be compared with the champion may be promoted.
-            begun: called with the id of the training when it has started.
+            if_incomparable: whether to promote a version that can't be compared with the champion, provided it meets
+                the minimum requirements.
+            begun: called with the id of the training job after it has started.
 
         Raises:
             UnusableSales: if no model can be trained on the sales.
             RefusedModel: if the version fails a check.
-            TrainingInProgress: if another training is running.
-            TrainingCancelled: if the training was cancelled.
+            TrainingInProgress: if another training job is running.
+            TrainingCancelled: if the training job was cancelled.
             ModelStoreUnavailable: if the version can't be stored.
         """
         with self._trainings.record_training(source, progress, begun) as run:
@@ -143,7 +151,7 @@ class Train:
                 fitted, rows, intervals = _with_intervals(fitted, sales.held_out)
             fitted = evolve(fitted, artifact={**fitted.artifact, **_review_files(sales, rows)})
             version = self._version(origin, options, sales, fitted, rows, intervals)
-            # A version that can't be loaded is not stored.
+            # If the version can't be loaded, this raises RefusedModel, and nothing is stored.
             self._load(version, fitted.artifact)
             verdict = self._verdict(version, rows, sales, policy, if_incomparable=if_incomparable)
             version = evolve(version, verdict=verdict)
@@ -156,9 +164,10 @@ class Train:
             return Training(version, sales, verdict)
 
     def retrain(self, version: ModelVersion, progress: Progress, *, begun: StartListener = ignore_start) -> Training:
-        """Retrain a version with its options on its sales as they are now; see `__call__`.
+        """Train a new version with the same options and sales source as `version` (see `__call__`).
 
-        A version that can't be compared with the champion is not promoted, since nobody watches an automatic training.
+        The sales are read again, so they may have changed. If the new version can't be compared with the champion, it
+        is not promoted, because retraining may run unattended.
         """
         source = self._sources(version.source.location, version.options, version.source.recorded is not None)
         return self(source, version.options, progress, if_incomparable=False, begun=begun)
@@ -229,14 +238,14 @@ class Train:
         return judge(comparison)
 
     def _champion(self) -> Predictor | str:
-        """Load the promoted version. Returns the reason, as a sentence, if there is none to compare with."""
+        """Load the promoted version. Returns the reason, as a sentence, if there is no version to compare with."""
         name = self._models.pointer().name
         if name is None:
             return "No version is promoted yet."
         try:
             return self._load(*self._models.get(name))
         except (RefusedModel, UnknownModel) as error:
-            return f"The promoted version {name} can't be loaded, so there is none to compare with: {error}"
+            return f"The promoted version {name} can't be loaded, so there is no version to compare with: {error}"
 
 
 def _estimated(sales: Sequence[Sale], model: CalibratedModel) -> Sequence[Valued]:
@@ -249,7 +258,7 @@ def _estimated(sales: Sequence[Sale], model: CalibratedModel) -> Sequence[Valued
 def _with_intervals(
     fitted: TrainedModel, held_out: Sequence[Sale]
 ) -> tuple[TrainedModel, Sequence[Valued], IntervalChoice]:
-    """Choose the first kind of intervals that passes the coverage test: the model's own, plain ones, or none."""
+    """Choose intervals that pass the coverage test. Tries the model's preferred kind first, then plain, then none."""
     tests: tuple[CoverageTest, ...] = ()
     rejections: tuple[str, ...] = ()
     while True:
@@ -271,13 +280,13 @@ def _with_intervals(
 
 
 def _review_files(sales: PreparedSales, rows: Sequence[Valued]) -> Artifact:
-    """Create the files of a version that are used in reviews, but not in service."""
+    """Create the version files that are used in reviews but not to make estimates."""
     trained_on = snapshot(sales.schema, [sale.house for sale in sales.training], [row.estimate for row in rows])
     return {HELD_OUT_FILE: write_held_out(held_out(rows, sales.schema)), SNAPSHOT_FILE: write_snapshot(trained_on)}
 
 
 def _out_of_time(sales: PreparedSales, fitted: TrainedModel) -> OutOfTimeEvaluation | str:
-    """Evaluate a refitted model on the most recent sales. Returns the reason if that is not possible."""
+    """Refit the model to earlier sales and evaluate it on the most recent ones. If impossible, return the reason."""
     split = latest_sales([*sales.training, *sales.held_out])
     if isinstance(split, str):
         return split
@@ -290,19 +299,28 @@ def _out_of_time(sales: PreparedSales, fitted: TrainedModel) -> OutOfTimeEvaluat
 
 @define
 class Promote:
-    """Promote a stored version. A version that can't be loaded is refused, and the pointer stays."""
+    """Promote a stored version, or roll back to the previously promoted one.
+
+    The version is loaded first. If this fails, the promoted version does not change.
+    """
 
     _load: PredictorLoader
     _models: ModelStore
 
     def __call__(self, name: str) -> ModelVersion:
-        """Promote a version. Raises UnknownModel, RefusedModel or ModelStoreUnavailable."""
+        """Promote a version.
+
+        Raises:
+            UnknownModel: if no version has this name.
+            RefusedModel: if the version can't be loaded.
+            ModelStoreUnavailable: if the store can't be read or written.
+        """
         version = self._loaded(name)
         self._models.promote(name)
         return version
 
     def rollback(self) -> ModelVersion:
-        """Promote the previously promoted version again. Each further call goes back one more version.
+        """Promote the previously promoted version again. Each additional call goes back one more promotion.
 
         Raises:
             UnknownModel: if no version was promoted before.

@@ -1,4 +1,8 @@
-"""The history of trainings. A training holds a lock while it runs, so that stale entries of the log can be closed."""
+"""The history of training jobs.
+
+A job holds the training lock while it runs. If the lock is free, any job still marked as running in the log must have
+died, so its log entry is closed.
+"""
 
 from __future__ import annotations
 
@@ -25,23 +29,23 @@ from housepredict.domain.ports import Clock, ModelStore, Progress, SalesSource, 
 from housepredict.domain.training_status import PROCESS_ENDED, TrainingOutcome, TrainingStatus
 
 LOG_INTERVAL_S = 1.0
-"""The time between updates of the log during a training, in seconds."""
+"""Minimum time between progress updates in the log, in seconds."""
 NOT_PROMOTED = "The version is stored, but the training process ended before it was promoted."
 _MAX_TRAININGS = 1000
 _LOCK_ATTEMPTS = 50
 _LOG_LOST = (ModelStoreUnavailable, UnknownTraining)
 
 StartListener = Callable[[UUID], None]
-"""A callback that receives the id of a training when it has started."""
+"""A callback that receives the id of a training job after the job has started."""
 
 
 def ignore_start(_id: UUID) -> None:
-    """Ignore the start of a training."""
+    """Ignore the start of a training job."""
 
 
 @define
 class TrainingRun:
-    """A running training, which logs its progress and its outcome."""
+    """A running training job. It logs its own progress and outcome."""
 
     id: UUID
     _log: TrainingLog
@@ -59,32 +63,36 @@ class TrainingRun:
         since = math.inf if self._looked_at is None else abs((now - self._looked_at).total_seconds())
         if since >= LOG_INTERVAL_S:
             self._looked_at = now
-            with suppress(*_LOG_LOST):  # A training continues without its log.
+            with suppress(*_LOG_LOST):  # The job continues even if the log is unavailable.
                 _unless_cancelled(self._log.change(self.id, lambda status: status.at(done, total)))
 
     def start_storing(self) -> None:
-        """Log that the version is being stored, which can't be cancelled. Raises TrainingCancelled one last time."""
+        """Log that the version is now being stored. From here on, the job can't be cancelled.
+
+        Raises:
+            TrainingCancelled: if cancellation was requested before.
+        """
         _unless_cancelled(self._log.change(self.id, lambda status: status.at(*self._steps).start_storing()))
 
     def succeeded(self, version: str, verdict: Verdict) -> None:
-        """Log that the version is stored. Later errors don't change this outcome."""
+        """Log that the version was stored. Later errors don't change this outcome."""
         self.end(TrainingOutcome.success(version, verdict))
 
     def end(self, outcome: TrainingOutcome | None) -> None:
-        """Log an outcome, unless one was logged. Raises ValueError if there is none at all."""
+        """Log an outcome unless one was already logged. Raises ValueError if there is no outcome at all."""
         if self._outcome:
             return
         if outcome is None:
             raise ValueError("a training without an error needs an outcome")
         self._outcome = outcome
-        with suppress(*_LOG_LOST):  # The next reader of the log closes it.
+        with suppress(*_LOG_LOST):  # If this fails, the next reader of the log closes the entry.
             now = self._clock.now()
             self._log.change(self.id, lambda status: status.ended(now, outcome))
 
 
 @define
 class TrainingHistory:
-    """The running and past trainings of all processes."""
+    """The running and past training jobs of all processes."""
 
     _models: ModelStore
     _log: TrainingLog
@@ -93,15 +101,15 @@ class TrainingHistory:
 
     @contextmanager
     def record_training(self, source: SalesSource, progress: Progress, begun: StartListener) -> Iterator[TrainingRun]:
-        """Hold the training lock in a `with` block, and log the training from its start to its outcome.
+        """Run a `with` block as a training job: acquire the training lock, and log the start and the outcome.
 
         Args:
             source: the sales.
-            progress: called with the progress, too.
-            begun: called with the id of the training when it has started.
+            progress: called whenever the job reports progress, in addition to the log.
+            begun: called with the id of the job after it has started.
 
         Raises:
-            TrainingInProgress: if another training is running; with its id if it is in the log.
+            TrainingInProgress: if another job is running. The error includes the job's id if it is in the log.
             ModelStoreUnavailable: if the lock or the log can't be used.
         """
         with ExitStack() as stack:
@@ -121,40 +129,40 @@ class TrainingHistory:
             run.end(None)
 
     def get(self, training: UUID) -> TrainingStatus:
-        """Return the status of a training. Raises UnknownTraining or ModelStoreUnavailable."""
+        """Return the status of a training job. Raises UnknownTraining or ModelStoreUnavailable."""
         return self._settled(self._log.get(training))
 
     def recent(self, limit: int) -> Sequence[TrainingStatus]:
-        """Return the status of the newest trainings, newest first. Raises ModelStoreUnavailable."""
+        """Return the status of the `limit` newest training jobs, newest first. Raises ModelStoreUnavailable."""
         return [self._settled(status) for status in self._log.recent(limit)]
 
     def cancel(self, training: UUID) -> TrainingStatus:
-        """Request the cancellation of a training, which takes effect at its next step.
+        """Request the cancellation of a training job. The job stops at its next step.
 
         Raises:
-            UnknownTraining: if no training has this id.
-            TrainingEnded: if it has ended, or its version is being stored.
+            UnknownTraining: if no training job has this id.
+            TrainingEnded: if the job has ended, or its version is already being stored.
             ModelStoreUnavailable: if the log can't be used.
         """
         if self.get(training).outcome:
             raise TrainingEnded
         status = self._log.change(training, TrainingStatus.request_cancellation)
-        if not status.cancelling:  # It has just ended, or its version is being stored.
+        if not status.cancelling:  # The job has just ended, or its version is being stored.
             raise TrainingEnded
         return status
 
     def is_cancelling(self, training: UUID) -> bool:
-        """Whether the cancellation of a running training was requested; False while the log can't be read."""
+        """Return whether cancellation of a running job was requested. False if the log can't be read."""
         with suppress(*_LOG_LOST):
             status = self._log.get(training)
             return status.cancelling and status.outcome is None
         return False
 
     def over(self, training: UUID, error: str = PROCESS_ENDED) -> TrainingStatus:
-        """Close a training whose process has ended: log its outcome, unless it has one.
+        """Log the outcome of a training job whose process has ended, unless its outcome is already logged.
 
-        If cancellation was requested, it was cancelled. Otherwise it succeeded if its version is stored, or else it
-        failed with `error`. Raises UnknownTraining or ModelStoreUnavailable.
+        If cancellation was requested, the job was cancelled. Otherwise, it succeeded if its version is stored, and
+        failed with `error` if not. Raises UnknownTraining or ModelStoreUnavailable.
         """
         status = self._log.get(training)
         outcome = TrainingOutcome.failure(error)
@@ -166,9 +174,9 @@ class TrainingHistory:
         return self._log.change(training, lambda status: status.ended(now, outcome))
 
     def _stored_version(self, status: TrainingStatus) -> TrainingOutcome | None:
-        """Return the success of a training if its version is stored, or None.
+        """Return a successful outcome if the job's version is stored, otherwise None.
 
-        Trainings run one at a time, so the first version of the same sales since its start is the version.
+        Only one job runs at a time, so the job's version is the first one since its start with the same sales location.
         """
         for version in self._models.versions():
             verdict = version.verdict
@@ -179,16 +187,16 @@ class TrainingHistory:
         return None
 
     def require_no_training(self) -> None:
-        """Raise TrainingInProgress, with its id, if a training is running."""
+        """Raise TrainingInProgress, with the id of the job, if a training job is running."""
         for status in self.recent(1):
             if status.outcome is None:
                 raise TrainingInProgress(training=status.id)
 
     def _lock(self, stack: ExitStack) -> None:
-        """Acquire the lock, or raise TrainingInProgress.
+        """Acquire the training lock, or raise TrainingInProgress.
 
-        A reader of the log may hold the lock for a moment, and a training holds it before it is in the log. So this
-        tries again until the log has a running training.
+        If the lock is taken, the holder may be a reader of the log, which holds it only briefly, or a job that has not
+        been logged yet. This retries until the lock is free or the log contains a running job.
         """
         for _ in range(_LOCK_ATTEMPTS):
             try:
@@ -202,10 +210,13 @@ class TrainingHistory:
         raise TrainingInProgress
 
     def _settled(self, status: TrainingStatus) -> TrainingStatus:
-        """Return the status. If no process holds the lock, no training is running, and the status gets an outcome."""
+        """Return the status, after logging an outcome for the job if it is no longer running.
+
+        If no process holds the training lock, no job is running.
+        """
         if status.outcome is None:
             with suppress(TrainingInProgress), self._models.training():
-                return self.over(status.id)  # It may have ended meanwhile, so `over` reads it again under the lock.
+                return self.over(status.id)  # `over` reads the status again, in case the job has ended meanwhile.
         return status
 
 

@@ -1,4 +1,4 @@
-"""The HTTP API: a Starlette app, to serve on its own or to mount in another app."""
+"""The HTTP API: a Starlette app that runs standalone or is mounted in another app."""
 
 from __future__ import annotations
 

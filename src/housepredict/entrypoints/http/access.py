@@ -1,4 +1,7 @@
-"""Access to write routes: clients need the token or, if none is set, must be programs on this machine."""
+"""Access control for write routes.
+
+Clients must send the token. If no token is set, only programs on the same machine may use these routes.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +20,22 @@ _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip
 
 
 def require_access(request: Request) -> None:
-    """Raise a Problem unless a request may write."""
+    """Raise a Problem if a request is not allowed to use a write route."""
     token, embedded = application_of(request).settings.token, state_of(request.app).embedded
     if token is not None:
         _require_token(request, token)
     elif embedded or not (_is_local(request) and _is_same_origin(request)):
         raise Problem(
             "forbidden",
-            "Without a token, only programs on the service's own machine may use this route, and none if the service "
-            "is mounted in another app. Set HOUSEPREDICT_TOKEN (16 characters or more) and send it as "
+            "The service has no token, so only programs on its own machine may use this route (or none, if the service "
+            "is mounted in another app). Set HOUSEPREDICT_TOKEN to at least 16 characters, and send it as "
             "`Authorization: Bearer TOKEN`.",
         )
 
 
 def _require_token(request: Request, token: str) -> None:
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    # compare_digest takes constant time, which reveals nothing about the token.
+    # compare_digest takes constant time, so that response times reveal nothing about the token.
     if scheme.lower() != "bearer" or not hmac.compare_digest(credentials.strip().encode(), token.encode()):
         raise Problem(
             "unauthorized",
@@ -42,7 +45,7 @@ def _require_token(request: Request, token: str) -> None:
 
 
 def _is_local(request: Request) -> bool:
-    """Whether the peer is on this machine and isn't a proxy."""
+    """Return whether the client is on this machine and isn't a proxy."""
     return (
         request.client is not None
         and _is_loopback(request.client.host)
@@ -59,7 +62,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_same_origin(request: Request) -> bool:
-    """Whether the request can't come from another site's web page, not even by DNS rebinding."""
+    """Return False if another site's web page may have sent the request, possibly through DNS rebinding."""
     hosts = request.headers.getlist("host")
     if len(hosts) != 1 or not _LOOPBACK_HOST.fullmatch(hosts[0]):
         return False

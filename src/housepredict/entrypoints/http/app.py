@@ -1,4 +1,4 @@
-"""The ASGI app: its routes, middleware and error handlers, and a lifespan that opens and closes its resources."""
+"""The ASGI app: routes, middleware, error handlers, and a lifespan that opens and closes the app's resources."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ObserveRequests:
 
 @define
 class Cors:
-    """Starlette's CORS middleware, for settings that are read only when the lifespan starts."""
+    """CORS middleware that reads the allowed origins from the settings, which are loaded after the app is created."""
 
     app: ASGIApp
     _origins: Sequence[str] = ()
@@ -88,10 +88,11 @@ def asgi_app(
     meter: Meter | None = None,
     tracer_provider: TracerProvider | None = None,
 ) -> Starlette:
-    """Create the service as an ASGI app, to serve on its own or to mount in another app.
+    """Create the service as an ASGI app, to run standalone or to mount in another app.
 
-    This does no I/O: the app's lifespan opens and closes models and predictions. Starlette and FastAPI don't run the
-    lifespan of a mounted app, so pass it to the outer app, or enter it in the outer app's own lifespan:
+    Creating the app does no I/O. The app's lifespan opens and closes the model store and the prediction store.
+    Starlette and FastAPI don't run the lifespan of a mounted app, so pass the lifespan to the outer app, or enter it in
+    the outer app's own lifespan:
 
         prices = housepredict.asgi_app()
 
@@ -104,11 +105,11 @@ def asgi_app(
                 yield
 
     Args:
-        settings: the settings, by default those in the environment.
-        application: open use cases to serve instead. They stay open when the lifespan ends.
-        embedded: whether the app is mounted in another. Its write routes always need a token then.
-        meter: the request counters of this process, if it is one of several workers.
-        tracer_provider: OpenTelemetry's tracer provider, to record a span for each request.
+        settings: the settings. Defaults to those in the environment.
+        application: an open application to use instead of `settings`. It stays open when the lifespan ends.
+        embedded: whether the app is mounted in another app. If so, write routes always require a token.
+        meter: the request counters for this process, if it is one of several workers.
+        tracer_provider: an OpenTelemetry tracer provider, which records a span for each request.
 
     Raises:
         InvalidSettings, RepositoryUnavailable, UnusablePlugin, MissingExtra: when the lifespan starts.
@@ -144,7 +145,7 @@ def asgi_app(
         routes=ROUTES,
         lifespan=lifespan,
         exception_handlers={HTTPException: answer},
-        # Starlette's handler of unexpected errors raises them again, and the server would log them twice.
+        # Starlette's handler for unexpected errors raises them again, so the server would log them twice.
         middleware=[
             Middleware(ObserveRequests),
             Middleware(Cors),
@@ -159,7 +160,7 @@ def asgi_app(
 def _estimator(
     application: Application, lane: BatchMeter, body_timeout: float | None, *, explains: bool = False
 ) -> Estimator:
-    """Create an estimator. Explanations have their own, so that other requests don't wait for them."""
+    """Create an estimator. Requests for explanations get a separate one, so that other requests don't wait for them."""
     settings = application.settings
     predict = evolve(application.predict, start_timer=lane.time_commit)
     return Estimator(
@@ -177,9 +178,9 @@ def _estimator(
 
 
 async def prune_daily(application: Application) -> None:
-    """Prune predictions older than the setting `keep` (in days), now and once a day, or an hour after an error.
+    """Prune predictions older than the setting `keep` (in days), now and then once a day. Retry an hour after an error.
 
-    Every process does this, since pruning twice does no harm.
+    Every worker process does this, because pruning twice does no harm.
     """
     keep = application.settings.keep
     while keep is not None:
@@ -196,13 +197,13 @@ async def prune_daily(application: Application) -> None:
 
 
 def _generation(application: Application) -> int:
-    """Return the generation in service; 0 for the demo model, or if it is unknown."""
+    """Return the generation number in service, or 0 if it is unknown or the demo model is in service."""
     serving = application.live_model.serving
     return (serving.generation or 0) if serving else 0
 
 
 def _open(application: Application) -> None:
-    """Open the resources that the first requests would otherwise wait for."""
+    """Open resources now, so that the first requests don't have to wait for them."""
     _ = application.records, application.predict_once
     try:
         version = application.live_model.current().version

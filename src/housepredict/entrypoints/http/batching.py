@@ -1,4 +1,4 @@
-"""Batching of requests: each request is validated separately, then estimated and stored together with waiting ones."""
+"""Request batching: each request is validated separately, but waiting requests are estimated and stored together."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ Result_contra = TypeVar("Result_contra", contravariant=True)
 
 
 Begin = Callable[[Sequence[Batchable], Callable[[Sequence[Result | Exception]], None]], bool]
-"""Starts a batch in the event loop, and later calls the function with its outcomes. Returns False if it can't start."""
+"""A function that starts a batch in the event loop, and later passes the outcomes to a callback.
+
+It returns False if the batch can't run in the event loop.
+"""
 
 
 class Overloaded(Exception):
@@ -36,10 +39,10 @@ class Overloaded(Exception):
 
 
 class PendingResult(Protocol[Result_contra]):
-    """Receives the outcome of a job in the event loop. An asyncio.Future is one."""
+    """Receives the outcome of a job in the event loop. asyncio.Future implements this protocol."""
 
     def done(self) -> bool:
-        """Whether the outcome is no longer needed."""
+        """Return whether the outcome is no longer needed."""
 
     def set_result(self, result: Result_contra, /) -> None:
         """Receive the result."""
@@ -59,14 +62,14 @@ class _PendingJob(Generic[Batchable, Result]):
 class Coalescer(Generic[Batchable, Result]):
     """Runs jobs in batches, one batch at a time, in order of arrival.
 
-    A batch runs in the event loop if `begin` starts it there, otherwise `work` runs it in a worker thread. Create and
-    use a coalescer in one event loop.
+    A batch runs in the event loop if `begin` starts it there. Otherwise, `work` runs it in a worker thread. Create and
+    use a coalescer in the same event loop.
 
     Args:
-        work: runs the jobs of a batch, and returns a result or an exception for each.
-        batch_weight: the maximum weight of a batch of several jobs.
-        waiting_weight: the maximum weight of all waiting jobs.
-        begin: starts a batch in the event loop, see Begin.
+        work: runs a batch, and returns a result or an exception for each job.
+        batch_weight: the maximum total weight of a batch. A heavier job forms a batch on its own.
+        waiting_weight: the maximum total weight of all waiting jobs.
+        begin: starts a batch in the event loop (see Begin).
     """
 
     _work: Callable[[Sequence[Batchable]], Sequence[Result | Exception]]
@@ -78,12 +81,12 @@ class Coalescer(Generic[Batchable, Result]):
     # How often the thread received jobs, and how often it finished them. Each counter has one writing thread.
     _handed_over: int = field(default=0, init=False)
     _finished: int = field(default=0, init=False)
-    # Jobs that arrived in this turn of the event loop. Waking the thread for each would take longer than the job.
+    # Jobs that arrived in this turn of the event loop. Waking the thread for each job would take longer than the job.
     _arrived: list[_PendingJob[Batchable, Result]] = field(factory=list, init=False)
     # The thread gets its next batch here, without waiting for a busy event loop.
     _queue: SimpleQueue[Sequence[_PendingJob[Batchable, Result]]] = field(factory=SimpleQueue, init=False)
-    # Each counter has one writing thread; the difference is the weight of waiting jobs.
-    _submitted: int = field(default=0, init=False)  # without batches that ran in the event loop
+    # The weights of submitted jobs and of started jobs. Their difference is the weight of the waiting jobs.
+    _submitted: int = field(default=0, init=False)  # excluding batches that ran in the event loop
     _taken: int = field(default=0, init=False)
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     _thread: Thread = field(init=False)
@@ -93,7 +96,11 @@ class Coalescer(Generic[Batchable, Result]):
         self._thread.start()
 
     def submit(self, job: Batchable, weight: int, result: PendingResult[Result]) -> None:
-        """Queue a job, which is skipped if its result is `done` before its batch starts. Raises Overloaded."""
+        """Queue a job. It is skipped if `result` is done before the job's batch starts.
+
+        Raises:
+            Overloaded: if too many jobs are waiting.
+        """
         waiting = self.waiting()
         if waiting and waiting + weight > self._waiting_weight:
             raise Overloaded
@@ -107,11 +114,11 @@ class Coalescer(Generic[Batchable, Result]):
             self._loop.call_soon(self._start)
 
     def waiting(self) -> int:
-        """Return the weight of the waiting jobs."""
+        """Return the total weight of the waiting jobs."""
         return self._submitted - self._taken
 
     def close(self) -> None:
-        """Finish all submitted jobs, and end the thread. With `begin`, call this outside of the event loop."""
+        """Finish all submitted jobs, and end the thread. If `begin` is set, call this outside the event loop."""
         while self._is_begun:
             asyncio.run_coroutine_threadsafe(self._ended.wait(), self._loop).result()
         self._hand_over()
@@ -166,7 +173,7 @@ class Coalescer(Generic[Batchable, Result]):
         self._finish(batch)
 
     def _finish(self, batch: Sequence[_PendingJob[Batchable, Result]], turns: int | None = None) -> None:
-        """Run a batch. With `turns`, it completes the jobs that were handed over in that many turns."""
+        """Run a batch. `turns` is the number of handovers to the thread that are complete afterwards, if it changes."""
         outcomes: Sequence[Result | Exception] = []
         try:
             if batch:
@@ -190,59 +197,59 @@ def _deliver(batch: Sequence[_PendingJob[Batchable, Result]], outcomes: Sequence
 
 
 JOB = "housepredict.job"
-"""The key of a request's job in its ASGI scope."""
+"""The ASGI scope key for a request's EstimateJob."""
 
 LOOP_BUDGET_S = 0.005
-"""The seconds for which a batch may block the event loop."""
+"""The maximum time in seconds that a batch may block the event loop."""
 
 TRIALS, MAX_TRIAL_HOUSES = 8, 16
-"""The number of first batches of a version that may block longer if they are this small, since they are slower."""
+"""A version's first TRIALS batches are slower, so they are limited to MAX_TRIAL_HOUSES instead of LOOP_BUDGET_S."""
 
 
 @define(eq=False)
 class EstimateJob:
-    """The valid houses of a request, and the model version that they were validated for."""
+    """The valid houses in a request, and the model version that they were validated for."""
 
     serving: InService
     houses: Sequence[House]
     steps: tuple[float, float, float] | None = None
-    """The time.perf_counter of the start of its batch, and of the start and the end of the commit, for traces."""
+    """When the batch started, and when the commit started and ended (time.perf_counter). Used in traces."""
 
 
 Outcomes = Sequence[Sequence[Prediction] | Exception]
-"""The predictions of each job of a batch, or its error."""
+"""For each job in a batch, its predictions or its error."""
 
 
 @define(eq=False)
 class Pace:
-    """Predicts how long a batch blocks the event loop, from the fastest time per house of its model version so far."""
+    """Predicts how long a batch will block the event loop, from the model version's shortest time per house so far."""
 
     _version: str | None = field(default=None, init=False)
     _seconds_per_house: float = field(default=math.inf, init=False)
     _trials_left: int = field(default=TRIALS, init=False)
 
     def is_short(self, version: str, houses: int) -> bool:
-        """Whether a batch may be estimated in the event loop."""
+        """Return whether a batch is short enough to be estimated in the event loop."""
         if version != self._version:
             self._version, self._seconds_per_house, self._trials_left = version, math.inf, TRIALS
         return houses <= MAX_TRIAL_HOUSES if self._trials_left else houses * self._seconds_per_house <= LOOP_BUDGET_S
 
     def record(self, seconds: float, houses: int) -> None:
-        """Record for how long a batch blocked the event loop."""
+        """Record how long a batch blocked the event loop."""
         self._seconds_per_house = min(self._seconds_per_house, seconds / houses)
         self._trials_left = max(self._trials_left - 1, 0)
 
 
 @define(eq=False)
 class Estimator:
-    """Estimates the houses of requests in batches, with explanations if it has an `explain`.
+    """Estimates the houses of many requests in batches. With `explain`, it also explains the estimates.
 
     Args:
-        max_body: the maximum size of a request's body, in bytes.
-        max_batch: the maximum number of houses in a request, and in a batch of several.
+        max_body: the maximum size of a request body, in bytes.
+        max_batch: the maximum number of houses in a request, and in a batch that combines several requests.
         max_waiting: the maximum number of waiting houses.
-        body_timeout: the deadline of a body in seconds; None if the server enforces one.
-        may_use_loop: whether small batches may run in the event loop. Those with explanations never do.
+        body_timeout: the deadline for receiving a body, in seconds. None if the server enforces one.
+        may_use_loop: whether small batches may run in the event loop. Batches with explanations never do.
     """
 
     _models: PredictorSource
@@ -263,21 +270,26 @@ class Estimator:
         return Coalescer(self._estimate, self.max_batch, self.max_waiting, self._begin if uses_loop else None)
 
     def in_service(self) -> InService:
-        """Return the model in service. Raises NoModel, or RefusedModel if the promoted version failed a check."""
+        """Return the model in service.
+
+        Raises:
+            NoModel: if there isn't one.
+            RefusedModel: if the promoted version failed a check.
+        """
         return self._models.in_service()
 
     def check(self, houses: Sequence[object], serving: InService | None = None) -> EstimateJob:
-        """Validate the houses of a request, by default for the model in service. Raises InvalidHouses or NoModel."""
+        """Validate houses for `serving`, or by default for the model in service. Raise InvalidHouses or NoModel."""
         return EstimateJob(*self._predict.check(houses, serving or self._models.in_service()))
 
     async def estimate(self, job: EstimateJob) -> Sequence[Prediction]:
-        """Estimate and store houses. Raises the errors of Predict, and a Problem if the queue is full."""
+        """Estimate and store houses. Raise a Problem if the queue is full, and pass on errors from Predict."""
         result: asyncio.Future[Sequence[Prediction]] = asyncio.get_running_loop().create_future()
         self.submit(job, result)
         return await result
 
     def submit(self, job: EstimateJob, result: PendingResult[Sequence[Prediction]]) -> None:
-        """Estimate and store houses later, and deliver the outcome. Raises a Problem if the queue is full."""
+        """Queue houses to estimate and store. Deliver the outcome to `result`. Raise a Problem if the queue is full."""
         try:
             self._coalescer.submit(job, len(job.houses), result)
         except Overloaded:
@@ -292,7 +304,7 @@ class Estimator:
         self._coalescer.close()
 
     def _begin(self, jobs: Sequence[EstimateJob], deliver: Callable[[Outcomes], None]) -> bool:
-        """Start a batch in the event loop. Returns False if the thread should run it."""
+        """Start a batch in the event loop, or return False if the thread should run it."""
         serving = jobs[0].serving
         houses = [house for job in jobs for house in job.houses]
         is_mixed = any(job.serving is not serving for job in jobs)
@@ -341,7 +353,7 @@ class Estimator:
     def _split(
         self, predictions: Sequence[Prediction], jobs: Sequence[EstimateJob], started: float
     ) -> Sequence[Sequence[Prediction]]:
-        """Split the predictions of a batch by job, and set the `steps` of each job."""
+        """Split the predictions of a batch by job, and set `steps` on each job."""
         steps = (started, *self._lane.last_commit) if self._lane else None
         remaining = iter(predictions)
         for job in jobs:

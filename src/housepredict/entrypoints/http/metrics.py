@@ -1,7 +1,7 @@
-"""Metrics for Prometheus, collected at each scrape.
+"""Prometheus metrics, collected at each scrape.
 
-To add a metric, describe it in `_HELP`, yield it from an existing part or a new one in `registry_of`, and document it
-in docs/reference/metrics.md. If a part fails, the scrape has the others.
+To add a metric, describe it in `_HELP`, yield it from an existing or new part in `registry_of`, and document it in
+docs/reference/metrics.md. If a part fails, the scrape still returns the metrics of the other parts.
 """
 
 from __future__ import annotations
@@ -44,33 +44,34 @@ from housepredict.entrypoints.http.request_metrics import (
 _log = logging.getLogger(__name__)
 
 DRIFT_INTERVAL_S = 60.0
-"""The seconds between measurements of drift, which read thousands of predictions."""
+"""The minimum seconds between drift measurements, because each one reads thousands of predictions."""
 
 ACCURACY_INTERVAL_S = 600.0
-"""The seconds between measurements of accuracy, which read all sales."""
+"""The minimum seconds between accuracy measurements, because each one reads all sales."""
 
 _HELP = {
     "http_server_request_duration_seconds": "Duration of requests.",
     "housepredict_refusals": "Rejected requests, by problem and violated rule.",
     "housepredict_batch_houses": "Houses per batch.",
-    "housepredict_commit_duration_seconds": "Duration of commits of predictions.",
+    "housepredict_commit_duration_seconds": "Duration of the commits that store predictions.",
     "housepredict_pending_houses": "Houses waiting to be estimated.",
     "housepredict_model": "The model version in service.",
-    "housepredict_model_generation": "Generation of the promotion of the version in service; 0 if unknown.",
-    "housepredict_model_refused": "1 if the version in service may not be the promoted one: that failed a check, or "
-    "the model store is unavailable.",
+    "housepredict_model_generation": "Generation number of the version's promotion, or 0 if unknown.",
+    "housepredict_model_refused": "1 if the version in service may not be the promoted one, because the promoted "
+    "version failed a check or the model store is unavailable.",
     "housepredict_spool_pending": "Predictions in the spool, waiting for the database.",
     "housepredict_spool_dead_letters": "Predictions that the database rejected permanently.",
     "housepredict_spool_oldest_age_seconds": "Age of the oldest prediction in the spool.",
-    "housepredict_accuracy_sales": "Realized sales that the version in service is measured by.",
-    "housepredict_accuracy_mdape_ratio": "Median absolute error of its estimates, relative to the price.",
-    "housepredict_accuracy_median_ratio": "Median ratio of estimate to price; 1 is unbiased.",
-    "housepredict_drift_predictions": "Predictions of the version in service that drift is measured by.",
-    "housepredict_drift_psi": "Population stability index of a feature since training.",
-    "housepredict_drift_chance_psi": "99th percentile of a feature's index if nothing has drifted.",
-    "housepredict_out_of_range_ratio": "Share of predictions with a warning of a feature, from 0 to 1.",
-    "housepredict_drift_estimates_psi": "Population stability index of the estimates since training.",
-    "housepredict_drift_estimates_chance_psi": "99th percentile of the estimates' index if nothing has drifted.",
+    "housepredict_accuracy_sales": "Realized sales used to measure the accuracy of the version in service.",
+    "housepredict_accuracy_mdape_ratio": "Median absolute error of the estimates, relative to the sale price.",
+    "housepredict_accuracy_median_ratio": "Median ratio of estimate to sale price. 1 is unbiased.",
+    "housepredict_drift_predictions": "Predictions by the version in service used to measure drift.",
+    "housepredict_drift_psi": "Population stability index (PSI) of a feature, relative to the training sales.",
+    "housepredict_drift_chance_psi": "99th percentile of a feature's PSI if nothing has drifted.",
+    "housepredict_out_of_range_ratio": "Share of predictions with a warning about a feature, from 0 to 1.",
+    "housepredict_drift_estimates_psi": "Population stability index (PSI) of the estimates, relative to the training "
+    "sales.",
+    "housepredict_drift_estimates_chance_psi": "99th percentile of the estimates' PSI if nothing has drifted.",
 }
 
 T = TypeVar("T")
@@ -79,7 +80,7 @@ Part = Callable[[], Iterator[Metric]]
 
 @define
 class CachedValue(Generic[T]):
-    """A value that is computed at most every `seconds`, unless computing it fails. Thread-safe."""
+    """A value that is computed at most once every `seconds`. The next call retries after an error. Thread-safe."""
 
     _compute: Callable[[], T]
     _seconds: float
@@ -88,7 +89,7 @@ class CachedValue(Generic[T]):
     _lock: Lock = field(factory=Lock, repr=False)
 
     def __call__(self) -> T:
-        """Return the value. Raises the errors of computing it."""
+        """Return the value. Errors from computing it are raised."""
         with self._lock:
             now = self._monotonic()
             if self._last is None or now - self._last[0] >= self._seconds:
@@ -98,12 +99,12 @@ class CachedValue(Generic[T]):
 
 @define(eq=False)  # registries use it as a key
 class PartsCollector:
-    """Collects metrics from several parts, except from those that fail."""
+    """Collects metrics from several parts, and skips parts that fail."""
 
     _parts: Sequence[Part]
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of each part that doesn't fail."""
+        """Yield the metrics from each part that doesn't fail."""
         for part in self._parts:
             try:
                 yield from list(part())
@@ -116,9 +117,9 @@ class PartsCollector:
 def registry_of(
     application: Application, meter: Meter, monotonic: Callable[[], float] = time.monotonic
 ) -> CollectorRegistry:
-    """Create a registry with the metrics of an application and its requests."""
+    """Create a registry with the metrics for an application and its requests."""
 
-    # Functions, since the use cases open their resources when they are first used.
+    # These are functions because the application opens the resources of a use case at its first use.
     def review() -> Drift:
         return application.review_drift()
 
@@ -149,7 +150,7 @@ def _histogram(name: str, *labels: str) -> HistogramMetricFamily:
 
 
 def request_families(meter: Meter) -> Iterator[Metric]:
-    """Yield the metrics of requests, batches and commits, summed over all workers."""
+    """Yield request, batch and commit metrics, summed over all workers."""
     meter.publish()
     labels = ("http_request_method", "http_route", "http_response_status_code")
     requests = _histogram("http_server_request_duration_seconds", *labels)
@@ -219,7 +220,7 @@ def _drift(drift: Drift) -> Iterator[Metric]:
 
 
 def _add(psi: GaugeMetricFamily, chance: GaugeMetricFamily, shift: Shift, *labels: str) -> None:
-    """Add a shift, unless it is measured by too few estimates, on which alerts would be false."""
+    """Add a shift, unless it was measured on too few estimates, which would cause false alerts."""
     if shift.psi is not None and shift.chance is not None and shift.movement is not Movement.TOO_FEW:
         psi.add_metric(labels, shift.psi)
         chance.add_metric(labels, shift.chance)

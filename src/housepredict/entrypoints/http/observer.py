@@ -1,4 +1,4 @@
-"""Request ids, metrics, the access log and traces of requests."""
+"""Request ids, request metrics, the access log and traces."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger("housepredict.access")
 
 SLOW_S = 1.0
-"""The duration in seconds from which a request is slow."""
+"""The minimum duration of a slow request, in seconds."""
 
 SAMPLING_INTERVAL_S = 1.0
-"""The seconds between log lines of requests that are neither slow nor errors, in the mode `sampled`."""
+"""The minimum seconds between log lines for requests that are neither slow nor errors, in `sampled` mode."""
 
 
 @define(eq=False)
 class AccessLog:
-    """The access log; see Settings.access_log. Not thread-safe."""
+    """The access log. Settings.access_log describes its modes. Not thread-safe."""
 
     _mode: str
     _next: float = field(default=0.0, init=False)  # the time of the next sample
@@ -43,7 +43,7 @@ class AccessLog:
         """Count a request, and decide whether to log it.
 
         Returns:
-            The number of requests that its log line stands for: itself and unlogged ones before it. 0 for no line.
+            How many requests the log line stands for (this one, and unlogged ones before it). 0 means not to log it.
         """
         if is_error or seconds >= SLOW_S or self._mode == "all":
             return int(self._mode != "none")
@@ -54,7 +54,7 @@ class AccessLog:
         return passed
 
     def write(self, method: str, route: str, status: int, seconds: float, stands_for: int, **more: Any) -> None:
-        """Log a request, with the template of its route and no data of the client."""
+        """Log a request. The line contains the route template instead of the path, and no client data."""
         fields = {
             **{name: value for name, value in more.items() if value is not None},
             "method": method,
@@ -68,7 +68,7 @@ class AccessLog:
 
 
 UNKNOWN = "unknown"
-"""The route in metrics and logs of a request that matches no route."""
+"""The route shown in metrics and logs for a request that matches no route."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
 _OTHER = "_OTHER"  # OpenTelemetry's name for unknown methods
@@ -81,14 +81,14 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 @frozen
 class RequestNames:
-    """The `X-Request-Id` and `traceparent` that a client sent, None if they are missing or malformed."""
+    """The `X-Request-Id` and `traceparent` headers of a request. Each is None if missing or malformed."""
 
     id: bytes | None = None
     traceparent: str | None = None
 
     @classmethod
     def of(cls, headers: Headers) -> RequestNames:
-        """Read the headers of a request."""
+        """Parse the headers of a request."""
         id_ = traceparent = None
         for name, value in headers:
             if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
@@ -108,7 +108,7 @@ def _traceparent(value: bytes) -> str | None:
 
 @define(eq=False)
 class Observer:
-    """Counts, logs and traces the requests of an app, in its event loop."""
+    """Counts, logs and traces an app's requests. Use it only in the app's event loop."""
 
     meter: Meter
     _access_log: AccessLog
@@ -124,7 +124,7 @@ class Observer:
 
     @classmethod
     def of(cls, routes: Sequence[BaseRoute], meter: Meter, access_log: str, tracing: Tracing | None) -> Observer:
-        """Create the observer of an app with these routes."""
+        """Create an observer for an app with these routes."""
         paths: dict[object, str] = {route.endpoint: route.path for route in routes if isinstance(route, Route)}
         return cls(meter, AccessLog(access_log), tracing, paths)
 
@@ -133,7 +133,7 @@ class Observer:
         return names.id or b"%b%08x" % (self._prefix, self._ids())
 
     def observe_estimate(self, names: RequestNames, started: float, job: EstimateJob) -> bytes:
-        """Observe a request of the express lane, just before its estimates are sent. Returns the request id."""
+        """Count, log and trace an express-lane request just before its response is sent. Return the request id."""
         now = time.perf_counter()
         seconds = now - started
         self._estimated.observe(SECONDS, seconds)
@@ -149,7 +149,10 @@ class Observer:
         return id_
 
     async def observe(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, started: float) -> None:
-        """Run an app for a request, and observe its response. `started` is its time.perf_counter."""
+        """Run an app for a request, and count, log and trace the request.
+
+        `started` is the time.perf_counter() at which the request started.
+        """
         names, status = RequestNames.of(scope["headers"]), 500  # if the app doesn't respond
         id_, method = self.request_id(names), scope["method"] if scope["method"] in _METHODS else _OTHER
         trace = self.tracing and self.tracing.begin(method, names.traceparent, started)
@@ -183,7 +186,7 @@ class Observer:
 
 
 def _steps(job: EstimateJob) -> Sequence[Step]:
-    """Return the steps of an estimate for its trace, if their times are known."""
+    """Return the steps of a job for its trace, or none if the times of the steps were not recorded."""
     if job.steps is None:
         return ()
     began, commit, committed = job.steps

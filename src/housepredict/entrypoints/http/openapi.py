@@ -1,6 +1,6 @@
-"""Building blocks of the OpenAPI document: schemas, parameters and responses, and the operation of each handler.
+"""Building blocks for the OpenAPI document: schemas, parameters, responses and operations.
 
-Route modules import this module, and write `openapi.Resource`.
+Route modules import this module as a whole, and write `openapi.Resource`.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from housepredict.entrypoints.json_documents import Part, parts_of
 from housepredict.entrypoints.settings import Settings
 
 Json = Mapping[str, Any]
-"""A part of the document, of plain JSON values."""
+"""A part of the OpenAPI document, made of plain JSON values."""
 
 DATE: Json = {"type": "string", "format": "date", "pattern": "^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
-"""A date, YYYY-MM-DD, from the year 1 on."""
+"""The schema for a date (YYYY-MM-DD) from year 1 on."""
 ID: Json = {"type": "string", "format": "uuid"}
 TIME: Json = {"type": "string", "format": "date-time"}
 TEXT: Json = {"type": "string"}
 NUMBER: Json = {"type": "number"}
 FLAG: Json = {"type": "boolean"}
 FILE: Json = {"type": "string", "format": "binary"}
-"""A body of bytes. Generated clients would encode a body of text as JSON."""
+"""The schema for a file sent as a body. It is binary, because generated clients would encode a text body as JSON."""
 
 
 def ref(name: str) -> Json:
@@ -47,29 +47,29 @@ def ref(name: str) -> Json:
 
 
 def nullable(schema: Json) -> Json:
-    """Return a schema that allows null, too."""
+    """Return a schema that also allows null."""
     if isinstance(schema.get("type"), str) and "enum" not in schema:
         return {**schema, "type": [schema["type"], "null"]}
     return {"anyOf": [schema, {"type": "null"}]}
 
 
 def about(schema: Json, description: str) -> Json:
-    """Return a schema with a description."""
+    """Return a copy of a schema with a description."""
     return {**schema, "description": description}
 
 
 def list_of(schema: Json) -> Json:
-    """Return the schema of a list."""
+    """Return the schema for a list."""
     return {"type": "array", "items": schema}
 
 
 def by_name(schema: Json) -> Json:
-    """Return the schema of an object with arbitrary names."""
+    """Return the schema for an object with arbitrary property names."""
     return {"type": "object", "additionalProperties": schema}
 
 
 def an_object(properties: Json, optional: Iterable[str] = ()) -> Json:
-    """Return the schema of an object with these properties. All are required except those in `optional`."""
+    """Return the schema for an object with these properties. All are required except those in `optional`."""
     return {
         "type": "object",
         "properties": dict(properties),
@@ -78,13 +78,13 @@ def an_object(properties: Json, optional: Iterable[str] = ()) -> Json:
 
 
 Schema = type | Json
-"""A schema, or the class of an answer that it follows from."""
+"""A schema, or the document class from which to generate it."""
 SchemaFactory = Callable[[ModelVersion | None, Settings], Json]
-"""Builds a schema that depends on the version in service, if any, or on the settings."""
+"""A function that builds a schema from the model version in service (None if there isn't one) and the settings."""
 
 
 def named(*kinds: type) -> Mapping[str, type]:
-    """Return classes by the names of their schemas."""
+    """Return document classes by schema name."""
     return {name_of(kind): kind for kind in kinds}
 
 
@@ -102,12 +102,12 @@ _PLAIN: Mapping[Any, Json] = {
 
 
 def name_of(kind: type) -> str:
-    """Return the name of a class's schema."""
+    """Return the schema name of a document class."""
     return kind.__name__.removesuffix("Answer")
 
 
 def object_schema(kind: type, named: Collection[type]) -> Json:
-    """Return the schema of the documents of a class. Classes in `named` become references, others are inlined."""
+    """Return the schema for a document class. Classes in `named` become references; other classes are inlined."""
     parts = [part for part in parts_of(kind) if part.is_public and not part.is_mapping]
     properties = {part.name: _property(part, named) for part in parts}
     described = kind.__name__.endswith("Answer") and kind.__doc__
@@ -121,7 +121,7 @@ def _property(part: Part, named: Collection[type]) -> Json:
 
 
 def schema_of(hint: Any, named: Collection[type] = ()) -> Json:
-    """Return the schema of a Python type's JSON values. Classes in `named` become references, others are inlined."""
+    """Return the schema for a Python type. Classes in `named` become references; other classes are inlined."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return {**schema_of(arguments[0], named), **dict(hint.__metadata__[0])}
@@ -147,13 +147,13 @@ def schema_of(hint: Any, named: Collection[type] = ()) -> Json:
 
 
 def _any_of(schemas: Sequence[Json]) -> Json:
-    """Return a union of simple types. `number` includes `integer`."""
+    """Return a union of simple types. Omit `integer` if `number` is present, because `number` includes it."""
     types = [schema["type"] for schema in schemas]
     return {"type": [name for name in types if name != "integer" or "number" not in types]}
 
 
 def enum_of(kind: Iterable[StrEnum]) -> Json:
-    """Return the schema of an enumeration's members."""
+    """Return the schema for an enumeration."""
     return {"type": "string", "enum": [str(member) for member in kind]}
 
 
@@ -165,7 +165,7 @@ SERVING = ("no-model", "refused-model", "unknown-model", "model-store-unavailabl
 """The problems of operations that need a model in service."""
 
 FAULTS = ("internal-error", "not-started")
-"""The problems of nearly every operation: errors of the service, not of the request."""
+"""The problems that nearly every operation can have. The service causes them, not the request."""
 
 BODY_PROBLEMS = ("body-too-large", "not-gzip", "unsupported-media-type")
 """The problems of operations that read a body."""
@@ -183,29 +183,29 @@ def in_path(name: str, schema: Json, description: str) -> Json:
 
 
 def header(name: str, schema: Json, description: str) -> Json:
-    """Return a header of a request."""
+    """Return a request header."""
     return {"name": name, "in": "header", "description": description, "schema": schema}
 
 
 def idempotency_header(description: str) -> Json:
-    """Return the header `Idempotency-Key`."""
+    """Return the request header `Idempotency-Key`."""
     return header("Idempotency-Key", {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"}, description)
 
 
 CONTENT_ENCODING = header(
     "Content-Encoding",
     {"type": "string", "enum": ["gzip", "identity"]},
-    "The compression of the body: `gzip` with a single member, or none.",
+    "The compression of the body: `gzip` (with a single member), or `identity` for none.",
 )
 
 VARYING: Json = {"Vary": about(TEXT, "The request headers that the format of the response depends on.")}
-"""The headers of a response with several formats."""
+"""The headers of a response that has several formats."""
 
 PAGE_HEADERS: Json = {
-    "Content-Security-Policy": about(TEXT, "What the page may load and do. Only for HTML."),
-    "Referrer-Policy": about(TEXT, "Which sites receive the page's address. Only for HTML."),
+    "Content-Security-Policy": about(TEXT, "What the page may load and run. Only sent with HTML."),
+    "Referrer-Policy": about(TEXT, "Which sites receive the page's address. Only sent with HTML."),
 }
-"""The headers of a response that may be a page."""
+"""The headers of a response that may be an HTML page."""
 
 COMPRESSIBLE: Json = {
     **VARYING,
@@ -224,19 +224,19 @@ def link(operation: str, description: str, **parameters: str) -> Json:
 
 
 SERVER_PROBLEMS = ("malformed-request", "request-timeout", "headers-too-large", "too-many-connections")
-"""The problems that the server may answer any request with, before the app sees it."""
+"""The problems that the server may send in response to any request, before the app sees the request."""
 
 _ID = "X-Request-Id"
 WITH_ID: dict[str, Any] = {_ID: {"$ref": f"#/components/headers/{_ID}"}}
-"""The header of every response."""
+"""The header that every response has."""
 HEADERS: Json = {
     _ID: {
-        "description": "The request's id: the one that the client sent, or a new one. Missing in responses that are "
-        "sent before the app sees the request (`malformed-request`, `too-many-connections`) or has started.",
+        "description": "The request id: the one that the client sent, or a new one. It is missing if the app has not "
+        "started, or if the server rejects the request (`malformed-request`, `too-many-connections`).",
         "schema": TEXT,
     }
 }
-"""The response headers in the document's components."""
+"""The response headers in the components section of the document."""
 PARAMETERS: Json = {
     _ID: header(
         _ID,
@@ -246,28 +246,28 @@ PARAMETERS: Json = {
     ),
     "traceparent": header("traceparent", TEXT, "The trace context of the request (W3C Trace Context)."),
 }
-"""The parameters of every request."""
+"""The parameters that every request accepts."""
 
 _HEADERS: Mapping[str, Json] = {
     "Accept": about(TEXT, "The supported media types."),
     "Accept-Encoding": about(TEXT, "The supported content codings."),
     "Allow": about(TEXT, "The allowed methods."),
-    "Location": about(TEXT, "The address of the running training, if it is known."),
-    "Retry-After": about({"type": "integer", "minimum": 1}, "The number of seconds after which to try again."),
+    "Location": about(TEXT, "The path of the running training job, if it is known."),
+    "Retry-After": about({"type": "integer", "minimum": 1}, "How many seconds to wait before retrying."),
     "WWW-Authenticate": about(TEXT, "How to send the token."),
 }
 
 
 @frozen
 class Answer:
-    """A response.
+    """An OpenAPI response.
 
     Args:
-        schema: the schema of the body, or several alternatives.
+        schema: the schema of the body, or a sequence of alternatives.
         also: the schemas of the body in other media types.
-        headers: the schemas of its headers by name.
+        headers: the schemas of the response headers, by name.
         always: the names of the headers that are always present.
-        problems: the names of the problems that it may be.
+        problems: the names of the problems that the body may contain.
     """
 
     description: str
@@ -282,7 +282,7 @@ class Answer:
 
 
 def problem_answers(names: Iterable[str]) -> Mapping[int, Answer]:
-    """Return the responses with problems of these names, by status."""
+    """Return the responses for the problems with these names, by status."""
     by_status: dict[int, list[str]] = {}
     for name in sorted(set(names)):
         by_status.setdefault(PROBLEMS[name].status, []).append(name)
@@ -304,18 +304,18 @@ def _problem_answer(status: int, names: Sequence[str]) -> Answer:
 
 
 SHARED = problem_answers([*SERVER_PROBLEMS, *FAULTS])
-"""The responses in the document's components, by status: the problems of nearly every operation."""
+"""The responses in the components section, by status: problems that nearly every operation can have."""
 
 
 @frozen
 class Operation:
-    """The parameters, bodies and responses of a route's method.
+    """An OpenAPI operation: the parameters, body and responses for one method of a route.
 
     Args:
-        summary: a line that may contain `{required}`, see `summary_for`; by default the handler's docstring.
-        problems: the names of its problems, in addition to those in SERVER_PROBLEMS and `faults`.
-        body: the schemas of the body by media type.
-        protected: whether it requires access; see `access`.
+        summary: a one-line summary, which may contain `{required}` (see `summary_for`).
+        problems: the names of possible problems, in addition to those in SERVER_PROBLEMS and `faults`.
+        body: the schemas of the request body, by media type.
+        protected: whether clients need write access (see the module `access`).
     """
 
     tag: str
@@ -331,7 +331,7 @@ class Operation:
     description: str = ""
 
     def summary_for(self, version: ModelVersion | None) -> str:
-        """Return the summary, with the required features of a version in place of `{required}`."""
+        """Return the summary with `{required}` replaced by the required features of a model version."""
         features = version.schema.features if version else ()
         required = ", ".join(feature.name for feature in features if feature.required) or "a model"
         return self.summary.replace("{required}", required)
@@ -343,13 +343,13 @@ H = TypeVar("H", bound=Handler)
 
 @define
 class Resource:
-    """The routes of a resource. Its method `route` decorates each handler with its operation.
+    """The routes of a resource. The decorator `route` registers a handler and its operation.
 
     Attributes:
-        tag: the tag of its operations in the document.
+        tag: the tag of the operations in the OpenAPI document.
         schemas: the schemas that the operations use, by name.
-        handlers: the handlers by path and method.
-        operations: the operations by method and path, such as `GET /health`.
+        handlers: the handlers, by path and then by method.
+        operations: the operations, by method and path, such as `GET /health`.
     """
 
     tag: str
@@ -360,11 +360,13 @@ class Resource:
     def route(self, name: str, id_: str, *answers: Answer, **more: Any) -> Callable[[H], H]:
         """Register the decorated handler.
 
+        The first line of the handler's docstring is the default summary of the operation.
+
         Args:
-            name: its method and path, such as `GET /health`.
-            id_: the id of its operation, such as `getHealth`.
-            answers: its successful responses.
-            more: other attributes of its Operation.
+            name: the method and path, such as `GET /health`.
+            id_: the id of the operation, such as `getHealth`.
+            answers: the responses, except for problems.
+            more: other attributes of the Operation.
         """
 
         def add(handler: H) -> H:
@@ -378,13 +380,13 @@ class Resource:
 
     @property
     def routes(self) -> Iterator[Route]:
-        """The routes: one for each path, with all its methods, so that a 405 lists them all."""
+        """One route per path. Each route has all methods of its path, so that a 405 response lists all of them."""
         for path, handlers in self.handlers.items():
             is_asgi = not all(map(isroutine, handlers.values()))
             yield Route(path, handlers["POST"] if is_asgi else self._endpoint(path, handlers), methods=list(handlers))
 
     def _endpoint(self, path: str, handlers: Mapping[str, Handler]) -> Handler:
-        """Combine the handlers of a path into an endpoint, which requires access for protected operations."""
+        """Combine the handlers of a path into one endpoint, which checks access to protected operations."""
 
         async def answer(request: Request) -> Response:
             method = "GET" if request.method == "HEAD" else request.method

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the service. Its schema of a house is that of the model version in service."""
+"""The service's OpenAPI document. Its house schema depends on the model version in service."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _SHOWN = 20
 
 
 def house_schema(schema: FeatureSchema, example: Mapping[str, object]) -> Json:
-    """Return the JSON Schema of a valid house."""
+    """Return the JSON Schema for a valid house."""
     return {
         "type": "object",
         "properties": {feature.name: _feature(feature, schema) for feature in schema.features},
@@ -92,15 +92,15 @@ def _values(feature: Feature) -> Json:
 
 
 def _plain(bound: float) -> float:
-    """Return a bound as an integer if it is whole: 0 rather than 0.0."""
+    """Return a bound as an integer if it is a whole number: 0 rather than 0.0."""
     return int(bound) if float(bound).is_integer() else bound
 
 
 def _about(feature: Feature, schema: FeatureSchema) -> str:
     parts = [f"In {feature.unit}."] if feature.unit else []
     if feature.name == schema.sale_date:
-        default = f"; {schema.valuation_date} by default" if schema.valuation_date else ""
-        parts.append(f"The date to estimate the price for{default}.")
+        default = f" Defaults to {schema.valuation_date}." if schema.valuation_date else ""
+        parts.append(f"The date for which to estimate the price.{default}")
     if feature.observed:
         low, high = feature.observed
         parts.append(f"Training sales: {low} to {high}. Values outside this range are estimated with a warning.")
@@ -115,9 +115,9 @@ _ACCESS = "token"
 _DESCRIPTION = (
     "Estimates sale prices of houses, with prediction intervals, and records every estimate.\n\n"
     "The schema of a house depends on the model version in service, and may change with each promotion.\n\n"
-    "Errors are problem documents (RFC 9457): branch on `type`, and show `detail` to people.\n\n"
-    "Every `GET` route supports `HEAD`, and every route supports `OPTIONS`. Other methods are answered with 405 and "
-    "`Allow`.\n\n"
+    "Errors are problem documents (RFC 9457): branch on `type`, and show `detail` to users.\n\n"
+    "Every `GET` route supports `HEAD`, and every route supports `OPTIONS`. Other methods get a 405 response with "
+    "an `Allow` header.\n\n"
     "Request bodies may be compressed with gzip (`Content-Encoding: gzip`). Large responses are compressed if "
     "`Accept-Encoding` allows it."
 )
@@ -133,8 +133,8 @@ def openapi_document(
 
     Args:
         resources: the resources to describe, in order.
-        version: the version in service, None without one.
-        settings: the settings, which limit the size of batches.
+        version: the model version in service, or None if there isn't one.
+        settings: the settings, which include the maximum batch size.
         root_path: the path at which the app is mounted.
     """
     any_request = [{"$ref": f"#/components/parameters/{name}"} for name in openapi.PARAMETERS]
@@ -233,7 +233,10 @@ def _responses(operation: Operation, problems: Sequence[str]) -> dict[str, Any]:
 
 
 def _either(answer: Answer, problem: Answer) -> Answer:
-    """Combine an answer and a problem of the same status. Only headers that both always have are required."""
+    """Combine a response and a problem response with the same status.
+
+    A header is required only if both responses always have it.
+    """
     return evolve(
         answer,
         description=f"{answer.description} Or {problem.description}",
@@ -253,7 +256,7 @@ def _response(answer: Answer) -> dict[str, Any]:
     if answer.links:
         response["links"] = dict(answer.links)
     if answer.problems:
-        # In the schema, this would give generated clients a separate class for each response.
+        # Not part of the schema, because generated clients would then have a separate class for each response.
         response["x-problem-types"] = [URN + name for name in answer.problems]
     return response
 

@@ -1,6 +1,7 @@
-"""Every error over HTTP, as a problem document (RFC 9457) with the additional member `error` of the tutorial's API.
+"""Error responses of the HTTP API, as problem documents (RFC 9457).
 
-Problem types are URNs, `urn:housepredict:problem:NAME`: stable names to compare with, not addresses to open.
+Each document has an additional member, `error`, for clients of the tutorial's API. Problem types are URNs of the form
+`urn:housepredict:problem:NAME`. They are stable names to branch on, not addresses to open.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from housepredict.entrypoints.json_documents import ABSENT, document, document_c
 _log = logging.getLogger(__name__)
 
 PROBLEM = "housepredict.problem"
-"""The key of a request's problem in its ASGI scope."""
+"""The ASGI scope key for the Problem sent in response to a request."""
 
 CLIENT_CLOSED_REQUEST = 499
-"""The status of a request whose client disconnected before the response, as nginx logs it."""
+"""The status logged for a request whose client disconnected before the response. nginx uses the same status."""
 
 PROBLEM_JSON = "application/problem+json"
 URN = "urn:housepredict:problem:"
@@ -40,16 +41,16 @@ _SHOWN_LEVELS = 2
 
 @define
 class Problem(Exception):
-    """An error to answer a request with. Its status, its title and `Retry-After` come from its type in PROBLEMS.
+    """An error response. Its problem type in PROBLEMS determines the status, the title and `Retry-After`.
 
     Args:
-        name: the name of the type, such as `invalid-houses`.
+        name: the name of the problem type, such as `invalid-houses`.
         detail: what is wrong with this request, and what to do.
-        violations: every violated rule of a body or query.
+        violations: every rule that the body or the query violates.
         headers: additional headers of the response.
-        error: the message in the format of the tutorial's API, by default `detail`.
-        instance: the id of an internal error in the log.
-        training: the address of the running training, None if it is unknown.
+        error: the message in the format of the tutorial's API. Defaults to `detail`.
+        instance: the id with which an internal error is logged.
+        training: the path of the running training job, or None if it is unknown.
     """
 
     name: str
@@ -71,7 +72,7 @@ class Problem(Exception):
 
     @property
     def title(self) -> str:
-        """A short summary, the same for all problems of the type."""
+        """A short summary, which is the same for all problems of this type."""
         return PROBLEMS[self.name].title
 
     def response(self) -> Response:
@@ -93,12 +94,12 @@ class NotStarted(RuntimeError):
 
 @frozen
 class ProblemType:
-    """The properties that all problems of one type share.
+    """A type of problem, with the properties that its problems share.
 
     Args:
-        retry_after: the number of seconds after which clients should try again.
-        internal: whether the error's message may name hosts or files; then it is only logged.
-        advice: a sentence to append to the error's message.
+        retry_after: how many seconds clients should wait before retrying.
+        internal: whether the error message may contain host or file names. If so, it is logged but not sent.
+        advice: a sentence to append to the error message.
         headers: headers that every response has, in addition to `Retry-After`.
         others: headers that only some responses have.
     """
@@ -122,7 +123,7 @@ _TRAIN_ONE = " Train another with `housepredict train SALES.csv --price COLUMN`.
 
 _REFUSED = ProblemType("refused-model", 503, "Model rejected")
 
-# `_invalid` handles BrokenRules; InvalidSettings stop the service from starting.
+# BrokenRules are handled by `_invalid`. InvalidSettings keep the service from starting.
 PROBLEM_TYPES: Mapping[type[errors.HousepredictError], ProblemType] = {
     errors.NoModel: ProblemType("no-model", 503, "No model in service"),
     errors.RefusedModel: evolve(_REFUSED, advice=_TRAIN_ONE),
@@ -151,7 +152,7 @@ PROBLEM_TYPES: Mapping[type[errors.HousepredictError], ProblemType] = {
     errors.MissingExtra: ProblemType("missing-extra", 501, "Optional dependency not installed"),
     errors.UnusablePlugin: ProblemType("missing-extra", 501, "Optional dependency not installed", internal=True),
 }
-"""The problem type of each domain error."""
+"""The problem type for each domain error."""
 
 _OF_HTTP = (
     ProblemType("body-too-large", 413, "Request body too large"),
@@ -176,10 +177,10 @@ _OF_HTTP = (
     ProblemType("unsupported-media-type", 415, "Unsupported media type", others=["Accept", "Accept-Encoding"]),
     ProblemType("wrong-method", 405, "Method not allowed", headers=["Allow"]),
 )
-"""The problem types without a domain error."""
+"""The problem types that don't correspond to a domain error."""
 
 PROBLEMS = {kind.name: kind for kind in (*_OF_HTTP, *PROBLEM_TYPES.values())}
-"""Every problem type by name."""
+"""All problem types, by name."""
 
 TypeName = Annotated[str, keywords(enum=tuple(URN + name for name in sorted(PROBLEMS)))]
 Status = Annotated[int, keywords(minimum=400, maximum=599)]
@@ -190,7 +191,7 @@ class ProblemAnswer:
     """An error (RFC 9457)."""
 
     type: TypeName = part(lambda problem: URN + problem.name, "The type of error, as a stable name to branch on.")
-    title: str = part(about="A short summary, the same for all errors of the type.")
+    title: str = part(about="A short summary, which is the same for all errors of this type.")
     status: Status = part(about="The HTTP status.")
     detail: str = part(about="What is wrong with this request, and what to do.")
     error: str = part(lambda problem: problem.error or problem.detail, "The message in the tutorial's format.")
@@ -198,18 +199,18 @@ class ProblemAnswer:
     violations: Sequence[ViolationAnswer] | None = part(
         lambda problem: problem.violations or None, "Every violated rule.", optional=True
     )
-    training: str | None = part(about="The path of the running training.", optional=True, nullable=True)
+    training: str | None = part(about="The path of the running training job.", optional=True, nullable=True)
 
 
 @document_class
 class ViolationAnswer:  # noqa: D101  # its docstring would be its description in the OpenAPI document
     pointer: str = part(
         lambda violation: _short(violation.pointer),
-        "The JSON pointer (RFC 6901) to the value in the body, or `/` and the name of the query parameter.",
+        "A JSON pointer (RFC 6901) to the value in the body, or `/` followed by the name of a query parameter.",
     )
     rule: Rule = part(about="The rule that the value violates.")
     message: str = part(lambda violation: _short(violation.message), "What is wrong with the value.")
-    value: Any = part(lambda violation: _shown(violation.value), "The invalid value; long ones are truncated.")
+    value: Any = part(lambda violation: _shown(violation.value), "The invalid value. Long values are truncated.")
 
 
 async def answer(request: Request, error: Exception) -> Response:
@@ -230,7 +231,7 @@ async def answer(request: Request, error: Exception) -> Response:
 
 
 def problem_of(request: Request, error: Exception) -> Problem:
-    """Return the problem to answer an error with. An unexpected error is logged, and is an internal error."""
+    """Return the problem for an error. An unexpected error is logged, and reported as an internal error."""
     match error:
         case Problem():
             return error
@@ -256,7 +257,7 @@ def problem_of(request: Request, error: Exception) -> Problem:
 
 
 def address(request: Request, path: str) -> str:
-    """Return the path of a route as clients see it, below the path at which the app is mounted."""
+    """Return the path of a route as clients see it, which includes the path at which the app is mounted."""
     return quote(request.scope.get("root_path", "").rstrip("/")) + path
 
 
@@ -269,12 +270,12 @@ def _known(error: errors.HousepredictError) -> Problem:
     detail = str(error)
     if kind.internal:
         _log.error("%s: %s", kind.title, error)
-        detail = str(type(error)())  # its docstring
+        detail = str(type(error)())  # the generic message of its class
     return Problem(kind.name, detail + kind.advice)
 
 
 def _invalid(error: errors.BrokenRules) -> Problem:
-    """Return the problem of an invalid input: 400 for a missing feature, as in the tutorial's API, otherwise 422."""
+    """Return the problem for invalid input: 400 for a missing feature, as in the tutorial's API, otherwise 422."""
     violations = error.violations
     if isinstance(error, errors.InvalidOptions):
         return Problem("invalid-query", summary(violations), violations)
@@ -288,7 +289,7 @@ def _invalid(error: errors.BrokenRules) -> Problem:
 
 
 def summary(violations: Sequence[Violation]) -> str:
-    """Describe the first violation, and count the others."""
+    """Describe the first violation, and say how many more there are."""
     more = f" ({len(violations) - 1} more in `violations`)" if len(violations) > 1 else ""
     return _short(violations[0].describe()) + more
 
@@ -302,7 +303,7 @@ def _unexpected(request: Request, error: Exception) -> Problem:
 
 
 def _shown(value: object, levels: int = _SHOWN_LEVELS) -> Any:
-    """Return a value from a request as standard JSON, visibly truncated if it is long or deep."""
+    """Return a request value as standard JSON. Long or deeply nested values are truncated with an ellipsis."""
     match value:
         case None | bool():
             return value

@@ -1,4 +1,4 @@
-"""Query parameters. All violations are reported together, in a Problem."""
+"""Parsing of query parameters. A single Problem reports all violations."""
 
 from __future__ import annotations
 
@@ -32,48 +32,51 @@ DEFAULT_LIMIT = 10
 MAX_LIMIT = 1000
 MAX_PARAMETERS = 1000
 LIMIT = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
-"""The schema of the parameter `limit`."""
+"""The JSON Schema for the parameter `limit`."""
 
 Reader = Callable[[str], Any]
-"""Parses the text of a parameter. Raises ValueError with a message such as "must be true or false"."""
+"""A parser for the text of a parameter. It raises ValueError with a message such as "must be true or false"."""
 
 
 def page(query: QueryParams) -> tuple[int, UUID | None]:
-    """Read `limit`, and the id of the prediction `before` which to list."""
+    """Parse the paging parameters: `limit`, and `before`, the id of the prediction to list predictions before."""
     values = _values(query, {"limit": _LIMIT, "before": _ID})
     return values.get("limit", DEFAULT_LIMIT), values.get("before")
 
 
 def read_limit(query: QueryParams) -> int:
-    """Read `limit`."""
+    """Parse the parameter `limit`."""
     limit: int = _values(query, {"limit": _LIMIT}).get("limit", DEFAULT_LIMIT)
     return limit
 
 
 def wants_explanation(query: QueryParams) -> bool:
-    """Read `explain`."""
+    """Parse the parameter `explain`."""
     return bool(_values(query, {"explain": _FLAG}).get("explain"))
 
 
 def explained_with_key() -> Problem:
-    """Return the problem of `explain` with an Idempotency-Key: explanations aren't stored, so can't be replayed."""
+    """Return the problem for combining `explain` with an Idempotency-Key.
+
+    Explanations aren't stored, so they can't be replayed.
+    """
     message = "can't be true in a request with an Idempotency-Key"
     return _invalid_query([Violation(pointer_to("explain"), Rule.UNKNOWN, message, "true")])
 
 
 def date_range(query: QueryParams) -> tuple[date | None, date | None]:
-    """Read `since` and `until`; None for one that is missing."""
+    """Parse the parameters `since` and `until`. Each is None if missing."""
     values = _values(query, {"since": _DAY, "until": _DAY})
     return values.get("since"), values.get("until")
 
 
 def retraining_request(query: QueryParams) -> TrainingRequest:
-    """Read the parameters of a training without a body. The caller adds the version to retrain."""
+    """Parse the parameters of a training request without a body. The caller adds the version to retrain."""
     return TrainingRequest(with_recorded=bool(_values(query, {"from_sales": _FLAG}).get("from_sales")))
 
 
 def training_request(query: QueryParams) -> TrainingRequest:
-    """Read the parameters of a training on uploaded sales. The caller adds the path of the sales."""
+    """Parse the parameters of a training request with uploaded sales. The caller adds the path of the sales file."""
     values, violations = _read(query, _TRAINING, _COLUMNS)
     columns = [kind[0] for kind in values.get("type", ()) if kind]
     violations += [
@@ -137,7 +140,7 @@ _COLUMNS: Mapping[str, Reader] = {
     "allow": column,
     "type": _kind_of_column,
 }
-"""The parameters of a training that may be repeated."""
+"""The parameters of a training request that may be repeated."""
 
 
 def _values(query: QueryParams, once: Mapping[str, Reader]) -> Mapping[str, Any]:
@@ -150,7 +153,7 @@ def _values(query: QueryParams, once: Mapping[str, Reader]) -> Mapping[str, Any]
 def _read(
     query: QueryParams, once: Mapping[str, Reader], repeatable: Mapping[str, Reader]
 ) -> tuple[dict[str, Any], list[Violation]]:
-    """Return the values, as lists for repeatable parameters, and the violations."""
+    """Return the parsed values (a list for each repeatable parameter) and the violations."""
     parameters = query.multi_items()
     if len(parameters) > MAX_PARAMETERS:
         message = f"the query must have at most {MAX_PARAMETERS:,} parameters, not {len(parameters):,}"

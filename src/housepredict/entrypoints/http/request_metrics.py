@@ -1,4 +1,4 @@
-"""Counters of requests, batches and commits, in memory that all workers share. metrics.py exports them."""
+"""Counters for requests, batches and commits, in memory shared by all workers. metrics.py exports them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Final, Self
 
 from attrs import define, field, frozen
 
-_KEY = 128  # bytes: the length of a row's name, and the name
-_CELLS = 16  # numbers in a row: up to fifteen buckets of a histogram, and the sum
+_KEY = 128  # bytes for a row's name, preceded by its length
+_CELLS = 16  # numbers in a row: up to fifteen histogram buckets, and the sum
 _ROW = _KEY + 8 * _CELLS
 _ROWS = 512  # far more than the combinations of routes, statuses, problems and rules
-_REGION = _KEY + _ROWS * _ROW  # starts with the number of its rows
+_REGION = _KEY + _ROWS * _ROW  # starts with the number of used rows
 _SEPARATOR = "\t"
 
 Key = tuple[str, ...]
-"""A metric, and the values of its labels."""
+"""The name of a metric, and the values of its labels."""
 
 
 @frozen(eq=False)
 class Row:
-    """A counter, which is the first cell, or a histogram. It has one writer."""
+    """A counter (the first cell) or a histogram (a cell per bucket, then the sum). Each row has a single writer."""
 
     cells: memoryview[float]
 
@@ -33,7 +33,7 @@ class Row:
         self.cells[0] += amount
 
     def observe(self, bounds: Sequence[float], value: float) -> None:
-        """Count a value in its bucket of the histogram, and add it to the sum, the last cell."""
+        """Add a value to the histogram: count it in its bucket, and add it to the sum in the last cell."""
         cells = self.cells
         cells[bisect_left(bounds, value)] += 1.0
         cells[-1] += value
@@ -50,7 +50,7 @@ class Region:
         self._rows.update(_read(self._memory))
 
     def row(self, key: Key) -> Row:
-        """Return the row of a key, which is created on first use. If there is no room, it isn't shared."""
+        """Return the row for a key, and create it on first use. If the region is full, the row isn't shared."""
         row = self._rows.get(key)
         if row is None:
             row = self._rows[key] = self._new(key)
@@ -68,22 +68,22 @@ class Region:
 
 @define(eq=False)
 class SharedCounters:
-    """The shared counters of a service: a region of memory for each worker."""
+    """Counters that the workers of a service share. Each worker writes to its own region of memory."""
 
     _memory: memoryview
     _workers: int
 
     @classmethod
     def of(cls, workers: int) -> Self:
-        """Allocate memory for a number of workers. They must be forked afterwards, to share it."""
+        """Allocate memory for `workers` workers. Fork the workers after this call, so that they share the memory."""
         return cls(memoryview(mmap.mmap(-1, workers * _REGION)), workers)
 
     def region(self, worker: int) -> Region:
-        """Return the region of worker 0, 1, …"""
+        """Return the region of a worker. Workers are numbered from 0."""
         return Region(self._region(worker))
 
     def read(self) -> Mapping[Key, Sequence[float]]:
-        """Return the cells of each key, summed over all workers."""
+        """Return the cells for each key, summed over all workers."""
         sums: dict[Key, list[float]] = {}
         for worker in range(self._workers):
             for key, row in _read(self._region(worker)):
@@ -111,15 +111,15 @@ REQUESTS, REFUSALS, BATCHES, COMMITS = "requests", "refusals", "batches", "commi
 WAITING, GENERATION = "waiting", "generation"
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""The upper bounds of durations, in seconds: most of OpenTelemetry's from 5 ms on, and two below."""
+"""The histogram bounds for durations, in seconds: two below 5 ms, then most of OpenTelemetry's default bounds."""
 
 HOUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
-"""The upper bounds of batch sizes."""
+"""The histogram bounds for batch sizes, in houses."""
 
 
 @define(eq=False)
 class Meter:
-    """The counters of a worker. Use it in the event loop; each lane is for a thread of its own."""
+    """The counters of a worker. Use it in the event loop. Each BatchMeter that `lane` returns is for one thread."""
 
     tally: SharedCounters
     _region: Region
@@ -129,49 +129,49 @@ class Meter:
 
     @classmethod
     def of(cls, tally: SharedCounters, worker: int = 0) -> Meter:
-        """Create the meter of a worker."""
+        """Create the meter for a worker."""
         return cls(tally, tally.region(worker), worker)
 
     def request(self, method: str, route: str, status: int) -> Row:
-        """Return the durations of requests with this method, route and status."""
+        """Return the duration histogram for requests with this method, route and status."""
         return self._region.row((REQUESTS, method, route, str(status)))
 
     def count_refusal(self, problem: str, rules: Iterable[str]) -> None:
-        """Count a rejected request, once for each rule that it violated, or once without rules."""
+        """Count a rejected request once for each rule it violated, or once if `rules` is empty."""
         for rule in sorted(set(rules)) or [""]:
             self._region.row((REFUSALS, problem, rule)).add()
 
     def lane(self, name: str) -> BatchMeter:
-        """Return the meter of one thread's batches."""
+        """Return a meter for the batches of one thread."""
         return BatchMeter(self._region.row((BATCHES, name)), self._region.row((COMMITS, name)))
 
     def watch(self, waiting: Callable[[], int], generation: Callable[[], int]) -> None:
-        """Set the sources of the number of waiting houses and of the generation in service, and publish both."""
+        """Set the functions that return the number of waiting houses and the generation in service. Publish both."""
         self._waiting, self._generation = waiting, generation
         self.publish()
 
     def publish(self) -> None:
-        """Share the number of waiting houses and the generation in service with all workers. Call it every second."""
+        """Write the number of waiting houses and the generation in service to shared memory. Call this every second."""
         self._region.row((WAITING,)).cells[0] = self._waiting()
-        # Each worker has its own row, since generations can't be summed.
+        # Each worker has its own row, because generations can't be summed.
         self._region.row((GENERATION, str(self._worker))).cells[0] = self._generation()
 
 
 @define(eq=False)
 class BatchMeter:
-    """The counters of one thread's batches and commits."""
+    """Counters for the batches and commits of one thread."""
 
     _batches: Row
     _commits: Row
     last_commit: tuple[float, float] = field(default=(0.0, 0.0), init=False)
-    """The time.perf_counter of the start and the end of the last commit."""
+    """The start and end times of the last commit (time.perf_counter)."""
 
     def batch(self, houses: int) -> None:
-        """Count a batch."""
+        """Count a batch of this many houses."""
         self._batches.observe(HOUSES, houses)
 
     def time_commit(self) -> Callable[[], None]:
-        """Start timing a commit. Call the returned function at its end."""
+        """Start timing a commit. Call the returned function when the commit ends."""
         return partial(self._commit, time.perf_counter())
 
     def _commit(self, started: float) -> None:

@@ -1,4 +1,4 @@
-"""Reading requests: content negotiation, compression, bodies and JSON. Nothing that a client sends is trusted."""
+"""Request parsing: content negotiation, compression, bodies and JSON. All client input is untrusted."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from housepredict.entrypoints.http.responses import HEADERS
 from housepredict.entrypoints.http.service_state import running_service
 
 VARY = {"Vary": "Accept"}
-"""The header of an answer whose media type depends on the request."""
+"""The header to send with responses whose media type depends on `Accept`."""
 
 CSV = "text/csv"
 _HTML = "text/html"
 
 
 def prefers_html(headers: Headers) -> bool:
-    """Whether `Accept` prefers HTML to JSON. `*/*`, as curl sends it, prefers JSON (RFC 9110, 12.5.1)."""
+    """Return whether `Accept` prefers HTML to JSON (RFC 9110, section 12.5.1). `*/*`, sent by curl, means JSON."""
     return _prefers(_HTML, headers)
 
 
 def prefers_csv(headers: Headers) -> bool:
-    """Whether `Accept` prefers CSV to JSON."""
+    """Return whether `Accept` prefers CSV to JSON."""
     return _prefers(CSV, headers)
 
 
@@ -51,7 +51,7 @@ def _prefers(media_type: str, headers: Headers) -> bool:
 
 
 def weights(values: Sequence[str]) -> Mapping[str, float]:
-    """Parse the values of a header such as `Accept`: names in lower case, with their weights (RFC 9110, 12.4.2)."""
+    """Parse a header such as `Accept` into weights by lowercase name (RFC 9110, section 12.4.2)."""
     weight_of = {}
     for item in ",".join(values).split(","):
         name, *parameters = (part.strip().lower() for part in item.split(";"))
@@ -68,7 +68,7 @@ def _weight(parameter: str) -> float:
 
 
 MIN_COMPRESSED_BYTES = 16_384
-"""The size from which responses are compressed. For smaller ones, compressing takes longer than it saves."""
+"""The minimum size in bytes of responses to compress. Compressing smaller ones takes longer than it saves."""
 
 VARY_BY_CODING = "Accept, Accept-Encoding"
 """The `Vary` header of responses that may be compressed."""
@@ -79,7 +79,7 @@ _LEVEL = 5  # higher levels are slower, and responses hardly get smaller
 
 
 def is_gzipped(headers: Headers) -> bool:
-    """Whether the body of a request is compressed with gzip. Raises a Problem for other content codings."""
+    """Return whether a request body is compressed with gzip. Raise a Problem for other content codings."""
     listed = headers.getlist("content-encoding")
     if not listed:
         return False
@@ -91,13 +91,17 @@ def is_gzipped(headers: Headers) -> bool:
 
 
 def decompress(body: bytes, limit: int) -> bytes:
-    """Decompress a gzip body, up to `limit` + 1 bytes. Raises a Problem unless it is a single, complete member."""
-    # Reading more than one member would copy the rest of the body once per member, even for thousands of empty ones.
+    """Decompress a gzip body, and return at most `limit` + 1 bytes of the content.
+
+    Raises:
+        Problem: unless the body is a single, complete gzip member.
+    """
+    # Supporting several members would copy the rest of the body once per member, and a body can have thousands.
     member = zlib.decompressobj(_GZIP_WBITS)
     try:
         content = member.decompress(body, limit + 1)
     except zlib.error:
-        raise Problem("not-gzip", "The body is damaged, or isn't gzip.") from None
+        raise Problem("not-gzip", "The body is damaged or isn't gzip.") from None
     if len(content) <= limit and not member.eof:
         raise Problem("not-gzip", "The gzip body is truncated.")
     if len(content) <= limit and member.unused_data:
@@ -106,13 +110,17 @@ def decompress(body: bytes, limit: int) -> bytes:
 
 
 def accepts_gzip(headers: Headers) -> bool:
-    """Whether the response may be compressed with gzip."""
+    """Return whether the client accepts a gzip response."""
     codings = weights(headers.getlist("accept-encoding"))
     return codings.get("gzip", codings.get("x-gzip", codings.get("*", 0.0))) > 0
 
 
 def compress(content: bytes, headers: Headers) -> tuple[bytes, bool]:
-    """Compress the body of a response if it is large and the request accepts gzip; returns whether it was."""
+    """Compress the body of a response if it is large and the client accepts gzip.
+
+    Returns:
+        The body, and whether it is compressed.
+    """
     if len(content) < MIN_COMPRESSED_BYTES or not accepts_gzip(headers):
         return content, False
     return gzip.compress(content, _LEVEL, mtime=0), True
@@ -121,34 +129,45 @@ def compress(content: bytes, headers: Headers) -> tuple[bytes, bool]:
 def compressed_response(
     content: bytes, headers: Headers, media_type: str, more: Mapping[str, str] | None = None
 ) -> Response:
-    """Build a response, compressed if it is large, to a request with `headers`; `more` are additional ones to send."""
+    """Build a response, compressed if it is large and the client accepts gzip.
+
+    Args:
+        content: the uncompressed body.
+        headers: the headers of the request.
+        media_type: the media type of the response.
+        more: additional headers of the response.
+    """
     content, is_compressed = compress(content, headers)
     coding = {"Content-Encoding": "gzip"} if is_compressed else {}
     return Response(content, 200, {**HEADERS, **(more or {}), "Vary": VARY_BY_CODING, **coding}, media_type)
 
 
-_MAX_LENGTH_DIGITS = 18  # of a Content-Length
+_MAX_LENGTH_DIGITS = 18  # in a Content-Length header
 UPLOAD = "housepredict.upload"
-"""The key in a request's ASGI scope of its limit in bytes, if that is larger than HOUSEPREDICT_MAX_BODY."""
+"""The ASGI scope key for the body size limit of an upload, in bytes. HOUSEPREDICT_MAX_BODY limits other requests."""
 CSV_TYPES = ("text/csv", "application/csv", "text/comma-separated-values", "application/vnd.ms-excel")
-"""The media types of CSV. Browsers on Windows send the last."""
-_MAX_INTEGER_DIGITS = 300  # Python refuses to parse integers of some thousands of digits
+"""The media types for CSV. Browsers on Windows send the last one."""
+_MAX_INTEGER_DIGITS = 300  # Python refuses to parse integers with thousands of digits
 
 
 def application_of(request: Request) -> Application:
-    """Return the use cases of the service. Raises NotStarted outside of the app's lifespan."""
+    """Return the application that handles the request. Raise NotStarted outside the app's lifespan."""
     return running_service(request.app).application
 
 
 def require_json(headers: Headers) -> None:
-    """Raise a Problem unless the Content-Type of a body is JSON in UTF-8."""
+    """Raise a Problem unless the Content-Type is JSON in UTF-8."""
     if not _is_json(_utf8_type(headers)):
         detail = "Send JSON in UTF-8, with the header `Content-Type: application/json`."
         raise unsupported_type(detail, {"Accept": "application/json"})
 
 
 def is_csv(headers: Headers) -> bool:
-    """Whether a body is CSV, in any encoding, or JSON in UTF-8. Raises a Problem for other Content-Types."""
+    """Return True if the Content-Type is CSV in any encoding, or False if it is JSON in UTF-8.
+
+    Raises:
+        Problem: for any other Content-Type.
+    """
     type_ = _utf8_type(headers)
     if type_ in CSV_TYPES or _is_json(type_):
         return type_ in CSV_TYPES
@@ -163,15 +182,15 @@ def is_csv(headers: Headers) -> bool:
 
 
 def unsupported_type(detail: str, headers: Mapping[str, str]) -> Problem:
-    """Return the problem of an unsupported media type or content coding; `headers` list the supported ones."""
+    """Return the problem for an unsupported media type or content coding. `headers` list the supported ones."""
     return Problem("unsupported-media-type", detail, headers=headers)
 
 
 def charset_of(headers: Headers) -> str | None:
-    """Return Python's name of the charset in the Content-Type of a text body; None for UTF-8 or without a charset.
+    """Return Python's name for the charset in the Content-Type of a text body, or None for UTF-8 or no charset.
 
     Raises:
-        ValueError: with the charset as its message, if Python doesn't know the encoding.
+        ValueError: if Python doesn't know the charset. The message is the charset.
     """
     type_ = media_type(headers)
     content_type = Message()
@@ -187,7 +206,7 @@ def charset_of(headers: Headers) -> str | None:
 
 
 def csv_body(headers: Headers, body: bytes, error: type[BrokenRules]) -> bytes:
-    """Convert a CSV body from the charset in its Content-Type to UTF-8. Raises `error` if it can't be decoded."""
+    """Convert a CSV body to UTF-8 from the charset in its Content-Type. Raise `error` if decoding fails."""
     charset = None if _utf8_type(headers) else charset_of(headers)
     if charset is None:
         return body
@@ -199,29 +218,32 @@ def csv_body(headers: Headers, body: bytes, error: type[BrokenRules]) -> bytes:
 
 
 def media_type(headers: Headers) -> str:
-    """Return the media type of a body in lower case: empty without a Content-Type; with several, all of them."""
+    """Return the media type of a body in lower case, or an empty string without a Content-Type header.
+
+    If there are several Content-Type headers, return all values separated by commas, which is not a valid media type.
+    """
     types = headers.getlist("content-type")
     return ", ".join(types).lower() if len(types) > 1 else "".join(types).partition(";")[0].strip().lower()
 
 
 def _utf8_type(headers: Headers) -> str:
-    """Return the media type of a body, or nothing if it has a charset other than UTF-8."""
+    """Return the media type of a body, or an empty string if its charset isn't UTF-8."""
     parameters = [part.strip().lower() for part in headers.get("content-type", "").split(";")[1:]]
     charsets = [part.partition("=")[2].strip('"') for part in parameters if part.startswith("charset")]
     return media_type(headers) if set(charsets) <= {"utf-8", "utf8"} else ""
 
 
 def is_blank(body: bytes) -> bool:
-    """Whether a body is blank, or an empty JSON object."""
+    """Return whether a body is blank or an empty JSON object."""
     return b"".join(body.split()) in (b"", b"{}")
 
 
 async def require_no_body(request: Request) -> None:
-    """Raise a Problem if a request has a body, which its route would ignore."""
+    """Raise a Problem if a request has a body, because the route would ignore it."""
     estimator = running_service(request.app).estimator
     body = await read_body(request.headers, request.receive, estimator.max_body, estimator.body_timeout)
     if not is_blank(body):
-        raise unsupported_type("This route takes no body. Its parameters are in its path: see `GET /`.", {})
+        raise unsupported_type("This route accepts no body. Its parameters are in its path: see `GET /`.", {})
 
 
 def _is_json(media_type: str) -> bool:
@@ -229,7 +251,10 @@ def _is_json(media_type: str) -> bool:
 
 
 def idempotency_key(headers: Headers, error: type[BrokenRules]) -> str | None:
-    """Return a request's Idempotency-Key (draft-ietf-httpapi-idempotency-key-header). Raises `error` for several."""
+    """Return the `Idempotency-Key` header of a request, or None. Raise `error` if there is more than one.
+
+    The header is defined in draft-ietf-httpapi-idempotency-key-header.
+    """
     keys = headers.getlist("idempotency-key")
     if len(keys) > 1:
         message = "Idempotency-Key: must be sent only once"
@@ -238,17 +263,17 @@ def idempotency_key(headers: Headers, error: type[BrokenRules]) -> str | None:
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int, seconds: float | None = None) -> bytes:
-    """Read a request's body, decompressed.
+    """Read and decompress the body of a request.
 
     Args:
         headers: the headers of the request.
         receive: the ASGI callable to read it with.
-        limit: its maximum size in bytes, both compressed and decompressed.
-        seconds: its deadline; None if the server enforces one.
+        limit: the maximum size of the body in bytes, before and after decompression.
+        seconds: the deadline in seconds, or None if the server enforces one.
 
     Raises:
-        Problem: as soon as the body is too large or too late, or if its content coding is not supported.
-        ClientDisconnect: if the client leaves before its end.
+        Problem: if the body is too large or takes too long, or if its content coding is not supported.
+        ClientDisconnect: if the client disconnects before the end of the body.
     """
     gzipped = is_gzipped(headers)
     try:
@@ -279,22 +304,22 @@ async def _read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
 
 
 def require_length(headers: Headers, limit: int, setting: str = "MAX_BODY") -> None:
-    """Raise a Problem if the Content-Length exceeds a limit in bytes, which is set by HOUSEPREDICT_`setting`."""
+    """Raise a Problem if the Content-Length exceeds `limit` bytes. HOUSEPREDICT_`setting` sets this limit."""
     length = headers.get("content-length", "")
     if length.isdecimal() and (len(length) > _MAX_LENGTH_DIGITS or int(length) > limit):
         raise too_large(limit, setting)
 
 
 def too_late() -> Problem:
-    """Return the problem of a request that doesn't arrive in time."""
+    """Return the problem for a request that didn't arrive in time."""
     return Problem(
         "request-timeout",
-        "The request took too long: its headers, and then its body, must arrive within HOUSEPREDICT_CLIENT_TIMEOUT.",
+        "The request took too long: the headers and then the body must each arrive within HOUSEPREDICT_CLIENT_TIMEOUT.",
     )
 
 
 def too_large(limit: int, setting: str = "MAX_BODY") -> Problem:
-    """Return the problem of a body that exceeds its limit in bytes, which is set by HOUSEPREDICT_`setting`."""
+    """Return the problem for a body larger than `limit` bytes. HOUSEPREDICT_`setting` sets this limit."""
     advice = "fewer houses at once" if setting == "MAX_BODY" else "fewer sales, or compress them"
     return Problem(
         "body-too-large", f"The body is larger than {limit:,} bytes. Send {advice}, or raise HOUSEPREDICT_{setting}."
@@ -302,16 +327,19 @@ def too_large(limit: int, setting: str = "MAX_BODY") -> Problem:
 
 
 class RepeatingObject(dict[str, object]):
-    """A JSON object with duplicate names: it has the last value of each name, and `repeated` lists those names."""
+    """A JSON object with duplicate names, which `repeated` lists. The last value for a duplicate name wins."""
 
     repeated: Sequence[str] = ()
 
 
 def decode(body: bytes) -> Any:
-    """Parse a JSON body. Raises a Problem if it is not JSON in UTF-8.
+    """Parse a JSON body.
 
-    Objects with duplicate names become RepeatingObjects. NaN, infinities and integers of any size are accepted, so that
-    the schema can report where they are.
+    An object with duplicate names becomes a RepeatingObject. NaN, infinities and integers of any size are accepted, so
+    that the schema validation can report where they are.
+
+    Raises:
+        Problem: if the body is not JSON in UTF-8.
     """
     if not body.strip():
         raise _not_json("The body is empty.")
@@ -327,7 +355,7 @@ def decode(body: bytes) -> Any:
         except JSONDecodeError:
             raise
         except ValueError:
-            # Python doesn't parse an integer this long. The schema rejects it, and reports where it is.
+            # Python doesn't parse an integer this long. The schema validation rejects it and reports where it is.
             return json.loads(text, object_pairs_hook=_object, parse_int=_integer)
     except JSONDecodeError as error:
         raise _not_json(f"Line {error.lineno}, column {error.colno}: {error.msg}.") from None

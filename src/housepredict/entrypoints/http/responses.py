@@ -1,4 +1,4 @@
-"""Responses: JSON documents and their encoding, ETags, and an example house for the documentation."""
+"""HTTP responses: JSON encoding and ETags. Also creates the example house for the documentation."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ def encode_json(document: Mapping[str, Any]) -> bytes:
 def cached_response(
     request: Request, body: bytes, media_type: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Build a response with an ETag: 304 without a body if `If-None-Match` lists it (RFC 9110, section 13)."""
+    """Build a response with an ETag.
+
+    If `If-None-Match` lists the ETag, the response is a 304 without a body (RFC 9110, section 13).
+    """
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     known = [
         entry.strip().removeprefix("W/")
@@ -51,7 +54,7 @@ def cached_response(
 
 
 def example(schema: FeatureSchema) -> dict[str, Value]:
-    """Return an example of a house that is valid for a schema."""
+    """Return an example house that is valid for a schema."""
     if not schema.violations(LAB_EXAMPLE):
         return dict(LAB_EXAMPLE)
     return {feature.name: _typical(feature) for feature in schema.features if feature.name != schema.sale_date}
@@ -67,7 +70,7 @@ def _typical(feature: Feature) -> Value:
             return feature.observed[1] if feature.observed else "2020-01-01"
         case Kind.NUMBER | Kind.INTEGER:
             low, high = (float(value) for value in feature.observed or (feature.minimum or 0, feature.maximum or 0))
-            # The geometric mean, since features such as areas have long tails.
+            # The geometric mean is typical, because features such as areas have long tails.
             middle = math.sqrt(low * high) if low > 0 else low if low == 0 else (low + high) / 2
             number = min(max(float(f"{middle:.4g}"), low), high)
             return round(number) if feature.kind is Kind.INTEGER or number.is_integer() else number

@@ -1,4 +1,4 @@
-"""The state of an app, and of its service while the app's lifespan runs."""
+"""The state of an app, and of the service that runs during the app's lifespan."""
 
 from __future__ import annotations
 
@@ -20,23 +20,29 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class RunningService:
-    """The state that the requests of a running app share."""
+    """The state that all requests to a running app share."""
 
     application: Application
     observer: Observer
     estimator: Estimator
     explaining_estimator: Estimator
     reviewing: Lock = field(factory=Lock)
-    """Allows one review of drift or accuracy at a time, which leaves CPU time to estimates and threads to others."""
+    """Limits drift and accuracy reviews to one at a time, so that other requests get CPU time and threads."""
     registry: CollectorRegistry | None = None
-    """The metrics, created by the first request for them."""
+    """The metrics registry, created by the first request for metrics."""
     home_page: tuple[ModelVersion | None, str] | None = None
-    """The last rendered home page, and the version that it is for."""
+    """The model version that the home page was last rendered for, and the HTML."""
 
 
 @define(eq=False)
 class ServiceState:
-    """The state of an app: whether it is `embedded` in another, and what is `running` (None outside its lifespan)."""
+    """The state of an app.
+
+    Attributes:
+        embedded: whether the app is mounted in another app.
+        stopping: whether the server is draining.
+        running: the state of the running service, or None outside the app's lifespan.
+    """
 
     embedded: bool
     stopping: bool = False
@@ -50,7 +56,7 @@ def state_of(app: Starlette) -> ServiceState:
 
 
 def running_service(app: Starlette) -> RunningService:
-    """Return the state that the requests of an app share. Raises NotStarted outside of its lifespan."""
+    """Return the state that all requests to an app share. Raise NotStarted outside the app's lifespan."""
     running = state_of(app).running
     if running is None:
         raise NotStarted

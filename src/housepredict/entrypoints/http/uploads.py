@@ -1,4 +1,4 @@
-"""Uploads of training sales: their format, and writing them to disk."""
+"""Uploaded training sales: detecting the file format, and writing the file to disk."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ TYPES = (
     "application/octet-stream",
     "binary/octet-stream",
 )
-"""The accepted Content-Types. Clients guess them from file names, so the first bytes determine the format."""
+"""The accepted Content-Types. Clients guess them from file names, so the first bytes decide the format."""
 
 _COMPRESSED = {type_ for type_ in TYPES if "gzip" in type_ or "parquet" in type_}
 _GZIP, _PARQUET, _ZIP, _OLE = b"\x1f\x8b", b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 _JSON = re.compile(rb'(\xef\xbb\xbf)?\s*(\{|\[\s*[\[\]{"\d-])')
 _FIRST_BYTES = 64
-"""The number of bytes to determine the format by."""
+"""How many leading bytes to inspect when detecting the format."""
 
 
 @define
 class Body:
-    """The body of a request to train. Only its `first` bytes have been read; `more` is whether there are others."""
+    """The body of a training request. `first` contains the first bytes. `more` is True if more bytes are to be read."""
 
     _request: Request
     _seconds: float | None
@@ -68,11 +68,15 @@ class Body:
 
     @classmethod
     async def start(cls, request: Request, seconds: float | None) -> Self:
-        """Read the first bytes. Each part of the body has a deadline of `seconds`; None if the server enforces one.
+        """Read the first bytes of a request's body.
+
+        Args:
+            request: the training request.
+            seconds: the deadline for each part of the body, or None if the server enforces one.
 
         Raises:
-            Problem: if a part is late.
-            ClientDisconnect: if the client leaves.
+            Problem: if a part arrives too late.
+            ClientDisconnect: if the client disconnects.
         """
         body = cls(request, seconds, b"", more=True)
         while body.more and len(body.first) < _FIRST_BYTES:
@@ -81,11 +85,11 @@ class Body:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there are no sales: the tutorial's clients send no body, or an empty JSON object."""
+        """Whether the body contains no sales. The tutorial's clients send no body, or an empty JSON object."""
         return not self.more and is_blank(self.first)
 
     async def part(self) -> bytes:
-        """Read the next part. Raises the same errors as `start`."""
+        """Read the next part of the body. Raise the same errors as `start`."""
         try:
             async with asyncio.timeout(self._seconds):
                 message = await self._request.receive()
@@ -99,13 +103,13 @@ class Body:
 
 
 def announces_sales(headers: Headers) -> bool:
-    """Whether the headers alone show that the body is not empty."""
+    """Return whether the headers already show that the body is not empty."""
     length = headers.get("content-length", "")
     return length.isdecimal() and (len(length) > 2 or int(length) > _FIRST_BYTES)
 
 
 def describes_sales(request: Request) -> bool:
-    """Whether the type and the query describe a file of sales. Then an empty body is an empty file."""
+    """Return whether the Content-Type and the query describe a sales file, so that an empty body is an empty file."""
     return media_type(request.headers) in TYPES and not set(request.query_params) <= {"from_sales"}
 
 
@@ -127,15 +131,15 @@ def require_type(request: Request, *, reads_parquet: bool) -> None:
 
 _WORKBOOK = "Excel workbooks and ZIP archives are not supported: export the sheet as CSV, or unpack the archive."
 _REASONS: Mapping[str, str] = {
-    "application/x-www-form-urlencoded": "A form is not a file of sales, and `curl -d` removes its line breaks.",
-    "multipart/form-data": "A form is not a file of sales: send the file itself as the body, without `-F`.",
+    "application/x-www-form-urlencoded": "A form is not a sales file, and `curl -d` removes line breaks from a file.",
+    "multipart/form-data": "A form is not a sales file: send the file itself as the body, without `-F`.",
     "application/json": "JSON is not supported for training sales.",
     "application/zip": _WORKBOOK,
 }
 
 
 def suffix_of(request: Request, first: bytes, *, reads_parquet: bool) -> str:
-    """Return the suffix of an upload's file, by its first bytes. Raises a Problem if its format is not supported."""
+    """Return the file suffix for an upload, based on its first bytes. Raise a Problem for unsupported formats."""
     reason = None
     if first.startswith((_ZIP, _OLE)):
         reason = _WORKBOOK
@@ -162,11 +166,14 @@ def _unsupported(request: Request, reason: str, *, reads_parquet: bool) -> Probl
 
 
 async def receive_upload(body: Body, settings: Settings, suffix: str) -> Path:
-    """Write a body to a file in the data folder, with little of it in memory at a time.
+    """Stream a body to a file in the data directory.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        Problem: if the body is too large or late, or can't be written.
-        ClientDisconnect: if the client leaves.
+        Problem: if the body is too large or too late, or can't be written.
+        ClientDisconnect: if the client disconnects.
     """
     folder = settings.data_dir / "uploads"
     try:
@@ -188,7 +195,7 @@ async def receive_upload(body: Body, settings: Settings, suffix: str) -> Path:
 
 
 def _open(folder: Path) -> IO[bytes]:
-    """Open a temporary file that only its owner can read, and remove those of killed services."""
+    """Open a temporary file that only its owner can read. Delete temporary files left behind by killed services."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = tempfile.NamedTemporaryFile(prefix=_TEMPORARY, dir=folder, delete=False)  # noqa: SIM115  # the caller closes it
     abandoned_before = Path(file.name).stat().st_mtime - _ABANDONED_AFTER_S
@@ -200,7 +207,7 @@ def _open(folder: Path) -> IO[bytes]:
 
 
 async def _write(body: Body, file: IO[bytes], limit: int) -> str:
-    """Write the body, and return its SHA-256 in hexadecimal."""
+    """Write the body to `file`, and return the SHA-256 of the body in hexadecimal."""
     digest, size, chunk = hashlib.sha256(), len(body.first), bytearray(body.first)
 
     def write_chunk() -> None:

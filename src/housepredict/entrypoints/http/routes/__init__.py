@@ -1,1 +1,1 @@
-"""The routes: a module for each resource, with the OpenAPI operation next to its handler."""
+"""The routes of the HTTP API: one module per resource, with each OpenAPI operation next to its handler."""

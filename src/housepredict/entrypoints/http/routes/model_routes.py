@@ -1,4 +1,4 @@
-"""The routes of model versions: list and get them, promote one, and roll back."""
+"""Routes for model versions: list and get versions, promote one, and roll back."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def models(request: Request) -> Response:
     "GET /models/{name}",
     "getModel",
     openapi.Answer(
-        "The version, with its training and evaluation; in a browser, a page.",
+        "The version, with its training and evaluation. Browsers get a page.",
         ModelVersionAnswer,
         also={openapi.HTML: openapi.TEXT},
         headers={**openapi.VARYING, **openapi.PAGE_HEADERS},
@@ -89,7 +89,7 @@ def model(request: Request) -> Response:
 @MODELS.route(
     "POST /models/{name}/promote",
     "promoteModel",
-    openapi.Answer("The version, which now serves.", ModelAnswer, links=_LINKS),
+    openapi.Answer("The version, which is now in service.", ModelAnswer, links=_LINKS),
     problems=(*_VERSION_PROBLEMS, *openapi.BODY_PROBLEMS),
     parameters=[_NAME, openapi.CONTENT_ENCODING],
     protected=True,
@@ -104,7 +104,7 @@ async def promote(request: Request) -> Response:
 @MODELS.route(
     "POST /models/rollback",
     "rollBackModel",
-    openapi.Answer("The previously promoted version, which now serves.", ModelAnswer, links=_LINKS),
+    openapi.Answer("The previously promoted version, which is now in service.", ModelAnswer, links=_LINKS),
     problems=(*_VERSION_PROBLEMS, *openapi.BODY_PROBLEMS),
     parameters=[openapi.CONTENT_ENCODING],
     protected=True,
@@ -129,11 +129,11 @@ async def _move_pointer(request: Request, move: Callable[[Application], ModelVer
 
 
 def _find(name: str | None, load: Callable[[], ModelVersion]) -> ModelVersion:
-    """Load the version that a request names. Its errors are the request's, rather than the service's."""
+    """Load the model version named in a request. An unknown or rejected version is reported as a client error."""
     try:
         return load()
     except UnknownModel as error:
-        # The store's message may name folders and hosts.
+        # The store's message may contain directory and host names.
         detail = f"There is no model version {name!r}. `GET /models` lists all of them." if name else str(error)
         raise Problem("unknown-version", detail) from error
     except RefusedModel as error:
@@ -141,5 +141,5 @@ def _find(name: str | None, load: Callable[[], ModelVersion]) -> ModelVersion:
 
 
 def _public(document: dict[str, Any]) -> dict[str, Any]:
-    """Remove the path of the sales on the machine that trained the version."""
+    """Remove `source`, the path of the sales file on the machine that trained the version."""
     return {name: value for name, value in document.items() if name != "source"}

@@ -1,6 +1,6 @@
-"""The HTML pages and their assets. Browsers get a page at addresses where programs get JSON.
+"""HTML pages and their assets. Some URLs return a page to browsers, and JSON to other clients.
 
-The modules that render pages are imported by the first request for one, so that the service starts sooner.
+The modules that render pages are imported by the first request for a page, so that the service starts faster.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 def home(request: Request, application: Application, version: ModelVersion | None) -> Response:
-    """Return the home page, which is rendered once for each version in service."""
+    """Return the home page. It is rendered once for each version in service."""
     from housepredict.entrypoints.pages.home import HOME_POLICY, home_page
 
     service = running_service(request.app)
@@ -41,7 +41,7 @@ def home(request: Request, application: Application, version: ModelVersion | Non
 
 
 def version_response(application: Application, version: ModelVersion, promoted: str | None) -> Response:
-    """Return the page of a model version, without the path of its sales."""
+    """Return the page for a model version. It doesn't show the path of the sales file."""
     from housepredict.entrypoints.pages.version_page import POLICY, version_page
 
     held_out = None
@@ -56,7 +56,7 @@ def version_response(application: Application, version: ModelVersion, promoted: 
     "GET /assets/{digest}/{name}",
     "getAsset",
     openapi.Answer(
-        "The file. If the digest is this release's, it may be cached forever.",
+        "The file. It may be cached forever if the digest is that of the running release.",
         openapi.TEXT,
         "text/javascript",
         also={"text/css": openapi.TEXT, "image/svg+xml": openapi.TEXT},
@@ -66,12 +66,12 @@ def version_response(application: Application, version: ModelVersion, promoted: 
     problems=["not-found"],
     faults=["internal-error"],
     parameters=[
-        openapi.in_path("digest", openapi.TEXT, "The digest in the page's links, which changes with the files."),
+        openapi.in_path("digest", openapi.TEXT, "The digest in the page's links. It changes when the files change."),
         openapi.in_path("name", {"type": "string", "enum": list(NAMES)}, "The name of the file."),
     ],
 )
 def asset(request: Request) -> Response:
-    """Get a file that the page loads."""
+    """Get a file that a page loads."""
     content, media_type = assets().files.get(request.path_params["name"], (None, None))
     if content is None:
         raise HTTPException(404)
@@ -86,7 +86,7 @@ def _page(page: str, policy: str) -> Response:
 
 
 def _house(application: Application, version: ModelVersion) -> Mapping[str, Value]:
-    """Return a typical house of the training sales, or an example for a version without a training snapshot."""
+    """Return a typical house from the training sales, or an example house for a version without a training snapshot."""
     with suppress(HousepredictError):
         if snapshot := read_snapshot(application.models.get(version.name)[1]):
             required = {feature.name for feature in version.schema.features if feature.required}

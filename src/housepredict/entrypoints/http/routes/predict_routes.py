@@ -1,4 +1,4 @@
-"""`POST /predict`, the hot path: an ASGI callable that turns the bytes of a request into the bytes of its response."""
+"""The route `POST /predict`. Because it is the hot path, its handler is an ASGI callable that works on bytes."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ from housepredict.entrypoints.json_documents import document, parts_of
 def predict_for_key(
     application: Application, body: bytes, key: str, as_csv: bool
 ) -> tuple[object, Sequence[Prediction]]:
-    """Predict once for an idempotency key, or return the stored predictions of a replay.
+    """Predict once per idempotency key. A replay returns the stored predictions.
 
     Returns:
-        The houses in the body as they were sent (a house or a list), and their predictions.
+        The houses as the client sent them (a house or a list), and their predictions.
     """
-    # The digest is of the bytes, which don't depend on the version in service at the time of a replay.
+    # The digest covers the bytes rather than the parsed houses, which depend on the version in service.
     delivery = Delivery(key, hashlib.sha256((b"csv:" if as_csv else b"json:") + body).hexdigest())
     once = application.predict_once
     if as_csv:
-        # Read only for a new key: at a replay, the columns might not fit the schema of the version in service then.
+        # Called only for a new key. At a replay, another version may be in service, whose schema the columns violate.
         def read() -> Sequence[object]:
             schema = application.live_model.current().version.schema
             return read_houses_csv(body, schema, application.settings.max_batch)
@@ -88,19 +88,19 @@ HEADERS = [*_COMMON_HEADERS, (b"content-type", b"application/json")]
 _CSV_HEADERS = [*_COMMON_HEADERS, (b"content-type", CSV.encode() + b"; charset=utf-8")]
 _GZIP = (b"content-encoding", b"gzip")
 MAX_LOOP_BYTES = 65_536
-"""Bodies with more bytes are parsed and answered in a worker thread, to keep the event loop free."""
+"""The maximum body size in bytes that is parsed in the event loop. Larger bodies are parsed in a worker thread."""
 MAX_LOOP_HOUSES = 50
-"""Responses for more houses are built in a worker thread, too."""
+"""The maximum number of houses for which the response is built in the event loop instead of a worker thread."""
 
 
 class EstimateHouses:
-    """Estimate the price of a house (requires: {required}), or of each house in a list (?explain=true).
+    """Estimate the price of a house or a list of houses (requires: {required}; ?explain=true adds contributions).
 
-    An ASGI callable. The estimates are recorded before the response is sent.
+    This is an ASGI callable. The estimates are recorded before the response is sent.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Respond to a request."""
         try:
             content, headers = await _content(scope, receive)
         except Exception as error:  # noqa: BLE001  # every error has a problem document
@@ -156,14 +156,22 @@ async def _estimate(estimator: Estimator, houses: object, job: EstimateJob, scop
 
 
 def read_csv(estimator: Estimator, body: bytes) -> tuple[object, EstimateJob]:
-    """Read the houses of a CSV body, and validate them. Raises InvalidHouses or NoModel."""
+    """Parse and validate the houses in a CSV body. Raise InvalidHouses or NoModel.
+
+    Returns:
+        The parsed houses, and the job to estimate them.
+    """
     serving = estimator.in_service()
     houses = read_houses_csv(body, serving.version.schema, estimator.max_batch)
     return houses, estimator.check(houses, serving)
 
 
 def read(estimator: Estimator, body: bytes) -> tuple[object, EstimateJob]:
-    """Read the house or houses of a JSON body, and validate them. Raises a Problem, InvalidHouses or NoModel."""
+    """Parse and validate the house or list of houses in a JSON body. Raise a Problem, InvalidHouses or NoModel.
+
+    Returns:
+        The parsed house or list, and the job to estimate it.
+    """
     houses = decode(body)
     if isinstance(houses, list):
         return houses, estimator.check(houses)
@@ -175,7 +183,7 @@ def read(estimator: Estimator, body: bytes) -> tuple[object, EstimateJob]:
 
 def _answer(prediction: Prediction, house: bytes) -> bytes:
     estimate = prediction.estimate
-    # Prices are floats of whole cents, whose repr is a JSON number.
+    # Prices are floats rounded to cents. The repr of such a float is a valid JSON number.
     start = f'{{"id":"{prediction.id}","prediction":{estimate.price!r},"input":'.encode()
     fsd = "null" if estimate.fsd is None else repr(estimate.fsd)
     certainty = f',"interval":{_interval(estimate.intervals)},"fsd":{fsd},'.encode()
@@ -190,18 +198,18 @@ def _explained_answer(prediction: ExplainedPrediction, house: bytes) -> bytes:
 def encode_predictions(
     predictions: Sequence[Prediction], houses: object, body: bytes, answer: Callable[[Any, bytes], bytes] = _answer
 ) -> bytes:
-    """Encode the response to a JSON body.
+    """Encode the response to a request with a JSON body.
 
     Args:
         predictions: the predictions, in the order of the houses.
-        houses: the houses as they were sent: one, or a list.
+        houses: the parsed body: a house, or a list of houses.
         body: the body of the request.
-        answer: encodes one prediction, with its house as JSON.
+        answer: a function that encodes a prediction, given the JSON of its house.
     """
     if isinstance(houses, list):
         pairs = zip(predictions, encode_objects(encode, houses), strict=True)
         return b'{"predictions":[%b]}' % b",".join([answer(prediction, house.encode()) for prediction, house in pairs])
-    # A valid body has no duplicate names or NaN, so it can be echoed as it is, with every digit.
+    # A valid body has no duplicate names or NaN, so it can be echoed unchanged, with all digits.
     return answer(predictions[0], body)
 
 
@@ -216,7 +224,7 @@ _SHARED_BY = attrgetter(*_SHARED)
 
 @lru_cache(maxsize=1024)
 def _end(*shared: object) -> bytes:
-    """Encode a SharedPart: the end of an answer, which many answers have in common."""
+    """Encode a SharedPart: the last fields of a prediction, which are the same for many predictions."""
     estimate = SimpleNamespace(**dict(zip(_SHARED, shared, strict=True)))
     return encode(document(estimate, SharedPart)).encode()[1:]
 
@@ -228,20 +236,19 @@ ESTIMATES = openapi.Resource(
 
 _HOUSES = openapi.about(
     openapi.FILE,
-    "UTF-8, separated by commas or semicolons, with a header: a column for each feature, in any order. Cells may be "
-    "empty.",
+    "UTF-8, separated by commas or semicolons. The header names the features, in any order. Cells may be empty.",
 )
 ESTIMATES_IN_CSV = openapi.about(
     openapi.TEXT,
     f"UTF-8, separated by commas. Columns: {', '.join(f'`{name}`' for name in PREDICTION_COLUMNS)}, then the features.",
 )
-"""The schema of predictions in CSV."""
+"""The schema for predictions in CSV."""
 
 PREDICT = ESTIMATES.route(
     "POST /predict",
     "predict",
     openapi.Answer(
-        "The recorded estimates: an object for one house; otherwise a list, in the order of the request.",
+        "The recorded estimates: an object for one house, otherwise a list in the order of the request.",
         (PredictionAnswer, PredictionsAnswer),
         also={CSV: ESTIMATES_IN_CSV},
         headers=openapi.COMPRESSIBLE,
@@ -262,7 +269,7 @@ PREDICT = ESTIMATES.route(
         openapi.query(
             "explain",
             {**openapi.FLAG, "default": False},
-            "Add the contribution of each feature to the estimate. The response is always JSON then.",
+            "Include the contribution of each feature in the response, which is then always JSON.",
         ),
         openapi.CONTENT_ENCODING,
         openapi.idempotency_header(

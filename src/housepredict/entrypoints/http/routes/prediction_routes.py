@@ -1,4 +1,4 @@
-"""The routes of recorded predictions: list, get and erase them, and measure their drift."""
+"""Routes for recorded predictions: list, get and erase them, and measure drift."""
 
 from __future__ import annotations
 
@@ -43,12 +43,18 @@ _ID = openapi.in_path(
         also={openapi.CSV: ESTIMATES_IN_CSV},
         headers={
             **openapi.COMPRESSIBLE,
-            "Link": openapi.about(openapi.TEXT, 'The next page, with `rel="next"`, if there may be one.'),
+            "Link": openapi.about(openapi.TEXT, 'A link to the next page (`rel="next"`), if there may be one.'),
         },
         always=["Vary"],
         links={
-            "older": openapi.link("listPredictions", "List predictions before the first.", before="/predictions/0/id"),
-            "sale": openapi.link("recordSaleOfPrediction", "Record the first one's sale.", id="/predictions/0/id"),
+            "older": openapi.link(
+                "listPredictions", "List predictions older than the first.", before="/predictions/0/id"
+            ),
+            "sale": openapi.link(
+                "recordSaleOfPrediction",
+                "Record the sale of the house in the first prediction.",
+                id="/predictions/0/id",
+            ),
             "first": openapi.link("getPrediction", "Get the first prediction.", id="/predictions/0/id"),
             "erase": openapi.link("erasePrediction", "Erase the first prediction.", id="/predictions/0/id"),
         },
@@ -91,8 +97,8 @@ def get_prediction(request: Request) -> Response:
     problems=("unknown-prediction", "storage-unavailable"),
     parameters=[_ID],
     protected=True,
-    description="An unknown id is erased, too: its prediction, which another process may not have recorded yet, is "
-    "never stored.",
+    description="An unknown id is marked as erased, too. If another process has not stored its prediction yet, that "
+    "prediction will never be stored.",
 )
 def erase(request: Request) -> Response:
     """Erase a prediction and its recorded sales."""

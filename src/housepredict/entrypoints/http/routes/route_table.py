@@ -1,4 +1,4 @@
-"""The table of all routes, and the routes that describe it."""
+"""The table of all routes, and the routes that describe the API."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from housepredict.version import __version__
 INDEX = openapi.Resource("Service", openapi.named(IndexAnswer))
 API = openapi.Resource("Service")
 _CACHED: openapi.Json = {"ETag": openapi.TEXT, "Cache-Control": openapi.TEXT}
-_UNCHANGED = openapi.Answer("Not modified since the ETag.", status=304, headers=_CACHED, always=("ETag",))
+_UNCHANGED = openapi.Answer("The client's copy is up to date.", status=304, headers=_CACHED, always=("ETag",))
 _TAG = openapi.header("If-None-Match", openapi.TEXT, "The ETag of the client's copy.")
 
 
@@ -33,7 +33,7 @@ _TAG = openapi.header("If-None-Match", openapi.TEXT, "The ETag of the client's c
     "GET /",
     "getIndex",
     openapi.Answer(
-        "All routes, and an example request; in a browser, the page.",
+        "All routes, and an example request. Browsers get the home page instead.",
         IndexAnswer,
         also={openapi.HTML: openapi.TEXT},
         headers={**openapi.VARYING, **openapi.PAGE_HEADERS},
@@ -41,7 +41,7 @@ _TAG = openapi.header("If-None-Match", openapi.TEXT, "The ETag of the client's c
     ),
 )
 def index(request: Request) -> Response:
-    """List all routes; in a browser, open the page."""
+    """List all routes (browsers get the home page)."""
     application = application_of(request)
     version = in_service(application)
     if prefers_html(request.headers):
@@ -76,7 +76,7 @@ def api(request: Request) -> Response:
     parameters=[_TAG],
 )
 def docs(request: Request) -> Response:
-    """Read the API reference as a page."""
+    """Get the API reference as a page."""
     from housepredict.entrypoints.pages.api_reference import POLICY, api_page
 
     page = api_page(_document(request)).encode()
@@ -93,10 +93,10 @@ def _document(request: Request) -> dict[str, Any]:
 
 
 _LISTED = (INDEX, ASSETS, API, HEALTH, ESTIMATES, PREDICTIONS, MODELS, DRIFT, METRICS, SALES, TRAININGS, *INFERENCE)
-"""The resources in the order of `GET /`."""
+"""The resources in the order in which `GET /` lists them."""
 _DESCRIBED = (ESTIMATES, DRIFT, PREDICTIONS, *INFERENCE, SALES, MODELS, TRAININGS, INDEX, ASSETS, HEALTH, METRICS, API)
-"""The resources in the order of the OpenAPI document."""
+"""The resources in the order in which the OpenAPI document describes them."""
 OPERATIONS = {name: operation for resource in _LISTED for name, operation in resource.operations.items()}
-"""Every operation, by method and path, such as `GET /health`."""
-# Paths without parameters take precedence.
+"""All operations, by method and path, such as `GET /health`."""
+# Sorted so that paths without parameters take precedence.
 ROUTES = sorted((route for resource in _LISTED for route in resource.routes), key=lambda route: "{" in route.path)

@@ -1,4 +1,4 @@
-"""The routes of realized sales: record and get them, and measure the accuracy of estimates by them."""
+"""Routes for realized sales: record and get sales, and use them to measure the accuracy of estimates."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ _SALE: openapi.Json = {
         "type": "number",
         "minimum": 0.005,
         "maximum": MAX_PRICE - 0.005,
-        "description": "The sale price, in the currency of the estimates; rounded to two decimals.",
+        "description": "The sale price, in the currency of the estimates. It is rounded to two decimals.",
     },
-    "date": openapi.about(openapi.DATE, "The date of the sale, at most tomorrow (UTC)."),
+    "date": openapi.about(openapi.DATE, "The date of the sale, no later than tomorrow (UTC)."),
 }
 
 
@@ -66,7 +66,7 @@ SALES = openapi.Resource(
         "Sales": _sales_schema,
         "SaleOfPrediction": {**_closed(_SALE), "examples": [{"price": 260000, "date": "2025-06-02"}]},
         "Sale": {
-            **_closed({"prediction": openapi.about(openapi.ID, "The id of the house's prediction."), **_SALE}),
+            **_closed({"prediction": openapi.about(openapi.ID, "The id of the prediction for the house."), **_SALE}),
             "examples": [
                 {"prediction": "01970000-0000-7000-8000-000000000001", "price": 260000, "date": "2025-06-02"},
             ],
@@ -98,16 +98,16 @@ _LINKS: openapi.Json = {
     "recordSaleOfPrediction",
     openapi.Answer("The recorded sale.", RecordedSaleAloneAnswer, links=_LINKS, status=201),
     openapi.Answer(
-        "The recorded sale, whose prediction is not known yet.", RecordedSaleAloneAnswer, links=_LINKS, status=202
+        "The recorded sale. Its prediction is not stored yet.", RecordedSaleAloneAnswer, links=_LINKS, status=202
     ),
     problems=_PROBLEMS,
     parameters=[_ID, _KEY, openapi.CONTENT_ENCODING],
     body={openapi.JSON: {"schema": openapi.ref("SaleOfPrediction")}},
     protected=True,
-    description="A later sale of the same prediction corrects the earlier one.",
+    description="A sale recorded later for the same prediction replaces the earlier one.",
 )
 async def sale_of_prediction(request: Request) -> Response:
-    """Record the sale of a prediction's house: {"price": …, "date": "YYYY-MM-DD"}."""
+    """Record the sale of the house in a prediction: {"price": …, "date": "YYYY-MM-DD"}."""
     application, prediction = application_of(request), request.path_params["id"]
     require_json(request.headers)
     body, key = await _read_body(request), idempotency_key(request.headers, InvalidSales)
@@ -121,12 +121,12 @@ async def sale_of_prediction(request: Request) -> Response:
 @SALES.route(
     "GET /predictions/{id}/sale",
     "getSaleOfPrediction",
-    openapi.Answer("The current sale, and every recorded one.", SaleHistoryAnswer),
+    openapi.Answer("The current sale, and every sale recorded for the prediction.", SaleHistoryAnswer),
     problems=("not-found", "invalid-sales", "storage-unavailable"),
     parameters=[_ID],
 )
 def history_of_sale(request: Request) -> Response:
-    """Get the sale of a prediction, and its history."""
+    """Get the sale recorded for a prediction, and its history."""
     history = application_of(request).record_sales.history(request.path_params["id"])
     if not history:
         raise Problem("not-found", "No sale is recorded for this prediction. `POST` one to this address.")
@@ -138,7 +138,7 @@ def history_of_sale(request: Request) -> Response:
     "recordSales",
     openapi.Answer("The recorded sales.", (RecordedSaleAloneAnswer, RecordedSalesAnswer), status=201),
     openapi.Answer(
-        "The recorded sales, some of whose predictions are not known yet.",
+        "The recorded sales. Some of their predictions are not stored yet.",
         (RecordedSaleAloneAnswer, RecordedSalesAnswer),
         status=202,
     ),
@@ -156,8 +156,8 @@ def history_of_sale(request: Request) -> Response:
         },
     },
     protected=True,
-    description="Either all sales are recorded, or none is. If a list has several sales of one prediction, they must "
-    "be equal.",
+    description="Either all sales are recorded, or none is. If a list contains several sales for the same prediction, "
+    "they must be identical.",
 )
 async def sales(request: Request) -> Response:
     """Record sales: one, a list, or CSV (columns prediction, price, date)."""
@@ -188,10 +188,10 @@ async def sales(request: Request) -> Response:
     ],
 )
 async def accuracy(request: Request) -> Response:
-    """Measure the accuracy of estimates by realized sales (?since=YYYY-MM-DD&until=YYYY-MM-DD)."""
+    """Measure the accuracy of estimates against realized sales (?since=YYYY-MM-DD&until=YYYY-MM-DD)."""
     service = running_service(request.app)
     since, until = date_range(request.query_params)
-    # A review may read 100,000 sales. One at a time leaves CPU time to estimates, and threads to other routes.
+    # A review may read 100,000 sales. One review at a time leaves CPU time and threads for other requests.
     async with service.reviewing:
         review = await run_in_threadpool(service.application.review_accuracy, since, until)
     return json_response(document(review, AccuracyAnswer, since=since, until=until))
@@ -203,7 +203,7 @@ async def _read_body(request: Request) -> bytes:
 
 
 def _with_prediction(sale: object, prediction: str) -> object:
-    """Add the prediction in the path to a sale in a body. If the body has one as well, that is a duplicate name."""
+    """Add the prediction id in the path to a sale in the body. An id in both places is reported as a duplicate."""
     if not isinstance(sale, dict):
         return sale
     complete = RepeatingObject(sale | {"prediction": prediction})

@@ -1,4 +1,4 @@
-"""The routes for operators: health, readiness and metrics."""
+"""Routes for operators: health, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _registering = Lock()
 
 
 def in_service(application: Application) -> ModelVersion | None:
-    """Return the model version in service, None without one."""
+    """Return the model version in service, or None if there isn't one."""
     try:
         return application.live_model.current().version
     except HousepredictError:
@@ -42,7 +42,7 @@ def in_service(application: Application) -> ModelVersion | None:
 
 
 def readiness_checks(application: Application) -> ChecksPart:
-    """Check whether estimates can be made and recorded, with reasons if not."""
+    """Check whether estimates can be made and recorded. Failed checks include a reason."""
     live = application.live_model
     model: dict[str, Any] = {"generation": ABSENT}
     spool: Any = None
@@ -74,7 +74,7 @@ def _check(check: Callable[[], object]) -> dict[str, Any]:
 def health(request: Request) -> Response:
     """Check the service's health.
 
-    The status is always 200, even if the service is degraded, since a restart wouldn't help.
+    The HTTP status is always 200, even if the service is degraded, because a restart wouldn't help.
     """
     application = application_of(request)
     version = in_service(application)
@@ -106,7 +106,7 @@ async def live(_request: Request) -> Response:
 def ready(request: Request) -> Response:
     """Check that estimates can be made and recorded.
 
-    The status is 503 in the drain period, too, although requests are still answered then.
+    During the drain period, the HTTP status is 503, although the service still responds to requests.
     """
     checks = readiness_checks(application_of(request))
     status: Literal["ready", "not ready", "stopping"] = "ready" if checks.all_passed else "not ready"
@@ -119,7 +119,7 @@ def ready(request: Request) -> Response:
     "GET /metrics",
     "getMetrics",
     openapi.Answer(
-        "Metrics of requests, estimates, storage and the model, in the Prometheus or OpenMetrics text format.",
+        "Metrics for requests, estimates, storage and the model, in the Prometheus or OpenMetrics text format.",
         openapi.TEXT,
         "text/plain",
         also={"application/openmetrics-text": openapi.TEXT},

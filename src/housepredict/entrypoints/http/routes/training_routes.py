@@ -1,4 +1,4 @@
-"""The routes of trainings: start, follow and cancel them. Each runs in a separate process."""
+"""Routes for training jobs: start, follow and cancel them. Each job runs in a separate process."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ _TYPES: openapi.Json = {
     **openapi.list_of({"type": "string", "pattern": f"^[^\\u0000=]+=({'|'.join(Kind)})$"}),
     "uniqueItems": True,
 }
-_ID = openapi.in_path("id", openapi.ID, "The id of the training.")
+_ID = openapi.in_path("id", openapi.ID, "The id of the training job.")
 _LINKS: openapi.Json = {
-    "progress": openapi.link("getTraining", "Get its progress.", id="/id"),
-    "cancel": openapi.link("cancelTraining", "Cancel it.", id="/id"),
+    "progress": openapi.link("getTraining", "Get the progress of the training job.", id="/id"),
+    "cancel": openapi.link("cancelTraining", "Cancel the training job.", id="/id"),
 }
 ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big5", "cp932", "cp949"]
 """Examples of CSV encodings."""
@@ -64,7 +64,7 @@ ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big
     "train",
     openapi.Answer("The new model version.", TrainedAnswer),
     openapi.Answer(
-        "The training has started. Only with `Prefer: respond-async`.",
+        "The training job has started. Only sent with `Prefer: respond-async`.",
         TrainingAnswer,
         headers={"Location": openapi.TEXT, "Preference-Applied": openapi.TEXT},
         always=("Location", "Preference-Applied"),
@@ -77,20 +77,30 @@ ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big
     ),
     parameters=[
         openapi.CONTENT_ENCODING,
-        openapi.header("Prefer", openapi.TEXT, "`respond-async`: respond as soon as the training starts (RFC 7240)."),
+        openapi.header(
+            "Prefer", openapi.TEXT, "`respond-async`: respond as soon as the training job starts (RFC 7240)."
+        ),
         openapi.query("from_sales", openapi.FLAG, "Train on the recorded sales, too."),
         openapi.query("price", _COLUMN, "The column with the sale price. Detected by default."),
         openapi.query("sale_date", _COLUMN, "The column with the sale date. Detected by default."),
         openapi.query("house_id", _COLUMN, "The column that identifies a house. Detected by default."),
-        openapi.query("feature", _COLUMN, "A column to use as a feature. Others are ignored then.", repeatable=True),
+        openapi.query(
+            "feature",
+            _COLUMN,
+            "A column to use as a feature. If any are given, all other columns are ignored.",
+            repeatable=True,
+        ),
         openapi.query("exclude", _COLUMN, "A column to ignore.", repeatable=True),
         openapi.query(
-            "closed", _COLUMN, "A column whose categories are complete: others are invalid.", repeatable=True
+            "closed",
+            _COLUMN,
+            "A column whose set of categories is closed. New categories are invalid.",
+            repeatable=True,
         ),
         openapi.query("allow", _COLUMN, "A column to use even if it seems to reveal the price.", repeatable=True),
         openapi.query("type", _TYPES, "The kind of a column, as COLUMN=KIND. At most once for each column."),
         openapi.query("algorithm", openapi.enum_of(Algorithm), "The learning algorithm."),
-        openapi.query("effort", openapi.enum_of(Effort), "How thorough the search for the best model is."),
+        openapi.query("effort", openapi.enum_of(Effort), "How thoroughly to search for the best model."),
         openapi.query("seed", {"type": "integer", "minimum": 0, "maximum": MAX_SEED}, "The random seed."),
         openapi.query(
             "time_limit",
@@ -100,7 +110,7 @@ ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big
         openapi.query(
             "encoding",
             {"type": "string", "examples": ENCODINGS},
-            "The encoding of a CSV file, by its name in Python. Detected by default.",
+            "The encoding of a CSV file, as named in Python. Detected by default.",
         ),
         openapi.query("promote", openapi.enum_of(PromotionPolicy), "When to put the new version in service."),
     ],
@@ -110,12 +120,12 @@ ENCODINGS = ["utf-8", "cp1250", "cp1251", "cp1252", "mac_roman", "gb18030", "big
     },
     body_required=False,
     protected=True,
-    description="Send a file of sales (CSV, gzipped CSV or Parquet), whose format is detected by its first bytes. CSV "
+    description="Send a sales file in CSV, gzipped CSV or Parquet. The format is detected from the first bytes. CSV "
     "may also be sent with `Content-Encoding: gzip`. Without a body, or with an empty JSON object, the version in "
-    "service is retrained on the current content of its sales file; `from_sales` is the only parameter then.",
+    "service is retrained on the current content of its sales file. `from_sales` is the only parameter allowed then.",
 )
 async def train(request: Request) -> Response:
-    """Train a model on a file of sales, or retrain the one in service."""
+    """Train a model on a sales file, or retrain the model in service."""
     application = application_of(request)
     training = await _read_request(request, application)
     try:
@@ -130,7 +140,7 @@ async def train(request: Request) -> Response:
         status = await run_in_threadpool(application.trainings.get, job.id)
         headers = {"Location": address(request, f"/trainings/{job.id}"), "Preference-Applied": "respond-async"}
         return json_response(document(status, TrainingAnswer), 202, headers)
-    # Shielded, so that a client that disconnects doesn't cancel the training.
+    # Shielded, so that a client that disconnects doesn't cancel the training job.
     await asyncio.shield(asyncio.wrap_future(job.ended))
     return await run_in_threadpool(_trained, application, job)
 
@@ -148,7 +158,7 @@ async def _read_request(request: Request, application: Application) -> TrainingR
         await run_in_threadpool(application.trainings.require_no_training)
         return parameters
 
-    # An invalid request is answered before the client sends a large body.
+    # An invalid request is rejected before the client sends a large body.
     training = await read_parameters() if announces_sales(request.headers) else None
     body = await Body.start(request, timeout)
     if training is None and body.is_empty and not describes_sales(request):
@@ -170,8 +180,8 @@ async def _read_retraining_request(request: Request, application: Application) -
 
 def _trained(application: Application, job: TrainingJob) -> Response:
     outcome = application.trainings.get(job.id).outcome
-    assert outcome  # noqa: S101  # the training has ended
-    assert outcome.version  # noqa: S101  # with success
+    assert outcome  # noqa: S101  # the training job has ended
+    assert outcome.version  # noqa: S101  # successfully
     version = application.models.get(outcome.version)[0]
     trained = document(version, TrainedAnswer, promoted=outcome.promoted, reasons=outcome.reasons)
     return json_response(trained)
@@ -181,16 +191,16 @@ def _trained(application: Application, job: TrainingJob) -> Response:
     "GET /trainings",
     "listTrainings",
     openapi.Answer(
-        "Running and ended trainings, newest first.",
+        "Running and ended training jobs, newest first.",
         TrainingsAnswer,
-        links={"newest": openapi.link("getTraining", "Get the newest training.", id="/trainings/0/id")},
+        links={"newest": openapi.link("getTraining", "Get the newest training job.", id="/trainings/0/id")},
     ),
     problems=("invalid-query", "model-store-unavailable"),
-    parameters=[openapi.query("limit", LIMIT, "The maximum number of trainings.")],
+    parameters=[openapi.query("limit", LIMIT, "The maximum number of training jobs.")],
     protected=True,
 )
 def trainings(request: Request) -> Response:
-    """List trainings, newest first (?limit=10)."""
+    """List training jobs, newest first (?limit=10)."""
     application = application_of(request)
     recent = application.trainings.recent(read_limit(request.query_params))
     for newest in recent[:1]:
@@ -201,13 +211,13 @@ def trainings(request: Request) -> Response:
 @TRAININGS.route(
     "GET /trainings/{id}",
     "getTraining",
-    openapi.Answer("The training, with its progress and its result.", TrainingAnswer),
+    openapi.Answer("The training job, with its progress and result.", TrainingAnswer),
     problems=("unknown-training", "model-store-unavailable"),
     parameters=[_ID],
     protected=True,
 )
 def training(request: Request) -> Response:
-    """Get a training: its progress and its result."""
+    """Get the progress and result of a training job."""
     application = application_of(request)
     status = application.trainings.get(_id(request))
     _load_promoted(application, status)
@@ -217,18 +227,18 @@ def training(request: Request) -> Response:
 @TRAININGS.route(
     "DELETE /trainings/{id}",
     "cancelTraining",
-    openapi.Answer("The training, which is being cancelled.", TrainingAnswer, status=202),
+    openapi.Answer("The training job, which is being cancelled.", TrainingAnswer, status=202),
     problems=("unknown-training", "training-ended", "model-store-unavailable"),
     parameters=[_ID],
     protected=True,
 )
 def cancel(request: Request) -> Response:
-    """Cancel a training."""
+    """Cancel a training job."""
     return json_response(document(application_of(request).trainings.cancel(_id(request)), TrainingAnswer), 202)
 
 
 def _load_promoted(application: Application, status: TrainingStatus) -> None:
-    """Load a version before a client reads that it was promoted, rather than at the next poll."""
+    """Load a newly promoted version now, so that it is in service before the client learns of the promotion."""
     if status.outcome and status.outcome.promoted and status.outcome.version != _in_service(application):
         application.live_model.look()
 
@@ -248,15 +258,15 @@ def _id(request: Request) -> UUID:
 
 
 def _prefers_async(headers: Headers) -> bool:
-    """Whether the client prefers a response before the training ends (RFC 7240)."""
+    """Return whether the client prefers a response before the training job ends (RFC 7240)."""
     items = (item.partition(";")[0].strip() for value in headers.getlist("prefer") for item in value.split(","))
     return "respond-async" in map(str.lower, items)
 
 
 def _remove_unless_used(application: Application, job: TrainingJob, upload: Path, _ended: Future[None]) -> None:
-    """Remove uploaded sales, unless a version was trained on them and may be retrained on them.
+    """Delete an uploaded sales file, unless a stored version was trained on it and may need it for retraining.
 
-    The versions decide that, since a training that is logged as failed may have stored its version before.
+    The job's status can't be used for this, because a failed job may have stored a version before it failed.
     """
     try:
         status: TrainingStatus = application.trainings.get(job.id)

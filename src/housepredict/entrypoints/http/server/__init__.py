@@ -1,5 +1,5 @@
-"""The server below ASGI: its connections and the express lane. Only this package imports uvicorn.
+"""The HTTP server below ASGI: connections and the express lane. Only this package imports uvicorn.
 
-It uses uvicorn's internals. The required version of uvicorn has an upper bound, but users can override it: if the
-internals differ, all requests take the slower path through ASGI.
+The package relies on uvicorn's internals, so housepredict requires a supported version of uvicorn. If a user installs
+another version whose internals differ, all requests take the slower path through ASGI.
 """

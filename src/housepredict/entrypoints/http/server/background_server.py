@@ -1,4 +1,4 @@
-"""The service in a thread, on a real port, for tests."""
+"""Runs the service in a thread on a real port, for tests."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _LOGS = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 
 @contextmanager
 def serving(application: Application) -> Iterator[str]:
-    """Serve an application on a free port of 127.0.0.1, like `housepredict serve`, and yield its URL.
+    """Serve an application on a free port of 127.0.0.1, like `housepredict serve`, and yield the URL.
 
-    Accepted requests are answered before the context exits.
+    All accepted requests are answered before the context exits.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener, _restore_loggers():
         app = asgi_app(application=application, embedded=False)
@@ -48,7 +48,7 @@ def serving(application: Application) -> Iterator[str]:
 
 @contextmanager
 def _restore_loggers() -> Iterator[None]:
-    """Restore uvicorn's loggers on exit: a server changes them for the whole process."""
+    """Restore uvicorn's loggers on exit, because a server reconfigures them for the whole process."""
     logs = [logging.getLogger(name) for name in _LOGS]
     before = [(log.level, log.handlers, log.propagate) for log in logs]
     try:

@@ -1,8 +1,9 @@
-"""The express lane, which answers `POST /predict` in the protocol, below ASGI.
+"""The express lane: a fast path for common `POST /predict` requests that bypasses ASGI.
 
-ASGI's task, router and two calls of `send` take longer than validating, estimating and storing a house. So the protocol
-submits common requests directly to the estimator, and writes the responses itself. All other requests, and errors, go
-through the app. If uvicorn's internals differ, that request and all later ones go through the app.
+ASGI's task, router and two `send` calls take longer than validating, estimating and storing a house. On the express
+lane, uvicorn's protocol class therefore submits a request directly to the estimator and writes the response itself. All
+other requests, and all errors, go through the app. When a request shows that uvicorn's internals differ from what this
+module expects, that request and all later ones go through the app.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from housepredict.entrypoints.http.service_state import running_service, state_o
 from housepredict.entrypoints.settings import Settings
 
 UNKNOWN_INTERNALS = (AttributeError, TypeError)
-"""The errors that mean that uvicorn's internals differ."""
+"""The exceptions that show that uvicorn's internals differ from what this module expects."""
 
 _PATH = "/predict"
 _CLOSE = (b"connection", b"close")
@@ -52,19 +53,19 @@ _RELEVANT_HEADERS = _NAMING | {
 }
 _HAS_REQUEST_NAMES = "housepredict.named"
 _MAX_UNCOMPRESSED_HOUSES = 16
-"""The number of houses from which a response may be large enough to be compressed, if the client accepts that."""
+"""A response for more houses than this may be large enough to compress, so it doesn't use the express lane."""
 
 _log = logging.getLogger(__name__)
 
 
 @define
 class ExpressLane:
-    """Whether the connections of a server may use the express lane."""
+    """A switch that the connections of a server share: while `open`, they may use the express lane."""
 
     open: bool = True
 
     def close(self, reason: object) -> None:
-        """Close the lane for all later requests, and log a warning once."""
+        """Close the lane for all later requests. The first call logs a warning with the reason."""
         if self.open:
             self.open = False
             _log.warning(
@@ -76,10 +77,10 @@ class ExpressLane:
 
 
 class ExpressProtocol(HttpProtocol):
-    """A connection with an express lane, for an app that is not mounted in another."""
+    """A connection with an express lane. Its app must not be mounted in another app."""
 
     _awaiting_body: RequestResponseCycle | None = None
-    # The server's default headers, and the encoded start of a response with them.
+    # The server's default headers, and the encoded status line and headers of a response that has them.
     _common: Sequence[tuple[bytes, bytes]] = ()
     _lines: bytes = b""
 
@@ -104,7 +105,7 @@ class ExpressProtocol(HttpProtocol):
             self._estimate(cycle)
 
     def on_message_complete(self) -> None:
-        """Estimate the houses in the body."""
+        """Mark the body as complete, and estimate its houses if the request is on the express lane."""
         super().on_message_complete()
         cycle, self._awaiting_body = self._awaiting_body, None
         if cycle:
@@ -132,7 +133,7 @@ class ExpressProtocol(HttpProtocol):
             self.fail(cycle, error, started)
 
     def fail(self, cycle: RequestResponseCycle, error: Exception, started: float) -> None:
-        """Send a problem document."""
+        """Send the problem document for an error. `started` is the request's start time (time.perf_counter)."""
 
         async def failed(scope: Any, receive: Any, send: Any) -> None:
             response = await answer(Request(scope, receive), error)
@@ -148,7 +149,7 @@ class ExpressProtocol(HttpProtocol):
         super()._start_asgi_task(cycle, app)
 
     def answer(self, cycle: RequestResponseCycle, content: bytes, request_id: bytes) -> None:
-        """Send estimates, in one write."""
+        """Send a response with estimates (`content`) in a single write."""
         common = self.server_state.default_headers
         if common is not self._common:  # the date header or the drain period has changed them
             self._common = common
@@ -175,11 +176,11 @@ class ExpressProtocol(HttpProtocol):
 
 @define(eq=False)
 class _PendingResponse:
-    """A response that waits for its estimates: the PendingResult of its job."""
+    """A response waiting for its estimates. As a PendingResult, it receives the outcome of its job."""
 
     _protocol: ExpressProtocol
     _cycle: RequestResponseCycle
-    _houses: object  # as they were sent: a house, or a list
+    _houses: object  # as sent by the client: a house, or a list of houses
     _body: bytes
     _observer: Observer
     _job: EstimateJob
@@ -207,7 +208,7 @@ class _PendingResponse:
 
 
 def _app_for(content: bytes, request_id: bytes) -> Any:
-    """Return an ASGI app that sends estimates, which are already stored."""
+    """Return an ASGI app that sends a response with `content`, whose estimates are already stored."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         del scope, receive
@@ -219,9 +220,9 @@ def _app_for(content: bytes, request_id: bytes) -> Any:
 
 
 def _is_simple(scope: Any, limit: int) -> bool:
-    """Whether a request is a `POST /predict` without parameters, with a short JSON body and a JSON response.
+    """Return whether a request is a `POST /predict` with a short JSON body, no query parameters and a JSON response.
 
-    Marks the scope if the client sent a request id or a trace context.
+    As a side effect, mark the scope if the client sent a request id or a trace context.
     """
     if scope["path"] != _PATH or scope["method"] != "POST" or scope["query_string"]:
         return False

@@ -1,6 +1,6 @@
-"""The server's side of a connection: uvicorn's protocol with deadlines and size limits.
+"""The server side of a connection: uvicorn's protocol with deadlines and size limits.
 
-uvicorn has none, so that silent, slow or endless clients could occupy connections and memory.
+uvicorn has neither, so silent or slow clients could tie up connections, and endless requests could fill the memory.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from housepredict.entrypoints.http.service_state import state_of
 from housepredict.entrypoints.settings import Settings
 
 MAX_HEADERS = 65_536
-"""The maximum bytes in the URL and headers of a request, and in the chunk headers and trailers of its body."""
+"""The maximum bytes in a request's URL and headers, and also in the chunk headers and trailers of its body."""
 
 MIN_UPLOAD_RATE = 262_144
-"""The bytes of an upload that must arrive per client timeout. Other bodies must arrive completely within it."""
+"""How many bytes of an upload must arrive per client timeout. Other bodies must arrive completely in that time."""
 
 _MALFORMED = Problem("malformed-request", "The request is not valid HTTP/1.1.")
 _TOO_LONG = Problem("headers-too-large", f"The URL and the headers may have at most {MAX_HEADERS:,} bytes.")
@@ -38,10 +38,10 @@ class _WaitingFor(Enum):
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """A connection.
+    """A client connection that enforces deadlines and size limits.
 
-    Deadlines hardly slow down requests: instead of starting a timer for each, the server calls `check_deadlines` every
-    second, which finds clients without progress.
+    There is no timer for each request, because that would slow requests down. Instead, the server calls
+    `check_deadlines` every second to find clients that make no progress.
     """
 
     cycle: RequestResponseCycle | None  # type: ignore[assignment]  # None before the first request
@@ -49,21 +49,21 @@ class HttpProtocol(HttpToolsProtocol):
     def __init__(self, settings: Settings, **of_uvicorn: Any) -> None:
         super().__init__(**of_uvicorn)
         self._settings = settings
-        self._running: RequestResponseCycle | None = None  # the request in the app; `cycle` is the newest
+        self._running: RequestResponseCycle | None = None  # the request that the app handles; `cycle` is the newest
         self._parse_problem = _MALFORMED
         self._final_problem: Problem | None = None
-        # The request that has arrived only in part, and its bytes since then.
+        # The request that is still arriving, and how many bytes have arrived since its first chunk.
         self._part: object = None
         self._part_bytes = 0
-        self._chunk_bytes = 0  # bytes that arrived last
+        self._chunk_bytes = 0  # size of the last chunk
         self._offers_upgrade = False  # whether the request that is being read offers an upgrade
-        # The last result of `_waiting_for`, and since when that is the result.
+        # The last result of `_waiting_for`, and when this wait started.
         self._last_wait: tuple[_WaitingFor, object] = (_WaitingFor.SERVICE, None)
         self._waiting_since = 0.0
-        self._upload_bytes = 0  # bytes of an upload that had arrived by then
+        self._upload_bytes = 0  # bytes of an upload that had arrived when the wait started
 
     def check_deadlines(self, now: float) -> None:
-        """End the connection if the client has missed a deadline. `now` is a time.monotonic."""
+        """End the connection if the client has missed a deadline. `now` is the current time.monotonic()."""
         waiting_for, request = self._waiting_for()
         if waiting_for is not self._last_wait[0] or request is not self._last_wait[1]:
             self._last_wait, self._waiting_since, self._upload_bytes = (waiting_for, request), now, self._part_bytes
@@ -82,7 +82,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self.transport.abort()  # closing would first wait for the client to read
 
     def _limit(self) -> int:
-        """Return the maximum bytes in the body of the request in the app."""
+        """Return the maximum body size in bytes for the request that the app handles."""
         limit: int = self._scope().get(UPLOAD, self._settings.max_body)
         return limit
 
@@ -90,7 +90,7 @@ class HttpProtocol(HttpToolsProtocol):
         return self._running.scope if self._running else {}
 
     def _waiting_for(self) -> tuple[_WaitingFor, object]:
-        """Return what the connection is waiting for, and the request."""
+        """Return what the connection is waiting for, and for which request."""
         running = self._running
         if self.transport.is_closing() or self.transport.get_write_buffer_size():
             return _WaitingFor.READ, running
@@ -100,7 +100,10 @@ class HttpProtocol(HttpToolsProtocol):
         return (_WaitingFor.REQUEST, running) if part is None else (_WaitingFor.HEADERS, part)
 
     def _unfinished(self) -> object:
-        """Return the request that is arriving: its scope until the headers are complete, then its cycle."""
+        """Return the request that is still arriving, or None.
+
+        The request is represented by its scope until the headers are complete, and by its cycle after that.
+        """
         cycle = self.cycle
         if cycle is None or cycle.scope is not self.scope:
             return self.scope
@@ -113,13 +116,16 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(_FULL)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Disconnect the request in the app. uvicorn would disconnect the newest one, which may still be queued."""
+        """Mark the request that the app handles as disconnected.
+
+        uvicorn would mark the newest request instead, which may still be queued.
+        """
         if self._running is not None:
             self._running.disconnected = True
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse the data, and reject malformed and endless requests."""
+        """Parse the data, and reject requests that are malformed or too long."""
         self._chunk_bytes = len(data)
         try:
             try:
@@ -134,7 +140,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._part_bytes = self._part_bytes + len(data) if part is self._part else 0
         self._part = part
-        # The app rejects bodies that are too large, so twice their limit means endless chunk headers or trailers.
+        # The app rejects oversized bodies, so only endless chunk headers or trailers can reach twice the body limit.
         if self._part_bytes > MAX_HEADERS + (0 if part is self.scope else 2 * self._limit()):
             self._refuse(_TOO_LONG)
 
@@ -148,8 +154,8 @@ class HttpProtocol(HttpToolsProtocol):
                 rest = rest[upgrade.args[0] :]
 
     def on_headers_complete(self) -> None:
-        """Pass the request to the app."""
-        # The headers of most requests arrive in a single chunk that is short enough.
+        """Pass the request to the app, unless its headers are too long."""
+        # Most headers arrive in a single short chunk, so their length need not be computed.
         may_be_too_long = self._chunk_bytes > MAX_HEADERS or self._part is self.scope
         if (
             may_be_too_long
@@ -170,14 +176,14 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.message_event.set()
 
     def _restart_without_upgrade(self) -> None:
-        """Parse the request again without its offer, since the parser stopped before the body."""
+        """Parse the headers again without the upgrade offer, because the parser stopped before the body."""
         first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         lines = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
         self.parser.feed_data(b"\r\n".join([first, *lines, b"", b""]))
 
     def on_response_complete(self) -> None:
-        """Start the next request in the pipeline. uvicorn would also start a timer for each response."""
+        """Start the next request in the pipeline. Unlike uvicorn, don't start a timer for each response."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -195,17 +201,17 @@ class HttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def shutdown(self) -> None:
-        """Close the connection, after answering requests that are still arriving."""
+        """Close the connection after a short delay, so that a request that is just arriving gets a response."""
         self.loop.call_later(0.1, super().shutdown)
 
     def _refuse(self, problem: Problem) -> None:
-        """Send a problem instead of the app's response, and close the connection."""
+        """Send a problem and close the connection. If the app is handling a complete request, answer it first."""
         if running_service := state_of(self.app).running:
             running_service.observer.meter.count_refusal(problem.name, ())
         running = self._running
         if running is not None and not running.response_complete:
             if not running.more_body:
-                # That request came first, and is answered first.
+                # The running request came first, so it gets its response first.
                 self._final_problem = problem
                 self.flow.pause_reading()
                 return

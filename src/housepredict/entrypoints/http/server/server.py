@@ -1,4 +1,4 @@
-"""The server: uvicorn with an announcement at the start, deadlines for clients, and a drain period before the end."""
+"""The server: uvicorn with a startup announcement, client deadlines, and a drain period before shutdown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _GRACE_S = 20  # for running requests, after the server has stopped accepting ne
 _DEADLINE_CHECK_INTERVAL_S = 1.0
 _CLOSE = (b"connection", b"close")
 
-# The attributes of uvicorn's request and protocol that this package uses.
+# The attributes of uvicorn's request cycle and protocol that this package uses.
 _CYCLE = "scope body more_body keep_alive disconnected message_event response_started response_complete"
 _PROTOCOL = (
     "_start_asgi_task app connection_lost connection_made connections cycle flow headers loop on_headers_complete "
@@ -37,10 +37,11 @@ _log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """Serves an app until SIGTERM, SIGINT, or the end of file of the descriptor `lifeline`. Then it drains and stops.
+    """An HTTP server that drains, then stops, on SIGTERM, SIGINT, or EOF on the file descriptor `lifeline`.
 
-    In the drain period, readiness fails, and each response closes its connection. Then the server stops accepting
-    connections, answers running requests, and ends the lifespan. A second SIGINT stops it immediately.
+    During the drain period, the readiness check fails, and each response closes its connection. After that, the server
+    stops accepting connections, finishes running requests, and ends the app's lifespan. A second SIGINT stops the
+    server immediately.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Server(uvicorn.Server):
                 ws="none",
                 lifespan="on",
                 log_config=None,
-                # At the level info, uvicorn would log what `announce` already has.
+                # At level info, uvicorn would repeat what `announce` has already logged.
                 log_level="warning" if settings.log_level == "info" else settings.log_level,
                 access_log=False,
                 proxy_headers=False,
@@ -69,7 +70,7 @@ class Server(uvicorn.Server):
         self._stop_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start serving, and announce it."""
+        """Start serving, then call `announce`."""
         await super().startup(sockets)
         self._watching = asyncio.create_task(self._watch())
         if self._lifeline is not None:
@@ -77,14 +78,17 @@ class Server(uvicorn.Server):
         self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop serving. Deadlines for clients apply until the end."""
+        """Stop serving. Client deadlines apply until the end."""
         await super().shutdown(sockets)
         if self.force_exit:  # otherwise uvicorn would cancel the lifespan, with a traceback
             await self.lifespan.shutdown()
         self._watching.cancel()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Start the drain period. uvicorn would stop immediately, and exit with the code of the signal."""
+        """Start the drain period. A second SIGINT stops the server immediately.
+
+        By default, uvicorn stops without draining, and exits with the signal's code.
+        """
         del frame
         if self._stop_at is None:
             self._stop_at = time.monotonic() + self._drain
@@ -92,7 +96,7 @@ class Server(uvicorn.Server):
             self.force_exit = self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Return whether it is time to stop. uvicorn calls this ten times a second."""
+        """Return whether the server should stop. uvicorn calls this ten times a second."""
         if self._stop_at is None:
             return await super().on_tick(counter)
         if state_of(self._app).stopping:
@@ -118,16 +122,17 @@ class Server(uvicorn.Server):
 
 @define
 class Protocols:
-    """Creates the protocol of each connection: housepredict's, or uvicorn's if its internals differ.
+    """Creates a protocol for each connection.
 
-    uvicorn's protocol has no deadlines for clients.
+    This is housepredict's protocol if the installed uvicorn has the internals that it needs. Otherwise it is uvicorn's
+    own protocol, which has no client deadlines.
     """
 
     _create: Callable[..., HttpToolsProtocol]
     _is_supported: bool | None = None
 
     def __call__(self, **of_uvicorn: Any) -> HttpToolsProtocol:
-        """Create the protocol of a connection, with uvicorn's arguments."""
+        """Create the protocol for a connection from uvicorn's arguments."""
         if self._is_supported is None:
             missing = _missing(**of_uvicorn)
             self._is_supported = not missing
@@ -142,7 +147,7 @@ class Protocols:
 
 
 class _Probe(HttpToolsProtocol):
-    """uvicorn's protocol, except that it stores its request instead of starting it."""
+    """A variant of uvicorn's protocol that stores a request instead of starting it."""
 
     started: object = None
 
@@ -175,7 +180,7 @@ async def _app(_scope: Any, _receive: Any, _send: Any) -> None:
 
 
 def _missing(**of_uvicorn: Any) -> list[str]:
-    """Find the internals that uvicorn lacks, with a request that is never answered."""
+    """Return the required internals that uvicorn lacks. To find them, process a request without a real connection."""
     try:
         probe: Any = _Probe(**of_uvicorn)
         probe.app = _app

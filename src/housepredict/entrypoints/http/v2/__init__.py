@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, over REST, for clients of servers such as KServe and Triton.
+"""The Open Inference Protocol (version 2, over REST), for clients that also work with KServe or Triton.
 
 https://github.com/kserve/open-inference-protocol, with Triton's extension for binary tensors:
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md

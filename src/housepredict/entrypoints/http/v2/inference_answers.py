@@ -1,4 +1,4 @@
-"""Tensors in JSON and binary, and the answers of the Open Inference Protocol."""
+"""Tensors in JSON and in binary, and the response documents of the Open Inference Protocol."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _CODES = {
 FLOATS = frozenset({"FP16", "FP32", "FP64"})
 INTEGERS = frozenset(name for name in _CODES if "INT" in name)
 DATATYPES = frozenset({*_CODES, "BYTES"})
-"""The supported datatypes: all but BF16, which neither JSON nor the standard library has."""
+"""The supported datatypes: all except BF16, which neither JSON nor the Python standard library supports."""
 
 _LENGTH = struct.Struct("<I")
 
 
 class InvalidTensor(Exception):
-    """The data of a tensor don't fit its datatype or shape. The message follows the tensor's name and a colon."""
+    """A tensor's data don't match its datatype or shape. Error responses prefix the message with the tensor's name."""
 
 
 def to_binary(datatype: str, values: Sequence[object]) -> bytes:
-    """Encode a tensor's values in binary. Texts are UTF-8, and missing numbers must be NaN."""
+    """Encode the values of a tensor in binary. Strings are encoded as UTF-8. Pass missing numbers as NaN."""
     if datatype == "BYTES":
         texts = [str(value).encode("utf-8", "replace") for value in values]
         return b"".join([part for text in texts for part in (_LENGTH.pack(len(text)), text)])
@@ -51,7 +51,14 @@ def to_binary(datatype: str, values: Sequence[object]) -> bytes:
 
 
 def from_binary(datatype: str, content: bytes, count: int) -> Sequence[object]:
-    """Decode `count` values of a binary tensor. BYTES that aren't UTF-8 remain bytes. Raises InvalidTensor."""
+    """Decode a binary tensor.
+
+    Returns:
+        The values. BYTES values are returned as strings, or as bytes if they aren't valid UTF-8.
+
+    Raises:
+        InvalidTensor: if the content doesn't consist of `count` values.
+    """
     if datatype == "BYTES":
         return _texts(content, count)
     size = count * struct.calcsize(f"<{_CODES[datatype]}")
@@ -71,9 +78,7 @@ def _texts(content: bytes, count: int) -> Sequence[object]:
         position = start + length
         values.append(_text(content[start:position]))
     if position != len(content) or len(values) != count:
-        raise InvalidTensor(
-            f"must have as many texts as its shape says, {count}, each preceded by its length (4 bytes)"
-        )
+        raise InvalidTensor(f"must have {count} strings to match its shape, each preceded by its length (4 bytes)")
     return values
 
 
@@ -85,22 +90,22 @@ def _text(content: bytes) -> str | bytes:
 
 
 def to_json(values: Sequence[object]) -> list[object]:
-    """Return a tensor's values for JSON, with null for NaN."""
+    """Return the values of a tensor for JSON, with None in place of NaN."""
     return [None if value != value else value for value in values]
 
 
 def from_json(name: str, datatype: str, data: object, count: int) -> tuple[Sequence[object], list[Violation]]:
-    """Read a tensor's data in JSON: a list of values, or of lists of one value.
+    """Convert a tensor's JSON data, which is a list of values or of one-element lists.
 
     Returns:
-        The values, with None for null and for invalid values; and the violations.
+        The values (None for null and for invalid values), and the violations.
 
     Raises:
-        InvalidTensor: if the data don't have `count` values.
+        InvalidTensor: if the data is not a list of `count` values.
     """
     flat = _flat(data)
     if len(flat) != count:
-        raise InvalidTensor(f"must have as many values in `data` as its shape says, {count}, not {len(flat)}")
+        raise InvalidTensor(f"must have {count} values in `data` to match its shape, not {len(flat)}")
     read = _READERS[datatype]
     values = [None if value is None else read(value) for value in flat]
     violations = [
@@ -112,7 +117,7 @@ def from_json(name: str, datatype: str, data: object, count: int) -> tuple[Seque
 
 
 def _flat(data: object) -> Sequence[object]:
-    """Flatten data of the shape [n, 1]."""
+    """Return data as a list of values. Data of shape [n, 1] is flattened."""
     if not isinstance(data, list):
         raise InvalidTensor("must have a list as `data`")
     if data and all(isinstance(row, list) and len(row) == 1 for row in data):
@@ -121,7 +126,7 @@ def _flat(data: object) -> Sequence[object]:
 
 
 def element(name: str, row: int) -> str:
-    """Return the name of a tensor's value in errors, such as `size[3]`."""
+    """Return the name of a tensor element for error messages, such as `size[3]`."""
     return f"{name}[{row}]"
 
 
@@ -145,7 +150,7 @@ def _float(value: object) -> object:
         return math.inf if value > 0 else -math.inf
 
 
-# Read a JSON value as a datatype. None if it is invalid.
+# Convert a JSON value to a datatype, or return None if it is invalid.
 _READERS: Mapping[str, Callable[[object], object]] = {
     "BOOL": lambda value: value if isinstance(value, bool) else None,
     "BYTES": lambda value: value if isinstance(value, str) else None,
@@ -155,7 +160,7 @@ _READERS: Mapping[str, Callable[[object], object]] = {
 
 
 MODEL = "housepredict"
-"""The name of the only model. Its version is the model version in service."""
+"""The name of the only model that this protocol serves. Its only version is the model version in service."""
 
 
 def _bound(level: int, name: str) -> Callable[[Prediction], object]:
@@ -172,11 +177,11 @@ OUTPUTS: Mapping[str, tuple[str, Callable[[Prediction], object]]] = {
     "id": ("BYTES", lambda prediction: str(prediction.id)),
     "warnings": ("BYTES", lambda prediction: " ".join(warning.code for warning in prediction.estimate.warnings)),
 }
-"""The outputs by name: the datatype, and a function from a prediction to the value."""
+"""Maps each output name to a datatype, and to a function that returns the output's value for a prediction."""
 
 
 def datatype_of(kind: Kind) -> str:
-    """Return the datatype that a feature's tensor should have."""
+    """Return the recommended datatype for the tensor of a feature of this kind."""
     match kind:
         case Kind.NUMBER:
             return "FP64"
@@ -196,7 +201,7 @@ OutputName = Annotated[str, keywords(enum=tuple(OUTPUTS))]
 
 @document_class
 class InferenceErrorAnswer:
-    error: str = part(about="What is wrong, with every violation.")
+    error: str = part(about="What is wrong. Lists every violation.")
 
 
 @document_class
@@ -279,10 +284,10 @@ class InferenceResponseAnswer:
 def encode_answer(
     id_: str | None, requested: Mapping[str, bool], version: str, predictions: Sequence[Prediction]
 ) -> tuple[bytes, int | None]:
-    """Encode the `requested` outputs, in binary if the value is True.
+    """Encode an inference response with the `requested` outputs. Outputs whose value is True are encoded in binary.
 
     Returns:
-        The body of the response, and the length of its JSON in bytes if binary outputs follow it.
+        The response body, and the length of its JSON in bytes (None if no binary outputs follow the JSON).
     """
     outputs, binary = [], []
     for name, is_binary in requested.items():

@@ -1,4 +1,4 @@
-"""Reading inference requests: the houses in their tensors, and the requested outputs."""
+"""Parsing of inference requests: the houses in the tensors, and the requested outputs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from housepredict.entrypoints.http.v2.inference_answers import (
 
 @frozen
 class Inference:
-    """An inference request. `outputs` are the names of the requested outputs, True for binary ones."""
+    """An inference request. `outputs` maps the name of each requested output to whether it is sent in binary."""
 
     id: str | None
     houses: Sequence[Mapping[str, object]]
@@ -35,16 +35,17 @@ class Inference:
 
 
 def read_inference(schema: FeatureSchema, body: bytes, header_length: str | None, max_houses: int) -> Inference:
-    """Read a request.
+    """Parse an inference request.
 
     Args:
         schema: the schema of the model version in service.
         body: the body of the request.
-        header_length: the length of its JSON in bytes, as text, if binary tensors follow it.
+        header_length: the value of `Inference-Header-Content-Length`: the length of the JSON in bytes, if binary
+            tensors follow it.
         max_houses: the maximum number of houses.
 
     Raises:
-        InvalidHouses: with every violation, or with only one if there are too many houses.
+        InvalidHouses: with all violations, or with a single one if there are too many houses.
         Problem: if the body is not JSON.
     """
     head, rest = _split(body, header_length)
@@ -63,14 +64,14 @@ def _split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
     if header_length is None:
         return body, memoryview(b"")
     if not re.fullmatch(r"\d{1,18}", header_length, re.ASCII) or int(header_length) > len(body):
-        message = f"must be a number of bytes, at most {len(body)}, the size of the body"
+        message = f"must be a number of bytes from 0 to {len(body)}, the size of the body"
         raise InvalidHouses([Violation("Inference-Header-Content-Length", Rule.BOUNDS, message, header_length)])
     return body[: int(header_length)], memoryview(body)[int(header_length) :]
 
 
 @define
 class _Reader:
-    """Reads a request, and collects its violations. `rest` is the binary data of tensors that aren't read yet."""
+    """Parses a request, and collects violations. `rest` is the binary data that has not been read yet."""
 
     _schema: FeatureSchema
     _max_houses: int
@@ -87,14 +88,14 @@ class _Reader:
             self.reject(where, Rule.DUPLICATE, f"has {name!r} more than once")
 
     def id(self, request: Mapping[str, object]) -> str | None:
-        """Read the id of the request."""
+        """Return the id of the request, or None."""
         id_ = request.get("id")
         if id_ is not None and not isinstance(id_, str):
             self.reject("id", Rule.TYPE, "must be text", id_)
         return id_ if isinstance(id_, str) else None
 
     def houses(self, request: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
-        """Read the houses from the inputs, a tensor for each feature."""
+        """Return the houses in the input tensors, one tensor per feature."""
         tensors = self._by_name("inputs", request.get("inputs"))
         sent_features = [self._schema.named(name) for name in tensors]
         columns: dict[str, Sequence[object]] = {}
@@ -109,7 +110,7 @@ class _Reader:
             counts.add(len(values))
             columns[feature.name] = [_value(feature, value) for value in values]
         if self.rest and not self.violations:
-            self.reject("the body", Rule.BOUNDS, f"has more binary data than its inputs, by {len(self.rest)} B")
+            self.reject("the body", Rule.BOUNDS, f"has {len(self.rest):,} B of binary data that no input uses")
         for feature in self._schema.features:
             if feature.required and feature not in sent_features:
                 self.reject(feature.name, Rule.MISSING, f"is missing: send an input of {datatype_of(feature.kind)}")
@@ -126,7 +127,7 @@ class _Reader:
         return houses
 
     def outputs(self, request: Mapping[str, Any]) -> Mapping[str, bool]:
-        """Read the requested outputs, by default all."""
+        """Return the requested outputs. Without a list of outputs, return all of them."""
         parameters = self._parameters("the request", request)
         binary = parameters.get("binary_data_output") is True
         if request.get("outputs") in (None, []):
@@ -143,7 +144,7 @@ class _Reader:
         return requested
 
     def _by_name(self, list_name: str, items: object) -> Mapping[str, Mapping[str, Any]]:
-        """Read a list of tensors by their names."""
+        """Return a list of tensors as a mapping by name."""
         if not isinstance(items, list) or not items:
             self.reject(list_name, Rule.TYPE, "must be a list of tensors")
             return {}
@@ -163,11 +164,11 @@ class _Reader:
         parameters = obj.get("parameters")
         if parameters is None or isinstance(parameters, dict):
             return parameters or {}
-        self.reject(where, Rule.TYPE, "must have an object as its parameters", parameters)
+        self.reject(where, Rule.TYPE, "must have an object in `parameters`", parameters)
         return {}
 
     def _tensor(self, name: str, tensor: Mapping[str, Any], feature: Feature | None) -> Sequence[object] | None:
-        """Read the values of an input; None if it is invalid."""
+        """Return the values of an input tensor, or None if the tensor is invalid."""
         try:
             binary = self._binary(name, tensor)
             if feature is None:
@@ -187,7 +188,7 @@ class _Reader:
         return values
 
     def _binary(self, name: str, tensor: Mapping[str, Any]) -> bytes | None:
-        """Read the binary data of an input. In the body they are in the order of the inputs."""
+        """Return the binary data of an input, or None if it has none. Call this once per input, in order."""
         size = self._parameters(name, tensor).get("binary_data_size")
         if size is None:
             return None
@@ -201,7 +202,7 @@ class _Reader:
         return bytes(content)
 
     def _check(self, columns: Mapping[str, Sequence[object]]) -> None:
-        """Add the violations of values, so that they are reported together with those of tensors."""
+        """Add violations for individual values, so that they are reported together with those for whole tensors."""
         known = {violation.pointer for violation in self.violations}
         for feature in self._schema.features:
             for row, value in enumerate(columns.get(feature.name, ())):
@@ -230,7 +231,7 @@ def _count(tensor: Mapping[str, Any]) -> int:
 
 
 def _value(feature: Feature, value: object) -> object:
-    """Convert a tensor's value to a feature's; None if it is missing."""
+    """Convert a tensor element to a feature value, or to None if it is missing."""
     if value is None or value == "" or value != value:
         return None
     if feature.kind is Kind.INTEGER and isinstance(value, float) and value.is_integer():
@@ -241,7 +242,7 @@ def _value(feature: Feature, value: object) -> object:
 
 
 def in_tensors(error: InvalidHouses) -> InvalidHouses:
-    """Convert the pointers of violations from houses to tensors: `/3/size` to `size[3]`."""
+    """Convert violation pointers from house form to tensor form: `/3/size` becomes `size[3]`."""
     return InvalidHouses([_in_tensors(violation) for violation in error.violations])
 
 
@@ -253,12 +254,12 @@ def _in_tensors(violation: Violation) -> Violation:
 
 
 def _accepted(kind: Kind) -> Collection[str]:
-    """Return the datatypes that a feature's tensor can have."""
+    """Return the datatypes that are accepted for the tensor of a feature of this kind."""
     match kind:
         case Kind.NUMBER | Kind.INTEGER:
             return FLOATS | INTEGERS
         case Kind.BOOLEAN:
-            return {"BOOL", "BYTES"}  # in BYTES, a value can be missing
+            return {"BOOL", "BYTES"}  # unlike BOOL, BYTES can express missing values
         case Kind.CATEGORY:
             return {"BYTES"} | INTEGERS
         case Kind.DATE:

@@ -49,7 +49,7 @@ from housepredict.version import __version__
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"
-_MEDIA_TYPES = ("", "application/json", "application/octet-stream")  # Triton's own client sends none
+_MEDIA_TYPES = ("", "application/json", "application/octet-stream")  # Triton's own client sends no Content-Type
 
 
 _SIZE: openapi.Json = {"type": "integer", "minimum": 0}
@@ -57,7 +57,7 @@ _VALUE: openapi.Json = {"type": ["number", "string", "boolean", "null"]}
 
 
 def _input_schema(version: ModelVersion | None, settings: Settings) -> openapi.Json:
-    """Return the schema of an input: a tensor of a feature of the version in service, if there is one."""
+    """Return the schema of an input tensor. The allowed names are the features of the version in service, if any."""
     names = {"enum": [feature.name for feature in version.schema.features]} if version else {}
     return openapi.an_object(
         {
@@ -71,11 +71,11 @@ def _input_schema(version: ModelVersion | None, settings: Settings) -> openapi.J
             },
             "data": openapi.about(
                 openapi.list_of({"anyOf": [_VALUE, openapi.list_of(_VALUE)]}),
-                "n values, or n lists of one value; null for a missing value.",
+                "n values, or n one-element lists. Null means a missing value.",
             ),
             "parameters": openapi.about(
                 openapi.nullable({"type": "object"}),
-                "`binary_data_size`: the number of bytes of binary data, which replace `data`.",
+                "`binary_data_size`: the size in bytes of the binary data that is sent instead of `data`.",
             ),
         },
         optional=["data", "parameters"],
@@ -105,11 +105,11 @@ _PLAIN = openapi.Resource(
                 },
                 "outputs": openapi.about(
                     openapi.nullable(openapi.list_of(openapi.ref("InferenceOutput"))),
-                    "The outputs to return, by default all.",
+                    "The outputs to return. Defaults to all outputs.",
                 ),
                 "parameters": openapi.about(
                     openapi.nullable({"type": "object"}),
-                    "`binary_data_output`: the default of `binary_data` for all outputs.",
+                    "`binary_data_output`: the default for `binary_data` in all outputs.",
                 ),
             },
             optional=["id", "outputs", "parameters"],
@@ -134,7 +134,7 @@ _LENGTH = openapi.about(
 
 
 def _problems(*names: str) -> Sequence[openapi.Answer]:
-    """Return the responses with problems, in the format of this protocol."""
+    """Return the responses for these problems, in the error format of this protocol."""
     return [
         evolve(answer, schema=InferenceErrorAnswer, media_type=openapi.JSON, problems=())
         for answer in openapi.problem_answers(names).values()
@@ -142,13 +142,13 @@ def _problems(*names: str) -> Sequence[openapi.Answer]:
 
 
 def _not_ready(kind: type, *names: str) -> openapi.Answer:
-    """Return the 503 of a readiness route: a failed check, or a problem."""
+    """Return the 503 response of a readiness route, which reports a failed check or one of these problems."""
     *_, problem = _problems(*names)
     description = f"A check failed, or the service is stopping. Or {problem.description}"
     return openapi.Answer(description, (kind, InferenceErrorAnswer), status=503, headers=problem.headers)
 
 
-_UNKNOWN = "There is no model of this name, or this version is not in service."
+_UNKNOWN = "There is no model with this name, or this version is not in service."
 _INFERENCE_PROBLEMS = (
     *("body-too-large", "unsupported-media-type", "request-timeout"),
     *("overloaded", "storage-unavailable"),
@@ -161,7 +161,7 @@ _VERSION = openapi.in_path("version", openapi.TEXT, "The name of the version in 
 
 
 class ProtocolError(Exception):
-    """An error that only this protocol has, with its HTTP status."""
+    """An error that only this protocol defines, with its HTTP status."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -169,7 +169,7 @@ class ProtocolError(Exception):
 
 
 def with_protocol_errors(endpoint: Endpoint) -> Endpoint:
-    """Make an endpoint report errors in the format of the protocol: `{"error": …}`, with every violation."""
+    """Make an endpoint report errors in the format of this protocol: `{"error": …}`, listing every violation."""
 
     @wraps(endpoint)
     async def respond(request: Request) -> Response:
@@ -187,7 +187,7 @@ def with_protocol_errors(endpoint: Endpoint) -> Endpoint:
 
 
 def _problem_response(problem: Problem) -> Response:
-    """Build the response of a problem. The protocol has only the status 400 for invalid houses."""
+    """Build the response for a problem. Invalid input has status 400, as the protocol has no other status for it."""
     error = "; ".join(violation.describe() for violation in problem.violations) or problem.detail
     return json_response(
         document(InferenceErrorAnswer(error=error)), 400 if problem.violations else problem.status, problem.headers
@@ -195,7 +195,7 @@ def _problem_response(problem: Problem) -> Response:
 
 
 def _model_route(name: str, id_: str, *answers: openapi.Answer, **more: Any) -> Callable[[H], H]:
-    """Add a route of the model, and the same route of the version in service."""
+    """Add a route for the model, and the same route for the version in service."""
     method, _, suffix = name.partition(" ")
     parameters = more.pop("parameters", ())
     answers = (*answers, openapi.Answer(_UNKNOWN, InferenceErrorAnswer, status=404))
@@ -223,7 +223,7 @@ def _model_route(name: str, id_: str, *answers: openapi.Answer, **more: Any) -> 
 @_PLAIN.route(
     "GET /v2",
     "getInferenceServer",
-    openapi.Answer("The name and version of the server, and its extensions.", InferenceServerAnswer),
+    openapi.Answer("The server's name, version and extensions.", InferenceServerAnswer),
     faults=(),
 )
 @with_protocol_errors
@@ -322,7 +322,7 @@ async def model_ready(request: Request) -> Response:
     "body is the same JSON, followed by the data of the tensors that have a `binary_data_size`.",
 )
 async def infer(request: Request) -> Response:
-    """Open Inference Protocol: estimate houses from a tensor for each feature."""
+    """Open Inference Protocol: estimate houses, given one tensor per feature."""
     estimator = running_service(request.app).estimator
     serving = estimator.in_service()
     _require_model(request, serving.version)
@@ -358,7 +358,7 @@ def _read(
 
 
 def _require_model(request: Request, version: ModelVersion | None) -> None:
-    """Check the model and the version in the path. Any version is accepted if none is in service."""
+    """Check the model and version named in the path. If no version is in service, accept any version."""
     name, requested = request.path_params["name"], request.path_params.get("version")
     if name != MODEL:
         raise ProtocolError(f"there is no model {name!r}: use {MODEL!r}", 404)

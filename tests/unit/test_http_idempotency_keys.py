@@ -1,4 +1,4 @@
-"""`POST /predict` with an `Idempotency-Key`, over memory."""
+"""`POST /predict` with an `Idempotency-Key`, over in-memory storage."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ CSV = b"size,bedrooms,age\n2500,3,10\n900,1,5\n"
 
 
 @pytest.fixture
-def made() -> Application:
+def app() -> Application:
     return application(lab_version())
 
 
 @pytest.fixture
-def client(made: Application) -> Iterator[TestClient]:
-    with served(made) as client:
+def client(app: Application) -> Iterator[TestClient]:
+    with served(app) as client:
         yield client
 
 
 def send(client: TestClient, body: bytes = BODY, key: str = "deed-4711", **headers: str) -> Response:
-    given = {"Content-Type": "application/json", "Idempotency-Key": key}
-    return client.post("/predict", content=body, headers=given | {k.replace("_", "-"): v for k, v in headers.items()})
+    base_headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+    return client.post(
+        "/predict", content=body, headers=base_headers | {k.replace("_", "-"): v for k, v in headers.items()}
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,37 +46,35 @@ def send(client: TestClient, body: bytes = BODY, key: str = "deed-4711", **heade
         (BODY, {"Accept": "text/csv"}, 1),
     ],
 )
-def test_the_same_request_gets_the_same_answer(
-    client: TestClient, made: Application, body: bytes, headers: dict[str, str], houses: int
+def test_repeated_request_gets_the_same_response(
+    client: TestClient, app: Application, body: bytes, headers: dict[str, str], houses: int
 ) -> None:
-    first, again = send(client, body, **headers), send(client, body, **headers)
-    assert (first.status_code, first.content) == (again.status_code, again.content) == (200, again.content)
-    assert len(made.storage.predictions.recent(10)) == houses
+    first, repeated = send(client, body, **headers), send(client, body, **headers)
+    assert (first.status_code, first.content) == (repeated.status_code, repeated.content) == (200, repeated.content)
+    assert len(app.storage.predictions.recent(10)) == houses
 
 
-@pytest.mark.parametrize("promoted", [True, False], ids=["another model", "no model"])
-def test_a_table_is_answered_again_whatever_serves_by_then(
-    client: TestClient, made: Application, promoted: bool
-) -> None:
+@pytest.mark.parametrize("has_model", [True, False], ids=["another model", "no model"])
+def test_repeated_csv_is_replayed_after_model_change(client: TestClient, app: Application, has_model: bool) -> None:
     first = send(client, CSV, Content_Type="text/csv")
-    without = application(
-        *([lab_version(schema=evolve(LAB_SCHEMA, features=LAB_SCHEMA.features[:2]))] if promoted else [])
+    other_app = application(
+        *([lab_version(schema=evolve(LAB_SCHEMA, features=LAB_SCHEMA.features[:2]))] if has_model else [])
     )
-    without.storage.predictions, without.storage.prediction_keys = (
-        made.storage.predictions,
-        made.storage.prediction_keys,
+    other_app.storage.predictions, other_app.storage.prediction_keys = (
+        app.storage.predictions,
+        app.storage.prediction_keys,
     )
-    with served(without) as later:
-        again = send(later, CSV, Content_Type="text/csv")
-    assert (first.status_code, first.content) == (again.status_code, again.content) == (200, again.content)
+    with served(other_app) as later:
+        repeated = send(later, CSV, Content_Type="text/csv")
+    assert (first.status_code, first.content) == (repeated.status_code, repeated.content) == (200, repeated.content)
 
 
-def test_keys_of_sales_are_others(client: TestClient) -> None:
+def test_keys_of_sales_and_predictions_are_separate(client: TestClient) -> None:
     sale = {"prediction": send(client).json()["id"], "price": 200_000, "date": "2025-06-02"}
     assert client.post("/sales", json=sale, headers={"Idempotency-Key": "deed-4711"}).status_code == 201
 
 
-def test_violations_point_into_the_body_as_ever(client: TestClient) -> None:
+def test_violations_point_into_the_body(client: TestClient) -> None:
     wrong = {**LAB_HOUSE, "size": -1}
     alone, among = send(client, json.dumps(wrong).encode()), send(client, json.dumps([LAB_HOUSE, wrong]).encode())
     assert broken(assert_problem(alone, 422, "invalid-houses")) == [("/size", "bounds")]
@@ -82,20 +82,20 @@ def test_violations_point_into_the_body_as_ever(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "two words", "x" * 256])
-def test_a_key_is_plain(client: TestClient, key: str) -> None:
+def test_invalid_key_is_rejected(client: TestClient, key: str) -> None:
     assert broken(assert_problem(send(client, key=key), 422, "invalid-houses")) == [("", "text")]
 
 
-def test_a_key_comes_alone(client: TestClient) -> None:
+def test_repeated_key_header_is_rejected(client: TestClient) -> None:
     headers = [("Content-Type", "application/json"), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
     answer = client.post("/predict", content=BODY, headers=headers)
     assert broken(assert_problem(answer, 422, "invalid-houses")) == [("", "duplicate")]
 
 
-def test_what_could_not_be_recorded_may_be_asked_for_again() -> None:
-    made = application(lab_version())
-    made.storage.predictions = repository = Faulty(fault=RepositoryUnavailable())
-    with served(made) as client:
+def test_request_can_be_repeated_after_storage_failure() -> None:
+    app = application(lab_version())
+    app.storage.predictions = repository = Faulty(fault=RepositoryUnavailable())
+    with served(app) as client:
         assert_problem(send(client), 503, "storage-unavailable")
         repository.fault = None
         assert send(client).status_code == 200

@@ -1,4 +1,4 @@
-"""A search that a limit of time ends, and a recipe that is followed again on other sales."""
+"""A search ended by its time limit, and a refit of a candidate on other sales."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def fit(
     steps: list[tuple[int, int]] | None = None,
     algorithm: Algorithm = Algorithm.AUTO,
 ) -> TrainedModel:
-    """Fit by a clock that is a second later each time it is looked at: when it starts, and before each fit of trees."""
+    """Fit with a clock that advances a second per reading. It is read at the start and before each fit of trees."""
     trainer = SklearnTrainer(lambda *_: candidates, count().__next__)
     options = TrainingOptions(algorithm=algorithm, time_limit=time_limit)
     return trainer.fit(MIXED, sales, options, lambda *step: None if steps is None else steps.append(step))
@@ -41,8 +41,8 @@ def fit(
 @pytest.mark.parametrize(
     ("limit", "compared", "fits"), [(1, 1, 5), (10, 1, 14), (11, 2, 15), (20, 2, 24)], ids="{} s".format
 )
-def test_what_was_not_compared_in_time_has_never_been(limit: float, compared: int, fits: int) -> None:
-    """The line has five fits, for which there is always time; either kind of trees has ten, looked at one by one."""
+def test_time_limit_drops_candidates_not_compared(limit: float, compared: int, fits: int) -> None:
+    """The line needs five fits, which always complete. Each tree candidate needs ten fits, checked one by one."""
     steps: list[tuple[int, int]] = []
     ended = fit(time_limit=limit, steps=steps)
     assert ended.artifact == fit(CANDIDATES[:compared]).artifact
@@ -52,37 +52,37 @@ def test_what_was_not_compared_in_time_has_never_been(limit: float, compared: in
     assert steps[-1] == (fits, fits)
 
 
-def test_a_limit_that_was_not_reached_changes_nothing() -> None:
+def test_unreached_time_limit_changes_nothing() -> None:
     limited, unlimited = fit(time_limit=21), fit()
     assert limited.artifact == unlimited.artifact
     assert limited.calibration == unlimited.calibration
     assert (limited.irreproducible, unlimited.irreproducible) == (None, None)
 
 
-def test_a_line_alone_has_nothing_to_search_for() -> None:
+def test_linear_model_ignores_time_limit() -> None:
     assert fit(time_limit=1e-9, algorithm=Algorithm.LINEAR).irreproducible is None
 
 
 @pytest.mark.parametrize("algorithm", [Algorithm.LINEAR, Algorithm.RIDGE, Algorithm.BOOSTING])
-def test_what_is_learned_again_is_of_the_other_sales_alone(algorithm: Algorithm) -> None:
-    """Whoever knew of sales at ten times the price would estimate more. Only the scale of errors comes from them."""
-    recipe = LINE if algorithm is Algorithm.RIDGE else MANY
+def test_refit_uses_only_the_given_sales(algorithm: Algorithm) -> None:
+    """A model that saw the tenfold prices would estimate more. Only the error scale may depend on them."""
+    candidate = LINE if algorithm is Algorithm.RIDGE else MANY
     dear = [evolve(sale, price=10 * sale.price) for sale in SALES]
     others = sample_sales(MIXED, 600, seed=3)
     houses = [sale.house for sale in SALES]
-    first, second = (fit([recipe], sales=sales, algorithm=algorithm).refit(others) for sales in (SALES, dear))
+    first, second = (fit([candidate], sales=sales, algorithm=algorithm).refit(others) for sales in (SALES, dear))
     assert first.predict(houses) == second.predict(houses)
     assert first.calibration
     assert second.calibration
     assert first.calibration.within_tenths == pytest.approx(second.calibration.within_tenths)
 
 
-def test_how_sure_it_is_comes_of_sales_that_it_was_kept_from() -> None:
-    """So many trees know the sales that they have learned from by heart."""
+def test_refit_calibrates_on_held_out_folds() -> None:
+    """So many trees memorize their training sales."""
     deep = Candidate(on_a_line=True, leaves=31, iterations=320)
     form, calibration = refit(MIXED, sample_sales(MIXED, 1000, seed=3), deep, seed=1, scaled=True, error_scale=1.0)
-    asked = sample_sales(MIXED, 500, seed=4)
-    said = valuation(form, Encoder(MIXED)([sale.house for sale in asked]))
-    held = coverage(valued(asked, said, calibration), 90)
+    test_sales = sample_sales(MIXED, 500, seed=4)
+    estimates = valuation(form, Encoder(MIXED)([sale.house for sale in test_sales]))
+    held = coverage(valued(test_sales, estimates, calibration), 90)
     assert held
     assert 80 <= held.share <= 97

@@ -1,4 +1,4 @@
-"""Linear models depend neither on the unit nor on the origin of a column, and serve large numbers exactly."""
+"""Linear models do not depend on a column's unit or origin, and large numbers are served exactly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from housepredict.domain.training_options import Algorithm, Effort, TrainingOpti
 from tests.factories import a_linear_form
 
 CATEGORIES = [0, 5, 0, 0]
-"""A size, a town, bedrooms and a lot, of which some are missing."""
+"""Categories per column: a size, a town, bedrooms, and a lot that is sometimes missing."""
 NAMES = ["size", "town", "bedrooms", "lot"]
 NUMBERS = [0, 2, 3]
 LINES = pytest.mark.parametrize("fit", [least_squares, ridge])
@@ -43,7 +43,7 @@ def houses(seed: int, rows: int = 200) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def served(fit: Fit, matrix: NDArray[np.float64], targets: NDArray[np.float64]) -> Linear:
-    """The serving form as it is read from its file, after the parity check."""
+    """Return the serving form as read back from its file, after the parity check."""
     pipeline = fit(CATEGORIES, matrix, targets)
     form = unpack(pack(linear_form(CATEGORIES, pipeline)), Algorithm.LINEAR)
     assert isinstance(form, Linear)
@@ -59,21 +59,21 @@ def served(fit: Fit, matrix: NDArray[np.float64], targets: NDArray[np.float64]) 
     unit=st.sampled_from([1e-9, 0.0929, 1.0, 43_560.0, 1e9, -1.0]),
     origin=st.sampled_from([0.0, 1e3, -1e6, 1e9, -1e9]),
 )
-def test_estimates_depend_neither_on_the_unit_nor_on_the_origin_of_a_column(
+def test_estimates_do_not_depend_on_unit_or_origin(
     fit: Fit, seed: int, column: int, unit: float, origin: float
 ) -> None:
     matrix, targets = houses(seed)
     expected = served(fit, matrix, targets).prices(matrix)
     changed = matrix.copy()
     spread = np.nanstd(matrix[:, column]) * abs(unit)
-    # the origin is far from zero, and not so far that rounding loses the values themselves
+    # the origin is far from zero, but near enough that rounding doesn't lose the values
     changed[:, column] = matrix[:, column] * unit + origin * spread
     assert served(fit, changed, targets).prices(changed) == pytest.approx(expected, abs=1e-5)
 
 
 @LINES
 @pytest.mark.parametrize("start", [1_111_027_370_000, 1_400_000_000_000, 999_999_999_999_000, -1_111_027_370_000])
-def test_large_number_of_small_spread_counts_as_a_small_one(fit: Fit, start: int) -> None:
+def test_large_offset_changes_no_estimate(fit: Fit, start: int) -> None:
     matrix, targets = houses(1)
     matrix[:, 0] = np.arange(len(matrix)) * 7 % 1000
     expected = served(fit, matrix, targets).prices(matrix)
@@ -105,7 +105,7 @@ def test_collinear_columns_are_fitted(fit: Fit, unit: float) -> None:
         assert np.abs(served(fit, matrix, targets).prices(matrix) - targets).mean() < 0.06
 
 
-def test_form_of_an_older_release_has_no_centers_and_gives_bit_equal_prices() -> None:
+def test_form_without_centers_gives_bit_equal_prices() -> None:
     form = a_linear_form()
     assert b"centers" not in pack(form)
     read = unpack(pack(form), Algorithm.LINEAR)
@@ -115,14 +115,14 @@ def test_form_of_an_older_release_has_no_centers_and_gives_bit_equal_prices() ->
     assert read.prices(matrix).tolist() == old.tolist()
 
 
-def test_form_with_too_few_centers_is_refused() -> None:
+def test_form_with_too_few_centers_is_rejected() -> None:
     with pytest.raises(ValueError, match="center"):
         evolve(a_linear_form(), centers=np.zeros(2))
 
 
 @LINES
 @pytest.mark.parametrize("column", NUMBERS)
-def test_parity_check_names_the_column_responsible(fit: Fit, column: int) -> None:
+def test_parity_check_names_responsible_column(fit: Fit, column: int) -> None:
     matrix, targets = houses(4)
     pipeline = fit(CATEGORIES, matrix, targets)
     form = linear_form(CATEGORIES, pipeline)
@@ -132,7 +132,7 @@ def test_parity_check_names_the_column_responsible(fit: Fit, column: int) -> Non
         check_linear_parity(pipeline, evolve(form, coefficients=coefficients), matrix, NAMES)
 
 
-def test_parity_check_says_where_no_single_column_is_responsible() -> None:
+def test_parity_check_reports_no_single_responsible_column() -> None:
     matrix, targets = houses(4)
     pipeline = least_squares(CATEGORIES, matrix, targets)
     form = linear_form(CATEGORIES, pipeline)
@@ -145,12 +145,12 @@ SCHEMA = FeatureSchema((Feature("size", Kind.NUMBER), Feature("beds", Kind.INTEG
 
 def coded_sales(start: float, unit: float = 1.0, rows: int = 150) -> list[Sale]:
     draw = np.random.default_rng(5)
-    found = []
+    sales = []
     for row in range(rows):
         size, beds, code = draw.normal(2000, 400), int(draw.integers(1, 6)), int(draw.integers(0, 300))
         price = (100 * size + 20_000 * beds + 300 * code) * draw.lognormal(0, 0.05)
-        found.append(Sale(House({"size": size, "beds": beds, "code": start + unit * code}), price, str(row)))
-    return found
+        sales.append(Sale(House({"size": size, "beds": beds, "code": start + unit * code}), price, str(row)))
+    return sales
 
 
 @pytest.mark.parametrize("algorithm", [Algorithm.LINEAR, Algorithm.RIDGE, Algorithm.BOOSTING])
@@ -159,7 +159,7 @@ def coded_sales(start: float, unit: float = 1.0, rows: int = 150) -> list[Sale]:
     [(1_111_027_370_000, 1), (999_999_999_999_000, 1), (1_500_000_000_000, 86_400_000), (-1_111_027_370_000, 1)],
     ids=["13 digits", "15 digits", "epoch milliseconds", "negative"],
 )
-def test_column_of_large_numbers_trains_and_tells_houses_apart(algorithm: Algorithm, start: float, unit: float) -> None:
+def test_large_numbers_train_an_accurate_model(algorithm: Algorithm, start: float, unit: float) -> None:
     options = TrainingOptions(algorithm=algorithm, effort=Effort.LOW)
     sales = coded_sales(start, unit)
     fitted = SklearnTrainer(jobs=1).fit(SCHEMA, sales, options, lambda _done, _total: None)
@@ -168,7 +168,7 @@ def test_column_of_large_numbers_trains_and_tells_houses_apart(algorithm: Algori
 
 
 @pytest.mark.parametrize(("start", "unit", "logged"), [(1_111_027_370_000, 1, [0, 1]), (0, 1, [0, 1, 2])])
-def test_amounts_of_a_narrow_range_get_no_logarithm(start: float, unit: float, logged: list[int]) -> None:
+def test_narrow_range_columns_get_no_logarithm(start: float, unit: float, logged: list[int]) -> None:
     matrix = Encoder(SCHEMA)([sale.house for sale in coded_sales(start, unit)])
     table = table_of(SCHEMA, matrix, np.full(len(matrix), 1e5), 0.0)
     assert table.columns.logged.tolist() == logged

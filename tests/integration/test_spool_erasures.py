@@ -1,4 +1,4 @@
-"""What a spool holds of predictions that were erased or pruned elsewhere, and that nothing of it is seen again."""
+"""Predictions erased or pruned elsewhere are not returned from a spool."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "spool.sqlite"
 
 
-def connected_while_they_wait(
+def connected_with_pending(
     stack: ExitStack, path: Path, behind: Behind, batch: list[Prediction], spool: SqliteSpool | None = None
 ) -> SpooledPredictions:
-    """A process that stored a batch in an outage, and is back while another one has its turn to empty the spool."""
+    """Return a process that spooled a batch in an outage and reconnects while another process holds the drain lock."""
     spool = stack.enter_context(spool or SqliteSpool.open(path))
-    made = SpooledPredictions(spool, lambda: behind, Backoff())  # no thread: what it would do is done here
+    made = SpooledPredictions(spool, lambda: behind, Backoff())  # no thread, because the test drains explicitly
     made.append(batch)
     stack.enter_context(spool.draining())
     made._drain()
@@ -50,13 +50,13 @@ def prune(behind: Behind, batch: list[Prediction]) -> None:
 
 
 @pytest.mark.parametrize("forget", [erase, prune])
-def test_erased_predictions_are_dropped_before_the_first_read_and_stay_so(
+def test_erased_predictions_are_dropped_from_spool(
     path: Path, forget: Callable[[Behind, list[Prediction]], None]
 ) -> None:
     behind, batch = Behind(), a_batch(3)
     ids = [each.id for each in batch]
     with ExitStack() as stack:
-        predictions = connected_while_they_wait(stack, path, behind, batch)
+        predictions = connected_with_pending(stack, path, behind, batch)
         assert list(predictions.recent(10)) == batch[::-1]
         forget(behind, batch)
         assert list(predictions.recent(10)) == []
@@ -69,10 +69,10 @@ def test_erased_predictions_are_dropped_before_the_first_read_and_stay_so(
         assert list(predictions.recent(10)) == []
 
 
-def test_erased_predictions_leave_no_gap_in_a_page(path: Path) -> None:
+def test_erased_predictions_leave_pages_full(path: Path) -> None:
     behind, batch = Behind(), a_batch(6)
     with ExitStack() as stack:
-        predictions = connected_while_they_wait(stack, path, behind, batch)
+        predictions = connected_with_pending(stack, path, behind, batch)
         erase(behind, [batch[5], batch[3], batch[0]])
         assert list(predictions.recent(2)) == [batch[4], batch[2]]
         assert list(predictions.between(batch[0].id, AFTER_ALL, 2)) == [batch[1], batch[2]]
@@ -82,7 +82,7 @@ def test_erased_predictions_are_hidden_while_the_spool_is_locked(path: Path) -> 
     behind, batch = Behind(), a_batch(6)
     ids = [each.id for each in batch]
     with ExitStack() as stack:
-        predictions = connected_while_they_wait(stack, path, behind, batch, SqliteSpool.open(path, timeout=0.01))
+        predictions = connected_with_pending(stack, path, behind, batch, SqliteSpool.open(path, timeout=0.01))
         other = stack.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
         other.execute("BEGIN IMMEDIATE")
         erase(behind, [batch[5], batch[3], batch[0]])
@@ -105,21 +105,21 @@ def test_erased_predictions_are_hidden_while_the_spool_is_locked(path: Path) -> 
             assert list(restarted.recent(10)) == [batch[4]]
 
 
-def test_prune_fails_without_an_outage_while_the_spool_is_locked(path: Path) -> None:
+def test_prune_fails_without_outage_if_spool_is_locked(path: Path) -> None:
     behind, batch = Behind(), a_batch(3)
     with ExitStack() as stack:
         spool = LockableSpool.open(path)
-        predictions = connected_while_they_wait(stack, path, behind, batch, spool)
+        predictions = connected_with_pending(stack, path, behind, batch, spool)
         spool.locked = True
         with pytest.raises(RepositoryUnavailable, match="locked"):
             predictions.prune(batch[2].id, 10)
         assert predictions.backlog().reason is None, "the database is available"
 
 
-def test_a_spool_that_cannot_be_read_is_not_taken_for_an_outage(path: Path) -> None:
+def test_unreadable_spool_is_not_reported_as_outage(path: Path) -> None:
     behind, batch = Behind(), a_batch(1)
     with ExitStack() as stack:
-        predictions = connected_while_they_wait(stack, path, behind, batch)
+        predictions = connected_with_pending(stack, path, behind, batch)
         with closing(sqlite3.connect(path)) as other:
             other.execute("ALTER TABLE predictions RENAME TO damaged")
         with pytest.raises(RepositoryUnavailable, match="no such table"):
@@ -129,7 +129,7 @@ def test_a_spool_that_cannot_be_read_is_not_taken_for_an_outage(path: Path) -> N
         assert predictions._fault is None
 
 
-def test_a_drain_that_cannot_write_the_spool_is_not_taken_for_an_outage(path: Path) -> None:
+def test_failed_spool_write_is_not_reported_as_outage(path: Path) -> None:
     behind, batch = Behind(down=True), a_batch(2)
     with SqliteSpool.open(path, timeout=0.01) as spool, closing(sqlite3.connect(path, isolation_level=None)) as other:
         predictions = SpooledPredictions(spool, lambda: behind, Backoff())
@@ -145,20 +145,20 @@ def test_a_drain_that_cannot_write_the_spool_is_not_taken_for_an_outage(path: Pa
         assert list(predictions.recent(10)) == batch[1:]
 
 
-def test_erased_predictions_are_counted_once_wherever_they_are(path: Path) -> None:
+def test_erased_predictions_are_counted_once(path: Path) -> None:
     behind, (spooled_only, both, stored) = Behind(), a_batch(3)
     with ExitStack() as stack:
-        predictions = connected_while_they_wait(stack, path, behind, [spooled_only, both])
+        predictions = connected_with_pending(stack, path, behind, [spooled_only, both])
         InMemoryPredictions.append(behind, [both, stored])
         ids = [spooled_only.id, both.id, stored.id]
         assert predictions.erase(ids) == 3
         assert predictions.erase(ids) == 0
 
 
-def test_pruned_predictions_are_the_oldest_of_both(path: Path) -> None:
+def test_prune_deletes_oldest_across_spool_and_repository(path: Path) -> None:
     behind, batch = Behind(), a_batch(6)
     with ExitStack() as stack:
-        predictions = connected_while_they_wait(stack, path, behind, batch[2:4])
+        predictions = connected_with_pending(stack, path, behind, batch[2:4])
         InMemoryPredictions.append(behind, [*batch[:2], *batch[4:]])
         assert predictions.prune(batch[5].id, 3) == 3
         assert list(predictions.recent(10)) == batch[:2:-1]
@@ -167,11 +167,11 @@ def test_pruned_predictions_are_the_oldest_of_both(path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 10])
-def test_pruned_predictions_are_counted_once_wherever_they_are(path: Path, limit: int) -> None:
+def test_pruned_predictions_are_counted_once(path: Path, limit: int) -> None:
     behind, batch = Behind(), a_batch(8)
     ids = [prediction.id for prediction in batch]
     with ExitStack() as stack:
-        predictions = connected_while_they_wait(stack, path, behind, [batch[1], *batch[3:6]])
+        predictions = connected_with_pending(stack, path, behind, [batch[1], *batch[3:6]])
         InMemoryPredictions.append(behind, [batch[0], batch[2], batch[3], batch[4], *batch[6:]])
         total = 0
         while total < 7:
@@ -184,14 +184,14 @@ def test_pruned_predictions_are_counted_once_wherever_they_are(path: Path, limit
         assert not predictions.backlog()
 
 
-def test_a_late_drain_brings_nothing_back_that_was_pruned(path: Path) -> None:
+def test_late_drain_does_not_restore_pruned_predictions(path: Path) -> None:
     behind, batch = Behind(down=True), a_batch(4)
     waiting, erased, uncertain, kept = batch
     with spooled(path, behind) as predictions:
         predictions.append(batch)
         InMemoryPredictions.append(behind, [uncertain])
         InMemoryPredictions.erase(behind, [erased.id])
-        # the erasure marker goes, too, and what was never stored there is as old
+        # the prune also removes the erasure marker, and its watermark covers the pending row
         assert InMemoryPredictions.prune(behind, kept.id, 10) == 2
         behind.down = False
         assert predictions.drained(SOON)
@@ -199,7 +199,7 @@ def test_a_late_drain_brings_nothing_back_that_was_pruned(path: Path) -> None:
         assert waiting.id in behind.find_erased([each.id for each in batch])
 
 
-def test_a_spool_from_a_backup_brings_nothing_back(path: Path) -> None:
+def test_restored_spool_does_not_restore_erased_predictions(path: Path) -> None:
     behind, (gone, kept) = Behind(down=True), a_batch(2)
     with spooled(path, behind) as predictions:
         predictions.append([gone, kept])
@@ -215,12 +215,12 @@ def test_a_spool_from_a_backup_brings_nothing_back(path: Path) -> None:
         assert list(predictions.recent(10)) == list(behind.recent(10)) == [kept]
 
 
-def test_remove_and_set_aside_leave_erasure_markers(path: Path) -> None:
+def test_remove_and_dead_letter_leave_erasure_markers(path: Path) -> None:
     handed_over, refused, waiting = batch = a_batch(3)
     with SqliteSpool.open(path) as spool:
         spool.append(batch)
         assert spool.erase([handed_over.id, refused.id]) == 2
-        # those were under way when they were erased
+        # these were in flight when they were erased
         spool.remove([handed_over])
         spool.add_dead_letter(refused, "poison")
         assert (spool.backlog().pending, spool.backlog().dead_letters) == (1, 0)
@@ -229,7 +229,7 @@ def test_remove_and_set_aside_leave_erasure_markers(path: Path) -> None:
         assert list(spool.recent(10)) == list(spool.oldest(10)) == [waiting]
 
 
-def test_an_erased_prediction_is_not_replayed_from_the_spool(path: Path) -> None:
+def test_erased_prediction_is_not_replayed_from_spool(path: Path) -> None:
     made, behind = application(lab_version()), Behind()
     delivery = Delivery("deed-4711", "0" * 64)
     with ExitStack() as stack:
@@ -239,10 +239,10 @@ def test_an_erased_prediction_is_not_replayed_from_the_spool(path: Path) -> None
         made.storage.predictions = predictions = SpooledPredictions(spool, lambda: behind, Backoff())
         predictions._drain()
         behind.down = True
-        predictions.append(a_batch(1))  # notices
+        predictions.append(a_batch(1))  # detects the outage
         behind.down = False
         (first,) = made.predict_once.for_key(lambda: [LAB_HOUSE], delivery)
-        spool.append([first])  # an older release has let it wait there
+        spool.append([first])  # as an older release would have spooled it
         assert predictions.backlog().pending == 2
         predictions._drain()
         behind.erase([first.id])

@@ -1,4 +1,4 @@
-"""Which sales are the latest, and which of the others a model may learn from to be evaluated on them."""
+"""The split for out-of-time evaluation: latest sales and earlier sales of other houses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sales_on(days: list[int], houses: list[int] | None = None) -> list[Sale]:
 
 
 def distance(sales: list[Sale], since: date) -> float:
-    """How far the share of the sales since a day is from a fifth."""
+    """Return the distance between the share of sales since a day and a fifth."""
     return abs(sum(sale.sold_on >= since for sale in sales if sale.sold_on) / len(sales) - LATEST_SHARE)
 
 
@@ -30,27 +30,25 @@ def distance(sales: list[Sale], since: date) -> float:
     st.lists(st.tuples(st.integers(0, 40), st.integers(0, 120)), min_size=150, max_size=250),
     st.sampled_from([1, 30, 60]),
 )
-def test_the_latest_are_a_fifth_as_near_as_days_come_and_no_house_of_theirs_is_learned_from(
-    rows: list[tuple[int, int]], days_at_once: int
-) -> None:
-    """Months stand for many days: they come less near."""
+def test_latest_sales_are_closest_to_a_fifth_and_share_no_house(rows: list[tuple[int, int]], days_at_once: int) -> None:
+    """With `days_at_once` above 1, sale dates are as coarse as months and the share is less exact."""
     sales = sales_on([day // days_at_once * days_at_once for day, _ in rows], [house for _, house in rows])
-    found = latest_sales(sales)
-    if isinstance(found, str):
+    split = latest_sales(sales)
+    if isinstance(split, str):
         return
-    assert list(found.latest) == [sale for sale in sales if sale.sold_on and sale.sold_on >= found.since]
-    houses = {sale.house_key for sale in found.latest}
-    earlier = [sale for sale in sales if sale not in found.latest]
-    assert list(found.earlier) == [sale for sale in earlier if sale.house_key not in houses]
-    assert min(len(found.latest), len(found.earlier)) >= MIN_SALES
+    assert list(split.latest) == [sale for sale in sales if sale.sold_on and sale.sold_on >= split.since]
+    houses = {sale.house_key for sale in split.latest}
+    earlier = [sale for sale in sales if sale not in split.latest]
+    assert list(split.earlier) == [sale for sale in earlier if sale.house_key not in houses]
+    assert min(len(split.latest), len(split.earlier)) >= MIN_SALES
     days = {sale.sold_on for sale in sales if sale.sold_on} - {min(sale.sold_on for sale in sales if sale.sold_on)}
-    assert distance(sales, found.since) == pytest.approx(min(distance(sales, day) for day in days))
+    assert distance(sales, split.since) == pytest.approx(min(distance(sales, day) for day in days))
 
 
-def test_where_each_sale_has_a_day_it_is_a_fifth() -> None:
-    found = latest_sales(sales_on(list(range(200))))
-    assert isinstance(found, OutOfTimeSales)
-    assert (found.since, len(found.latest), len(found.earlier)) == (FIRST + timedelta(160), 40, 160)
+def test_latest_sales_are_a_fifth_of_daily_sales() -> None:
+    split = latest_sales(sales_on(list(range(200))))
+    assert isinstance(split, OutOfTimeSales)
+    assert (split.since, len(split.latest), len(split.earlier)) == (FIRST + timedelta(160), 40, 160)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +64,7 @@ def test_where_each_sale_has_a_day_it_is_a_fifth() -> None:
         (sales_on([0] * 20 + [1] * 180), "180 sales since 2024-01-02, 20 earlier sales of other houses"),
     ],
 )
-def test_where_there_are_none_to_tell_it_says_why(sales: list[Sale], why: str) -> None:
-    found = latest_sales(sales)
-    assert isinstance(found, str)
-    assert found.startswith(why)
+def test_missing_out_of_time_sales_have_a_reason(sales: list[Sale], why: str) -> None:
+    reason = latest_sales(sales)
+    assert isinstance(reason, str)
+    assert reason.startswith(why)

@@ -1,4 +1,4 @@
-"""What serves says what was trained, also of rows made to tell them apart, and the proof of it finds what is wrong."""
+"""The serving form equals the trained model, even on adversarial rows, and the parity check detects damage."""
 
 from __future__ import annotations
 
@@ -44,18 +44,20 @@ def a_schema(kinds: list[Kind], categories: int) -> FeatureSchema:
         Feature(f"f{number}", kind, categories=names if kind is Kind.CATEGORY else ())
         for number, kind in enumerate(kinds)
     ]
-    # coordinates have turned axes
+    # coordinates get rotated axes
     return FeatureSchema((*features, Feature("lat", Kind.NUMBER), Feature("long", Kind.NUMBER)))
 
 
-def adversaries(estimator: Any, columns: np.ndarray, seed: int, count: int = 300) -> np.ndarray:
-    """Rows of values that trees could tell apart: on each threshold and next to it, on both sides of zero, without a
-    bound, missing, and of categories that there are not. Some rows have one of them, some are made of nothing else.
+def adversarial_rows(estimator: Any, columns: np.ndarray, seed: int, count: int = 300) -> np.ndarray:
+    """Return rows that differing trees would treat differently.
+
+    Their values lie on and next to each threshold and zero, are infinite or missing, or are unknown categories. Every
+    other row consists only of such values; the rest have a single one.
     """
     random = np.random.default_rng(seed)
     odd: list[set[float]] = [{0.0, np.inf, -np.inf, TINY, -TINY} for _ in range(columns.shape[1])]
     categorical = np.zeros(columns.shape[1], bool) if estimator.is_categorical_ is None else estimator.is_categorical_
-    order = np.argsort(~categorical, kind="stable")  # scikit-learn puts the categories first
+    order = np.argsort(~categorical, kind="stable")  # scikit-learn puts categorical columns first
     for (predictor,) in estimator._predictors:
         for node in predictor.nodes[predictor.nodes["is_leaf"] == 0]:
             threshold = node["num_threshold"]
@@ -72,8 +74,8 @@ def adversaries(estimator: Any, columns: np.ndarray, seed: int, count: int = 300
     return rows
 
 
-def served(form: LogPrices, recipe: Candidate) -> LogPrices:
-    return cast("LogPrices", unpack(pack(form), recipe.algorithm))
+def served(form: LogPrices, candidate: Candidate) -> LogPrices:
+    return cast("LogPrices", unpack(pack(form), candidate.algorithm))
 
 
 @settings(max_examples=12)
@@ -81,25 +83,25 @@ def served(form: LogPrices, recipe: Candidate) -> LogPrices:
     kinds=st.lists(st.sampled_from(Kind), max_size=4),
     categories=st.sampled_from([1, 3, 40]),
     missing=st.sampled_from([0.0, 0.3]),
-    recipe=st.sampled_from([RIDGE, MEANS, MEDIANS, BOTH, ALL]),
+    candidate=st.sampled_from([RIDGE, MEANS, MEDIANS, BOTH, ALL]),
     seed=st.integers(0, 10**6),
 )
-def test_rows_made_to_tell_them_apart_get_the_same_from_both(
-    kinds: list[Kind], categories: int, missing: float, recipe: Candidate, seed: int
+def test_serving_form_matches_model_on_adversarial_rows(
+    kinds: list[Kind], categories: int, missing: float, candidate: Candidate, seed: int
 ) -> None:
     schema = a_schema(kinds, categories)
     table = a_table(schema, 150, seed, missing)
-    model = fit_candidate(recipe, table, seed)
-    form = served(model.form(table, None), recipe)
+    model = fit_candidate(candidate, table, seed)
+    form = served(model.form(table, None), candidate)
     for loss, trees in ((SQUARED, form.squared), (ABSOLUTE, form.absolute)):
-        assert (trees is None) == (loss not in recipe.losses)
+        assert (trees is None) == (loss not in candidate.losses)
         if trees:
-            rows = adversaries(model.trees[loss], table.for_trees, seed)
+            rows = adversarial_rows(model.trees[loss], table.for_trees, seed)
             assert trees.log_prices(rows).tolist() == raw_predictions(model.trees[loss], rows).tolist()
     random = np.random.default_rng(seed)
     houses = table.features[random.integers(0, len(table), 200)]
     houses[random.random(houses.shape) < 0.2] = np.nan
-    # what is infinite counts as what lies furthest
+    # infinite values count as the most extreme known ones
     ranged = np.array(table.categories) == 0
     for end in (-np.inf, np.inf):
         houses[ranged & (random.random(houses.shape) < 0.1)] = end
@@ -107,11 +109,11 @@ def test_rows_made_to_tell_them_apart_get_the_same_from_both(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_rows_made_to_tell_them_apart_get_the_same_spread(seed: int) -> None:
+def test_spread_form_matches_trees_on_adversarial_rows(seed: int) -> None:
     table = a_table(MIXED, 500, seed)
     columns = np.column_stack([table.for_trees, table.log_prices])
     spread = fit_spread(table.categorical, columns, np.random.default_rng(seed).normal(0, 0.2, 500), seed)
-    rows = adversaries(spread, columns, seed)
+    rows = adversarial_rows(spread, columns, seed)
     assert flatten(spread).log_prices(rows).tolist() == raw_predictions(spread, rows).tolist()
 
 
@@ -128,15 +130,15 @@ def _splits(estimator: Any) -> Iterator[tuple[Any, int]]:
         yield from ((predictor, int(node)) for node in np.flatnonzero(predictor.nodes["is_leaf"] == 0))
 
 
-def _thresholds_down(estimator: Any) -> Iterator[Trees]:
-    return _thresholds_towards(-np.inf, estimator)
+def _lower_thresholds(estimator: Any) -> Iterator[Trees]:
+    return _shift_thresholds(-np.inf, estimator)
 
 
-def _thresholds_up(estimator: Any) -> Iterator[Trees]:
-    return _thresholds_towards(np.inf, estimator)
+def _raise_thresholds(estimator: Any) -> Iterator[Trees]:
+    return _shift_thresholds(np.inf, estimator)
 
 
-def _thresholds_towards(end: float, estimator: Any) -> Iterator[Trees]:
+def _shift_thresholds(end: float, estimator: Any) -> Iterator[Trees]:
     for predictor, node in _splits(estimator):
         if not predictor.nodes["is_categorical"][node]:
             right = predictor.nodes["num_threshold"][node]
@@ -145,14 +147,14 @@ def _thresholds_towards(end: float, estimator: Any) -> Iterator[Trees]:
             predictor.nodes["num_threshold"][node] = right
 
 
-def _missing_turned(estimator: Any) -> Iterator[Trees]:
+def _flip_missing(estimator: Any) -> Iterator[Trees]:
     for predictor, node in _splits(estimator):
         predictor.nodes["missing_go_to_left"][node] ^= 1
         yield flatten(estimator)
         predictor.nodes["missing_go_to_left"][node] ^= 1
 
 
-def _categories_turned(estimator: Any) -> Iterator[Trees]:
+def _flip_categories(estimator: Any) -> Iterator[Trees]:
     for (predictor,) in estimator._predictors:
         for bits in predictor.raw_left_cat_bitsets:
             for code in range(4):
@@ -161,32 +163,34 @@ def _categories_turned(estimator: Any) -> Iterator[Trees]:
                 bits[0] ^= 1 << code
 
 
-def _leaves_up(estimator: Any) -> Iterator[Trees]:
+def _raise_leaves(estimator: Any) -> Iterator[Trees]:
     form = flatten(estimator)
-    # the first tree has the baseline: the last bit of a leaf without it is beyond the last bit of a sum with it
+    # only the first tree, because it includes the baseline: the last bit of another leaf may not change the sum
     for leaf in range(int(estimator._predictors[0][0].nodes["is_leaf"].sum())):
         leaves = form.leaves.copy()
         leaves[0, leaf] = np.nextafter(leaves[0, leaf], np.inf)
         yield evolve(form, leaves=leaves)
 
 
-@pytest.mark.parametrize("damages", [_thresholds_down, _thresholds_up, _missing_turned, _categories_turned, _leaves_up])
-def test_the_proof_finds_each_damage_that_any_row_can_tell(damages: Callable[[Any], Iterator[Trees]]) -> None:
+@pytest.mark.parametrize(
+    "damages", [_lower_thresholds, _raise_thresholds, _flip_missing, _flip_categories, _raise_leaves]
+)
+def test_parity_check_detects_every_visible_damage(damages: Callable[[Any], Iterator[Trees]]) -> None:
     estimator, table = _trained()
     check_tree_parity(estimator, flatten(estimator), table.for_trees, table.names[table.columns.for_trees])
-    rows = adversaries(estimator, table.for_trees, 1, 1000)
+    rows = adversarial_rows(estimator, table.for_trees, 1, 1000)
     right = raw_predictions(estimator, rows)
-    found, told = 0, 0
+    detected, visible = 0, 0
     for form in damages(deepcopy(estimator)):
-        told += (tells := (form.log_prices(rows) != right).any())
-        if _refused(estimator, form, table):
-            found += 1
+        visible += (differs := (form.log_prices(rows) != right).any())
+        if _is_rejected(estimator, form, table):
+            detected += 1
         else:
-            assert not tells
-    assert found >= told > 0
+            assert not differs
+    assert detected >= visible > 0
 
 
-def _refused(estimator: Any, form: Trees, table: TrainingTable) -> bool:
+def _is_rejected(estimator: Any, form: Trees, table: TrainingTable) -> bool:
     try:
         check_tree_parity(estimator, form, table.for_trees, table.names[table.columns.for_trees])
     except RefusedModel:

@@ -1,4 +1,4 @@
-"""How the service stops: in good order, in its own time, and with nothing lost."""
+"""The service shuts down in order, in time, and without loss."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from threading import Semaphore
 
 import pytest
 
-from tests.integration.services import LAB_HOUSE, Answer, Service, asked, get, post, read_answer, running, stored
+from tests.integration.services import LAB_HOUSE, Answer, Service, get, post, read_answer, running, send, stored
 
 CLIENTS = 8
 
 
-def asking_until_it_is_gone(service: Service, answered: Semaphore) -> list[Answer]:
-    """All that a client gets who takes an end without an answer for no answer, and comes again."""
+def request_until_refused(service: Service, answered: Semaphore) -> list[Answer]:
+    """Send requests until the service is gone. A connection that closes without a response is retried."""
     answers = []
     while True:
         try:
@@ -34,13 +34,13 @@ def asking_until_it_is_gone(service: Service, answered: Semaphore) -> list[Answe
             continue
 
 
-def what_is_accepted_is_answered_and_kept(folder: Path, module: str, workers: str, drain: str) -> None:
+def check_accepted_requests_are_stored(folder: Path, module: str, workers: str, drain: str) -> None:
     answered = Semaphore(0)
     with (
         ThreadPoolExecutor(CLIENTS) as threads,
         running(folder, "--demo", "--workers", workers, module=module, HOUSEPREDICT_DRAIN=drain) as service,
     ):
-        clients = [threads.submit(asking_until_it_is_gone, service, answered) for _ in range(CLIENTS)]
+        clients = [threads.submit(request_until_refused, service, answered) for _ in range(CLIENTS)]
         for _ in range(200):
             assert answered.acquire(timeout=30)
         assert service.stop() == 0
@@ -51,22 +51,20 @@ def what_is_accepted_is_answered_and_kept(folder: Path, module: str, workers: st
 
 
 @pytest.mark.parametrize(("workers", "drain"), [("1", "0"), ("2", "0"), ("2", "0.5")])
-def test_stopped_under_load_it_has_kept_what_it_acknowledged_and_nothing_else(
-    tmp_path: Path, workers: str, drain: str
-) -> None:
-    what_is_accepted_is_answered_and_kept(tmp_path / "sound", "housepredict", workers, drain)
+def test_shutdown_under_load_stores_exactly_the_acknowledged(tmp_path: Path, workers: str, drain: str) -> None:
+    check_accepted_requests_are_stored(tmp_path / "sound", "housepredict", workers, drain)
     with pytest.raises(AssertionError):
-        what_is_accepted_is_answered_and_kept(tmp_path / "lossy", "campaign.broken lossy", workers, drain)
+        check_accepted_requests_are_stored(tmp_path / "lossy", "campaign.broken lossy", workers, drain)
 
 
-def test_while_it_drains_it_is_not_ready_and_serves_all_the_same(tmp_path: Path) -> None:
+def test_draining_service_is_not_ready_and_still_serves(tmp_path: Path) -> None:
     with running(tmp_path, "--demo", HOUSEPREDICT_DRAIN="600") as service, service.connect() as connection:
-        assert not asked(service, get("/health/ready")).closes
+        assert not send(service, get("/health/ready")).closes
         service.process.send_signal(signal.SIGTERM)
-        while (ready := asked(service, get("/health/ready"))).status != 503:
+        while (ready := send(service, get("/health/ready"))).status != 503:
             pass
         assert ready.document["status"] == "stopping"
-        assert asked(service, get("/health/live")).status == 200
+        assert send(service, get("/health/live")).status == 200
         with connection.makefile("rb") as stream:
             connection.sendall(post(LAB_HOUSE))
             answer = Answer.read(stream)
@@ -74,11 +72,11 @@ def test_while_it_drains_it_is_not_ready_and_serves_all_the_same(tmp_path: Path)
             assert (answer.status, answer.closes) == (200, True)
             assert stream.read() == b""
         service.process.send_signal(signal.SIGTERM)
-        assert asked(service, post(LAB_HOUSE)).status == 200, "a second SIGTERM forces nothing"
+        assert send(service, post(LAB_HOUSE)).status == 200, "a second SIGTERM forces nothing"
         assert service.stop(signal.SIGINT) == 0
 
 
-def test_a_slow_client_holds_the_end_up_no_longer_than_its_own_deadline(tmp_path: Path) -> None:
+def test_slow_client_does_not_delay_shutdown_past_its_timeout(tmp_path: Path) -> None:
     with running(tmp_path, "--demo", HOUSEPREDICT_CLIENT_TIMEOUT="0.1") as service, service.connect() as connection:
         connection.sendall(post(LAB_HOUSE) + post(LAB_HOUSE)[:-1])
         with connection.makefile("rb") as stream:

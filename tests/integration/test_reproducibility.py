@@ -1,4 +1,4 @@
-"""What a training makes depends on the sales, the options and the seed, and on nothing else."""
+"""A trained model depends only on the sales, the options and the seed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pytest
 from tests.integration.services import environment
 
 
-def some_file(path: Path) -> Path:
-    """Sales with every kind of feature, dates among them."""
+def write_sales(path: Path) -> Path:
+    """Write sales with every kind of feature, including dates."""
     draw = random.Random(1)
     with path.open("w", newline="") as stream:
         rows = csv.writer(stream)
@@ -30,12 +30,10 @@ def some_file(path: Path) -> Path:
     return path
 
 
-def trained(sales: Path, folder: Path, *options: str, seed_of_hashes: str) -> tuple[dict[str, bytes], Any]:
-    """The artifact's files, and the manifest without what tells one training from another: its name and its time."""
+def trained(sales: Path, folder: Path, *options: str, hash_seed: str) -> tuple[dict[str, bytes], Any]:
+    """Return the artifact's files, and the manifest without the version's name and creation time."""
     command = [sys.executable, "-m", "housepredict", "train", str(sales), "--data-dir", str(folder), *options]
-    subprocess.run(
-        command, env=environment(PYTHONHASHSEED=seed_of_hashes), check=True, capture_output=True, timeout=600
-    )
+    subprocess.run(command, env=environment(PYTHONHASHSEED=hash_seed), check=True, capture_output=True, timeout=600)
     files = {path.name: path.read_bytes() for path in folder.glob("models/versions/*/*")}
     manifest = json.loads(files.pop("manifest.json"))
     del manifest["name"], manifest["created_at"]
@@ -43,10 +41,10 @@ def trained(sales: Path, folder: Path, *options: str, seed_of_hashes: str) -> tu
 
 
 @pytest.mark.parametrize("algorithm", ["linear", "boosting"])
-def test_processes_that_hash_differently_make_the_same_files(tmp_path: Path, algorithm: str) -> None:
-    sales = some_file(tmp_path / "sales.csv")
+def test_training_does_not_depend_on_hash_seed(tmp_path: Path, algorithm: str) -> None:
+    sales = write_sales(tmp_path / "sales.csv")
     first, second = (
-        trained(sales, tmp_path / seed, "--effort", "low", "--algorithm", algorithm, seed_of_hashes=seed)
+        trained(sales, tmp_path / seed, "--effort", "low", "--algorithm", algorithm, hash_seed=seed)
         for seed in ("1", "2")
     )
     assert first == second

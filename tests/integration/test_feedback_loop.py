@@ -1,4 +1,4 @@
-"""The whole loop, by real sales: houses are estimated, sold, measured, and learned from."""
+"""The whole feedback loop on real sales: estimate, sell, measure and retrain."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.integration.load import eventually, url
 from tests.integration.services import finished, running
 
 SALES = Path(__file__).parents[2] / "examples" / "king_county_sales.csv.gz"
-TRAINED, ESTIMATED, A_REQUEST = 6000, 5000, 1000
+TRAINED, ESTIMATED, REQUEST_SIZE = 6000, 5000, 1000
 NOT_FEATURES = ("id", "price", "date")
 
 
-def test_5000_houses_are_estimated_sold_measured_and_learned_from(tmp_path: Path, postgres: str) -> None:
+def test_feedback_loop_with_5000_real_sales(tmp_path: Path, postgres: str) -> None:
     where = {"HOUSEPREDICT_DATABASE_URL": url(postgres)}
     with gzip.open(SALES, "rt", newline="") as stream:
         rows = list(csv.DictReader(stream))[: TRAINED + ESTIMATED]
@@ -37,18 +37,18 @@ def test_5000_houses_are_estimated_sold_measured_and_learned_from(tmp_path: Path
     data = ("--data-dir", str(tmp_path / "data"))
     first = trained("train", str(file), "--price", "price", "--algorithm", "ridge", *data, **where)
     with running(tmp_path, **where) as service:
-        sold, told = rows[TRAINED:], list[dict[str, Any]]()
-        for start in range(0, ESTIMATED, A_REQUEST):
-            houses = [house(row) for row in sold[start : start + A_REQUEST]]
+        sold, estimates = rows[TRAINED:], list[dict[str, Any]]()
+        for start in range(0, ESTIMATED, REQUEST_SIZE):
+            houses = [house(row) for row in sold[start : start + REQUEST_SIZE]]
             answer = httpx2.post(f"{service.url}/predict", json=houses, timeout=600)
             assert answer.status_code == 200, answer.text
-            told += answer.json()["predictions"]
-        assert {each["model_version"] for each in told} == {first["model_version"]}
+            estimates += answer.json()["predictions"]
+        assert {each["model_version"] for each in estimates} == {first["model_version"]}
 
-        # they are sold on the day after
+        # the houses are sold the next day
         day = datetime.now(UTC).date() + timedelta(1)
-        for start in range(0, ESTIMATED, A_REQUEST):
-            pairs = zip(told[start : start + A_REQUEST], sold[start : start + A_REQUEST], strict=True)
+        for start in range(0, ESTIMATED, REQUEST_SIZE):
+            pairs = zip(estimates[start : start + REQUEST_SIZE], sold[start : start + REQUEST_SIZE], strict=True)
             lines = ["prediction,price,date", *(f"{each['id']},{row['price']},{day}" for each, row in pairs)]
             answer = httpx2.post(
                 f"{service.url}/sales", content="\n".join(lines), headers={"Content-Type": "text/csv"}, timeout=600
@@ -63,9 +63,9 @@ def test_5000_houses_are_estimated_sold_measured_and_learned_from(tmp_path: Path
                 each["prediction"],
                 tuple(Interval(int(level), **bounds) for level, bounds in each["interval"].items()),
             )
-            for each, row in zip(told, sold, strict=True)
+            for each, row in zip(estimates, sold, strict=True)
         ]
-        # the latest first, as they are read: bounds depend on the order
+        # newest first, as the service reads them, because the bounds depend on the order
         offline = evaluate(valued[::-1], schema, TRAINED, "")
         assert measured["overall"] == measured["by_version"][first["model_version"]]
         assert measured["overall"] == {

@@ -1,4 +1,4 @@
-"""A role with the rights that the documentation names, and no others, does what it says they are for."""
+"""The documented privileges are sufficient for their purpose, and no others are needed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OLD = "00000000-0000-7000-8000-000000000001"
 
 @pytest.fixture
 def role(postgres: str, administrator: psycopg.Connection) -> Iterator[str]:
-    """The conninfo of a role that may do nothing, where the tables are made, the lab's among them."""
+    """Yield the conninfo of a role without privileges, in a database with all tables, including the tutorial's."""
     administrator.execute(LAB_TABLE)
     PostgresPredictions.open(postgres).close()
     administrator.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
@@ -42,9 +42,7 @@ def role(postgres: str, administrator: psycopg.Connection) -> Iterator[str]:
     administrator.execute("DROP OWNED BY housepredict; DROP ROLE housepredict")
 
 
-def test_the_rights_that_the_documentation_names_are_enough(
-    administrator: psycopg.Connection, role: str, tmp_path: Path
-) -> None:
+def test_documented_privileges_are_sufficient(administrator: psycopg.Connection, role: str, tmp_path: Path) -> None:
     administrator.execute(TO_SERVE)
     database = {"HOUSEPREDICT_DATABASE_URL": url(role)}
     with running(tmp_path, "--demo", **database) as service, httpx2.Client(base_url=service.url) as client:

@@ -1,4 +1,4 @@
-"""Measures out of range are marked in words, in the terminal, on the pages and in JSON."""
+"""Marks of measures out of range, in the terminal, on pages and in JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SOUND = {"n": 200, "cod": 10.0, "prd": 1.0, "prb": 0.0, "median_ratio": 1.0}
 
 
 def version_with(shares: Mapping[int, float], **measures: Any) -> ModelVersion:
-    """A version whose evaluation on 200 sales has these measures and coverage, of all sales and of the latest."""
+    """Return a version with these measures and coverage, both held-out and out-of-time."""
     version, _ = sample_version()
     accuracy = evolve(version.evaluation.accuracy, **{**SOUND, **measures})
     coverage = tuple(Coverage(level, share, 1.2) for level, share in shares.items())
@@ -57,20 +57,20 @@ def test_terminal_marks_each_measure_out_of_range() -> None:
     assert "80% coverage 16.1% (OUT OF RANGE)" in later
 
 
-def test_json_names_the_measures_out_of_range() -> None:
+def test_json_names_measures_out_of_range() -> None:
     good, bad = (document(each.evaluation, EvaluationAnswer) for each in (GOOD, BAD))
     assert good["out_of_range"] == good["out_of_time"]["out_of_range"] == ()
     assert bad["out_of_range"] == bad["out_of_time"]["out_of_range"] == NAMES
 
 
-def test_list_of_models_names_the_measures_out_of_range() -> None:
+def test_model_list_names_measures_out_of_range() -> None:
     good, bad = (models_text([each], Pointer()) for each in (GOOD, BAD))
     assert "coverage" not in good
     assert ", ".join(NAMES) in bad
 
 
 def badges(page: str) -> list[str]:
-    """The texts of the rows and figures that have a mark."""
+    """Return the texts of the rows and figures that are marked."""
     tree = ET.fromstring(page.removeprefix("<!DOCTYPE html>"))
     return [
         " ".join("".join(row.itertext()).split())
@@ -92,20 +92,20 @@ def test_page_marks_each_key_figure_out_of_range(page: Any) -> None:
     assert any(each == "out of range PRD, 80% coverage" for each in found)
 
 
-def test_key_figures_mark_nothing_else() -> None:
+def test_key_figures_mark_only_measures_out_of_range() -> None:
     figures = key_figures(version_with({90: 20.2}).evaluation)
     assert figures.count("out of range") == 1
 
 
-def test_version_page_marks_the_measures_in_its_tables() -> None:
+def test_version_page_tables_mark_measures() -> None:
     found = badges(version_page(BAD, None, None))
-    assert sum(each.startswith("COD") for each in found) == 2  # held-out sales, latest sales
+    assert sum(each.startswith("COD") for each in found) == 2  # held-out and latest sales
     assert sum(each.startswith("80% coverage") for each in found) == 1
     assert any("80% interval: covered 16.1% of sale prices" in each for each in found)
 
 
 @pytest.mark.parametrize(("version", "names"), [(GOOD, ()), (BAD, NAMES)])
-def test_accuracy_of_recorded_sales_is_marked(version: ModelVersion, names: tuple[str, ...]) -> None:
+def test_recorded_sales_accuracy_is_marked(version: ModelVersion, names: tuple[str, ...]) -> None:
     measured = Measured(version.evaluation.accuracy, {}, version.evaluation.coverage, names)
     review = AccuracyReview(RealizedSales(200, 0, 0, False, {}), measured, {"a": measured})
     assert document(review, AccuracyAnswer, since=None, until=None)["overall"]["out_of_range"] == names

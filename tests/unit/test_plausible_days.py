@@ -1,4 +1,4 @@
-"""Which days a sale can have: a mistyped date doesn't move the valuation date or bend the trend."""
+"""Plausible sale dates: mistyped dates affect neither the valuation date nor the trend."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def reasons(found: PreparedSales) -> list[tuple[str, int]]:
 
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))
-def test_latest_day_is_tomorrow_by_utc_and_today_in_no_zone_is_later(now: datetime) -> None:
+def test_latest_sale_date_is_tomorrow_in_utc(now: datetime) -> None:
     assert latest_sale_date(now) == now.date() + timedelta(1)
     assert now.astimezone(timezone(timedelta(hours=14))).date() <= latest_sale_date(now)
 
 
 @pytest.mark.parametrize("future", ["2026-12-01", "2105-06-01", "9999-12-31"])
-def test_sale_in_the_future_is_rejected_with_a_count(future: str) -> None:
+def test_future_sales_are_rejected_with_a_count(future: str) -> None:
     found = prepared([future, *DAYS])
     assert reasons(found) == [("sold: in the future, after 2026-11-30", 1)]
     assert found.schema.valuation_date == LAST
@@ -53,7 +53,7 @@ def test_sale_in_the_future_is_rejected_with_a_count(future: str) -> None:
     [["2025-06-01"], ["1905-06-01"], ["0001-01-01"], ["1900-01-01", "2026-11-30"], ["2018-01-01", "2025-06-01"]],
     ids=str,
 )
-def test_outlier_neither_moves_the_valuation_date_nor_is_trained_on(outliers: list[str]) -> None:
+def test_outlier_dates_are_rejected(outliers: list[str]) -> None:
     found = prepared([*outliers, *DAYS])
     [(reason, count)] = reasons(found)
     assert reason.startswith(f"sold: far outside {DAYS[0]} to {LAST}")
@@ -65,17 +65,17 @@ def test_outlier_neither_moves_the_valuation_date_nor_is_trained_on(outliers: li
 
 
 @pytest.mark.parametrize("unreadable", ["1900-01-00", "12000-01-01", "2015-02-30", "0000-00-00"])
-def test_impossible_date_costs_its_row_alone(unreadable: str) -> None:
+def test_impossible_date_rejects_only_its_row(unreadable: str) -> None:
     found = prepared([unreadable, *DAYS])
     assert reasons(found) == [("sold: missing or not a date", 1)]
     assert found.schema.valuation_date == LAST
 
 
-def test_sales_without_outliers_are_all_used() -> None:
+def test_dates_without_outliers_are_all_used() -> None:
     assert reasons(prepared([*DAYS, *(LAST + timedelta(days) for days in (1, 300, 400))])) == []
 
 
-def test_more_than_a_few_late_sales_move_the_valuation_date() -> None:
+def test_several_late_sales_move_the_valuation_date() -> None:
     assert prepared([*DAYS, *["2025-06-01"] * 5]).schema.valuation_date == date(2025, 6, 1)
 
 
@@ -85,9 +85,7 @@ def test_more_than_a_few_late_sales_move_the_valuation_date() -> None:
     st.lists(st.integers(-500_000, -5_000), max_size=2),
     st.randoms(),
 )
-def test_plausible_days_are_those_of_the_sales_without_outliers(
-    inner: list[int], late: list[int], early: list[int], random: Any
-) -> None:
+def test_plausible_days_exclude_outliers(inner: list[int], late: list[int], early: list[int], random: Any) -> None:
     days = [READ_ON + timedelta(each) for each in (*inner, *late, *early)]
     random.shuffle(days)
     first, last = plausible_days(days)
@@ -98,7 +96,7 @@ def test_plausible_days_are_those_of_the_sales_without_outliers(
 
 
 @given(st.lists(st.dates(), min_size=1, max_size=5), st.integers(30, 60))
-def test_plausible_days_of_sparse_sales_are_all_of_them(some: list[date], count: int) -> None:
+def test_plausible_days_of_sparse_sales_include_all(some: list[date], count: int) -> None:
     rare = [date(1950, 1, 1) + timedelta(700 * each) for each in range(count)]
     assert plausible_days(rare) == (rare[0], rare[-1])
     first, last = plausible_days(some)
@@ -106,58 +104,56 @@ def test_plausible_days_of_sparse_sales_are_all_of_them(some: list[date], count:
 
 
 @pytest.mark.parametrize("years", [range(1992, 2000), range(1990, 2026), range(2010, 2026)], ids=str)
-def test_two_digit_year_is_of_the_last_hundred_years(years: range) -> None:
+def test_two_digit_years_are_in_the_last_hundred_years(years: range) -> None:
     written = [f"{1 + row % 12}/15/{years[row % len(years)] % 100:02}" for row in range(120)]
     found = prepared(["6/1/68", *written])
     assert sum(found.rejected.values()) == 1
     assert found.schema.valuation_date == date(years[-1], 12, 15)
 
 
-def test_two_digit_years_of_the_1960s_are_not_2060s() -> None:
+def test_two_digit_years_stay_in_the_past() -> None:
     found = prepared([f"{1 + row % 12}/15/{55 + row % 20}" for row in range(120)])
     assert found.schema.valuation_date == date(1974, 12, 15)
     assert found.rejected == {}
 
 
-def test_named_sale_date_without_dates_is_refused_with_three_cells() -> None:
+def test_named_sale_date_without_dates_is_rejected_with_examples() -> None:
     with pytest.raises(UnusableSales, match=r"sold: .*400 of 400 cells can't be read, such as 'Q1', 'Q2', 'Q3';"):
         prepared([f"Q{1 + row % 4}" for row in range(400)], sale_date="sold")
 
 
-def two_digit(years: Sequence[int], rows: int = 120) -> list[str]:
+def two_digit_dates(years: Sequence[int], rows: int = 120) -> list[str]:
     return [f"{1 + row % 12}/15/{years[row % len(years)] % 100:02}" for row in range(rows)]
 
 
-def test_two_digit_years_of_the_future_are_rejected_with_a_count() -> None:
-    found = prepared([*two_digit([2024, 2025], 600), *two_digit([2027], 60)])
+def test_future_two_digit_years_are_rejected_with_a_count() -> None:
+    found = prepared([*two_digit_dates([2024, 2025], 600), *two_digit_dates([2027], 60)])
     assert reasons(found) == [("sold: in the future, after 2026-11-30", 60)]
     [sold] = [each for each in found.schema.features if each.name == "sold"]
     assert sold.observed == ("2024-01-15", "2025-12-15")
 
 
 @given(st.integers(1900, 1999), st.integers(0, 49), st.integers(2000, 2026))
-def test_two_digit_years_begin_in_the_latest_century_that_is_not_in_the_future(
-    first: int, length: int, latest: int
-) -> None:
+def test_two_digit_years_start_in_latest_past_century(first: int, length: int, latest: int) -> None:
     first = latest - (latest - first) % 100
     years = {year % 100 for year in range(first, first + length + 1)}
     assert last_year_of(years, latest) == first + 99
 
 
 @given(st.integers(1950, 2050), st.integers(-30, 40), st.integers(0, 19))
-def test_other_two_digit_years_are_near_the_sales(sold: int, distance: int, length: int) -> None:
+def test_two_digit_years_in_other_columns_follow_sales(sold: int, distance: int, length: int) -> None:
     first = sold + distance
     assert last_year_of({year % 100 for year in range(first, first + length + 1)}, 2026, sold) == first + 99
 
 
-def test_two_digit_years_of_all_the_century_end_with_the_latest() -> None:
+def test_two_digit_years_of_full_century_end_with_latest() -> None:
     assert last_year_of(set(range(100)), 2026) == 2026
 
 
 @pytest.mark.parametrize("kinds", [{}, {"lease end": Kind.DATE}], ids=["recognized", "named"])
-def test_end_of_a_lease_in_two_digit_years_is_in_the_future(kinds: dict[str, Kind]) -> None:
+def test_two_digit_lease_end_is_in_the_future(kinds: dict[str, Kind]) -> None:
     columns: Any = {
-        "sold": two_digit([2024, 2025, 2026], 300),
+        "sold": two_digit_dates([2024, 2025, 2026], 300),
         "lease end": [f"6/15/{(28, 30, 35, 40)[row * 7 % 4]}" for row in range(300)],
         "renewed": [f"{1930 + row % 95}-06-15" for row in range(300)],
         "price": [200_000 + 1_111 * (row * 37 % 160) for row in range(300)],
@@ -169,7 +165,7 @@ def test_end_of_a_lease_in_two_digit_years_is_in_the_future(kinds: dict[str, Kin
     assert observed["renewed"] == ("1930-06-15", "2024-06-15")
 
 
-def test_two_digit_years_are_near_the_middle_of_the_sales() -> None:
+def test_two_digit_years_are_near_median_sale() -> None:
     columns: Any = {
         "sold": [f"{1970 + row % 56}-06-15" for row in range(280)],
         "lease end": [f"6/15/{(45, 46)[row * 7 % 2]}" for row in range(280)],  # 47 years after 1998, or 53 before it

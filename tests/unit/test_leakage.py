@@ -1,4 +1,4 @@
-"""Columns that give the price away are found by what they do, and those that explain it well are left alone."""
+"""Leakage detection: finds columns that reveal the price and accepts good predictors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Columns = dict[str, list[Cell]]
 
 
 def houses(seed: int = 1, rows: int = 300) -> Columns:
-    """Sales whose prices follow from what is said of the houses, and from much that is not."""
+    """Return sales whose prices depend on the features and on noise."""
     draw = random.Random(seed)
     area = [draw.randint(500, 4000) for _ in range(rows)]
     rooms = [max(1, round(each / 500 + draw.gauss(0, 1))) for each in area]
@@ -61,12 +61,12 @@ def noisy(values: Sequence[Cell], spread: float, seed: int = 7) -> list[Cell]:
 
 
 @given(seeds)
-def test_what_explains_the_price_well_is_not_blamed(seed: int) -> None:
+def test_good_predictors_are_not_blamed(seed: int) -> None:
     assert leaks(houses(seed)) == {}
 
 
 @given(seeds, st.sampled_from(["size", "LivingArea", "sq_m", "GrLivArea", "surface", "area_m2"]), st.floats(0, 20_000))
-def test_the_size_is_not_blamed_however_well_it_explains_the_price(seed: int, name: str, noise: float) -> None:
+def test_size_is_never_blamed(seed: int, name: str, noise: float) -> None:
     draw = random.Random(seed)
     size = [draw.gauss(2000, 500) for _ in range(200)]
     bedrooms = [draw.randint(1, 5) for _ in size]
@@ -77,7 +77,7 @@ def test_the_size_is_not_blamed_however_well_it_explains_the_price(seed: int, na
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rows", [30, 60, 300, 3000])
-def test_a_column_of_any_name_that_explains_nineteen_parts_in_twenty_is_not_blamed(rows: int) -> None:
+def test_column_explaining_95_percent_is_not_blamed(rows: int) -> None:
     blamed = 0
     for seed in range(20):
         draw = random.Random(seed)
@@ -92,15 +92,15 @@ def test_a_column_of_any_name_that_explains_nineteen_parts_in_twenty_is_not_blam
     st.sampled_from(["x", "list value", "asking", "size_value"]),
     st.sampled_from([lambda price: price / 1000, math.log, lambda price: price - 5, lambda price: -(price**0.5)]),
 )
-def test_another_form_of_the_price_gives_it_away(seed: int, name: str, form: Callable[[float], float]) -> None:
+def test_transformed_price_is_a_leak(seed: int, name: str, form: Callable[[float], float]) -> None:
     columns = houses(seed)
     columns[name] = [form(each) for each in numbers(columns["price"])]
-    found = leaks(columns)
-    assert found.keys() == {name}
-    assert "leaks the price: rank correlation " in found[name]
+    reasons = leaks(columns)
+    assert reasons.keys() == {name}
+    assert "leaks the price: rank correlation " in reasons[name]
 
 
-def test_the_reason_has_the_figure_and_the_way_out() -> None:
+def test_leak_reason_states_correlation_and_allow() -> None:
     columns = houses()
     columns["list_value"] = noisy(columns["price"], 0.03)
     figure = rank_correlation(numbers(columns["list_value"]), numbers(columns["price"]))
@@ -112,7 +112,7 @@ def test_the_reason_has_the_figure_and_the_way_out() -> None:
 @given(
     seeds, names, names, st.sampled_from([0, 1, 2, 9]), st.sampled_from(["product", "ratio", "inverse"]), st.booleans()
 )
-def test_what_is_computed_of_the_price_and_an_area_is_blamed_whatever_its_name(
+def test_column_derived_from_price_and_area_is_blamed(
     seed: int, derived: str, area: str, digits: int, form: str, derived_first: bool
 ) -> None:
     columns = houses(seed)
@@ -125,12 +125,12 @@ def test_what_is_computed_of_the_price_and_an_area_is_blamed_whatever_its_name(
     derived, area = f"{derived}_made", f"{area}_given"
     pair: dict[str, list[Cell]] = {derived: [*made], area: [*areas]}
     order = [derived, area] if derived_first else [area, derived]
-    found = leaks({**{name: pair[name] for name in order}, **columns, "amount": [*prices]}, "amount")
-    assert found.keys() == {derived}
-    assert ("product with" if form == "product" else "ratio to") + f" {area} has " in found[derived]
+    reasons = leaks({**{name: pair[name] for name in order}, **columns, "amount": [*prices]}, "amount")
+    assert reasons.keys() == {derived}
+    assert ("product with" if form == "product" else "ratio to") + f" {area} has " in reasons[derived]
 
 
-def test_of_two_that_are_written_alike_the_one_that_measures_nothing_is_blamed() -> None:
+def test_rate_is_blamed_rather_than_area() -> None:
     draw = random.Random(3)
     area = [draw.uniform(500, 4000) for _ in range(300)]
     rate = [draw.uniform(100, 300) for _ in area]
@@ -139,7 +139,7 @@ def test_of_two_that_are_written_alike_the_one_that_measures_nothing_is_blamed()
     assert leaks({"area": [*area], "rate": [*rate], "price": price}).keys() == {"rate"}
 
 
-def test_of_two_that_are_written_alike_the_one_that_repeats_is_not_blamed() -> None:
+def test_repeating_column_is_not_blamed() -> None:
     draw = random.Random(3)
     sold = [draw.choice([1203.41, 1587.77, 2250.13, 2811.59]) for _ in range(300)]
     price = [round(each * draw.uniform(101, 299)) for each in sold]
@@ -148,7 +148,7 @@ def test_of_two_that_are_written_alike_the_one_that_repeats_is_not_blamed() -> N
 
 
 @given(seeds, st.floats(0, 5000))
-def test_two_measures_of_a_size_that_explains_it_all_are_not_a_pair(seed: int, noise: float) -> None:
+def test_two_measures_of_size_make_no_pair(seed: int, noise: float) -> None:
     draw = random.Random(seed)
     size = [draw.uniform(1000, 3000) for _ in range(200)]
     price: list[Cell] = [100 * each + draw.gauss(0, noise) for each in size]
@@ -156,7 +156,7 @@ def test_two_measures_of_a_size_that_explains_it_all_are_not_a_pair(seed: int, n
     assert leaks({"size": [*size], "area_m2": metres, "age": [draw.randint(1, 9) for _ in size], "price": price}) == {}
 
 
-def test_two_columns_that_make_most_of_the_price_are_none_either() -> None:
+def test_noisy_pair_is_not_blamed() -> None:
     columns = houses()
     pairs = zip(numbers(columns["price"]), numbers(columns["area"]), strict=True)
     exact: list[Cell] = [round(price / area) for price, area in pairs]
@@ -164,7 +164,7 @@ def test_two_columns_that_make_most_of_the_price_are_none_either() -> None:
     assert leaks({**columns, "quality": noisy(exact, 0.08)}) == {}
 
 
-def test_a_pair_is_found_where_values_are_missing() -> None:
+def test_pair_with_missing_values_is_found() -> None:
     columns = houses(rows=900)
     pairs = zip(numbers(columns["price"]), numbers(columns["area"]), strict=True)
     columns["q"] = [round(price / area) if row % 5 == 0 else None for row, (price, area) in enumerate(pairs)]
@@ -176,7 +176,7 @@ def test_a_pair_is_found_where_values_are_missing() -> None:
     "name", ["assessed_value", "AppraisedValue", "taxable value", "Market Value", "zestimate", "AVM", "EstimatedValue",
              "land_value", "improvement_value", "total value", "lot assessment"],
 )  # fmt: skip
-def test_a_value_that_somebody_set_is_left_out_if_it_follows_the_price(name: str) -> None:
+def test_assessed_value_is_excluded_if_close_to_price(name: str) -> None:
     columns = houses()
     close, far = ({**columns, name: noisy(columns["price"], spread)} for spread in (0.15, 0.4))
     decision = decisions(close)[name]
@@ -188,7 +188,7 @@ def test_a_value_that_somebody_set_is_left_out_if_it_follows_the_price(name: str
 
 
 @given(seeds, st.booleans())
-def test_brackets_of_the_price_give_it_away(seed: int, dates: bool) -> None:
+def test_price_brackets_are_a_leak(seed: int, dates: bool) -> None:
     columns = houses(seed)
     order = sorted(numbers(columns["price"]))
     tenths = [10 * order.index(each) // len(order) for each in numbers(columns["price"])]
@@ -201,7 +201,7 @@ def test_brackets_of_the_price_give_it_away(seed: int, dates: bool) -> None:
 @pytest.mark.parametrize(
     "name", ["DAYS ON MARKET", "dom", "CDOM", "buyer_agent_commission", "closing costs", "SellerConcessions"]
 )
-def test_what_is_known_only_after_the_sale_is_left_out_by_its_name(name: str) -> None:
+def test_post_sale_column_is_excluded_by_name(name: str) -> None:
     columns: Columns = {**houses(), name: [row % 17 for row in range(300)]}
     decision = decisions(columns)[name]
     assert (decision.use, decision.why.startswith("known only after the sale")) == ("left out", True)
@@ -210,31 +210,31 @@ def test_what_is_known_only_after_the_sale_is_left_out_by_its_name(name: str) ->
 
 
 @pytest.mark.parametrize("options", [{"allow": ("quote",)}, {"features": ("quote", "area")}])
-def test_who_names_a_column_may_have_it(options: dict[str, Any]) -> None:
+def test_named_leak_is_used(options: dict[str, Any]) -> None:
     columns = houses()
     columns["quote"] = noisy(columns["price"], 0.01)
     assert decisions(columns)["quote"].use == "left out"
     assert decisions(columns, **options)["quote"].use == "feature"
 
 
-def test_a_price_by_its_name_can_be_allowed() -> None:
+def test_list_price_can_be_allowed() -> None:
     columns = {**houses(), "list_price": houses(2)["price"]}
     assert decisions(columns)["list_price"].use == "left out"
     assert decisions(columns, allow=("list_price",))["list_price"].use == "feature"
 
 
-def test_who_allows_a_rate_does_not_lose_the_area_for_it() -> None:
+def test_allowed_rate_does_not_exclude_area() -> None:
     columns = houses()
     pairs = zip(numbers(columns["price"]), numbers(columns["area"]), strict=True)
     columns["q"] = [round(price / area) for price, area in pairs]
-    found = decisions(columns, allow=("q",))
-    assert {found["q"].use, found["area"].use} == {"feature"}
+    by_column = decisions(columns, allow=("q",))
+    assert {by_column["q"].use, by_column["area"].use} == {"feature"}
 
 
 @pytest.mark.parametrize(
     "options", [{}, {"allow": ("quote",)}, {"features": ("quote", "area")}, {"exclude": ("quote", "area")}]
 )
-def test_what_tells_houses_apart_is_no_leak_whatever_the_options(options: dict[str, Any]) -> None:
+def test_leak_is_never_part_of_house_identity(options: dict[str, Any]) -> None:
     columns = houses()
     columns["quote"] = noisy(columns["price"], 0.01)
     roles = assign_roles(SalesTable(columns, ""), TrainingOptions(**options))
@@ -243,19 +243,19 @@ def test_what_tells_houses_apart_is_no_leak_whatever_the_options(options: dict[s
 
 @given(st.permutations(range(100)))
 @settings(max_examples=20)
-def test_the_order_of_the_rows_does_not_matter(order: list[int]) -> None:
+def test_leaks_do_not_depend_on_row_order(order: list[int]) -> None:
     columns = houses(rows=100)
     columns["quote"] = noisy(columns["price"], 0.02)
     columns["q"] = [
         round(price / area) for price, area in zip(numbers(columns["price"]), numbers(columns["area"]), strict=True)
     ]
-    found = leaks(columns)
-    assert found.keys() == {"quote", "q"}
-    assert leaks({name: [cells[row] for row in order] for name, cells in columns.items()}).keys() == found.keys()
+    reasons = leaks(columns)
+    assert reasons.keys() == {"quote", "q"}
+    assert leaks({name: [cells[row] for row in order] for name, cells in columns.items()}).keys() == reasons.keys()
 
 
 @pytest.mark.parametrize(("known", "blamed"), [(30, {"quote"}), (29, set())])
-def test_thirty_sales_are_enough_to_blame_a_column_and_fewer_are_not(known: int, blamed: set[str]) -> None:
+def test_leak_needs_thirty_sales(known: int, blamed: set[str]) -> None:
     columns = houses(rows=40)
     columns["quote"] = [*columns["price"]]
     unpriced: list[Cell] = ["", "0", "-1", *[""] * 37]
@@ -265,7 +265,7 @@ def test_thirty_sales_are_enough_to_blame_a_column_and_fewer_are_not(known: int,
 
 @pytest.mark.parametrize(("rows", "distance"), [(30, 40), (40, 110), (100, 2226)])
 @pytest.mark.parametrize("direction", [1, -1])
-def test_a_rank_correlation_of_few_sales_has_to_be_higher(rows: int, distance: int, direction: int) -> None:
+def test_leak_threshold_is_higher_for_few_sales(rows: int, distance: int, direction: int) -> None:
     for most, blamed in ((distance, {"quote"}), (distance + 2, set())):
         ranks = swapped_ranks(rows, most)
         columns = {"quote": [direction * rank for rank in ranks], "price": [1000 + rank for rank in range(rows)]}
@@ -273,7 +273,7 @@ def test_a_rank_correlation_of_few_sales_has_to_be_higher(rows: int, distance: i
 
 
 def swapped_ranks(count: int, distance: int) -> list[int]:
-    """The ranks from 0 to count - 1, some of them swapped; the squares of their shifts add up to this distance."""
+    """Return the ranks 0 to count - 1, some swapped so that the squared shifts add up to `distance`."""
     ranks, free = list(range(count)), set(range(count))
     while distance:
         step = math.isqrt(distance // 2)
@@ -285,7 +285,7 @@ def swapped_ranks(count: int, distance: int) -> list[int]:
 
 
 @pytest.mark.parametrize(("groups", "blamed"), [(5, set()), (6, {"group"}), (30, {"group"}), (31, set())])
-def test_groups_of_the_price_are_blamed_if_they_are_fine_but_not_too_fine(groups: int, blamed: set[str]) -> None:
+def test_price_groups_are_blamed_from_6_to_30(groups: int, blamed: set[str]) -> None:
     names = random.Random(1).sample(range(groups), groups)
     columns: Columns = {
         "group": [f"group {names[row * groups // 300]}" for row in range(300)],
@@ -294,35 +294,35 @@ def test_groups_of_the_price_are_blamed_if_they_are_fine_but_not_too_fine(groups
     assert leaks(columns).keys() == blamed
 
 
-def test_prices_in_millions_are_prices() -> None:
+def test_leaks_are_found_for_prices_in_millions() -> None:
     columns = houses(rows=60)
     columns["price"] = [price / 1e6 for price in numbers(columns["price"])]
     assert max(numbers(columns["price"])) < 1
     assert leaks({**columns, "quote": noisy(columns["price"], 0.001)}).keys() == {"quote"}
 
 
-def test_a_column_from_zero_to_one_is_ranked_as_it_is() -> None:
+def test_column_from_zero_to_one_is_ranked() -> None:
     columns = houses(rows=40)
     price = numbers(columns["price"])
     columns["index"] = [(each - min(price)) / (max(price) - min(price)) for each in price]
     assert leaks(columns).keys() == {"index"}
 
 
-def test_if_nothing_else_is_left_the_reasons_are_given() -> None:
+def test_no_usable_column_error_lists_reasons() -> None:
     columns = houses()
     with pytest.raises(UnusableSales, match=r"no column can be used.*quote: leaks the price.*add it to `allow`"):
         decisions({"quote": columns["price"], "price": columns["price"]})
 
 
 @pytest.mark.parametrize("file", ["examples/king_county_sales.csv.gz", "examples/saratoga_sales.csv"])
-def test_nothing_is_blamed_in_real_sales(file: str) -> None:
-    found = prepare(SalesFile(file).read(), TrainingOptions()).decisions
-    assert len(found) > 7
-    assert [each for each in found if each.use == "left out"] == []
+def test_real_sales_have_no_leaks(file: str) -> None:
+    decided = prepare(SalesFile(file).read(), TrainingOptions()).decisions
+    assert len(decided) > 7
+    assert [each for each in decided if each.use == "left out"] == []
 
 
 @pytest.mark.slow
-def test_a_large_file_takes_about_a_second() -> None:
+def test_leak_search_of_large_file_is_fast() -> None:
     draw = random.Random(1)
     columns: Columns = {f"x{each}": [draw.random() for _ in range(20_000)] for each in range(79)}
     columns["price"] = [draw.lognormvariate(12, 0.5) for _ in range(20_000)]
@@ -330,10 +330,10 @@ def test_a_large_file_takes_about_a_second() -> None:
     read = {name: read_column(name, cells) for name, cells in columns.items()}
     begun = process_time()
     assert find_leaks(read.pop("price"), [*read.values()]).keys() == {"quote"}
-    assert process_time() - begun < 5  # a slow machine's second
+    assert process_time() - begun < 5  # seconds, with room for a slow machine
 
 
-def test_a_rate_in_another_currency_and_two_rates_of_one_area_are_blamed() -> None:
+def test_foreign_and_repeated_rates_are_blamed() -> None:
     draw = random.Random(3)
     area = [draw.randint(400, 4000) for _ in range(300)]
     price = [round(each * draw.uniform(50, 400)) for each in area]
@@ -347,10 +347,10 @@ def test_a_rate_in_another_currency_and_two_rates_of_one_area_are_blamed() -> No
 
 
 @pytest.mark.slow
-def test_leaks_are_found_however_the_rows_of_a_large_file_are_ordered() -> None:
+def test_leaks_in_large_file_ignore_row_order() -> None:
     columns = houses(rows=4000)
     columns["bracket"] = [int(price) // 40_000 for price in numbers(columns["price"])]
-    # every other row is of the cheaper half: rows taken at even distances in the file's order would miss the others
+    # Every other row is in the cheaper half, so sampling at even distances would miss the other half.
     order = sorted(range(4000), key=lambda row: numbers(columns["price"])[row])
     mixed = [row for pair in zip(order[:2000], order[2000:], strict=True) for row in pair]
     ordered = leaks({name: [cells[row] for row in order] for name, cells in columns.items()})

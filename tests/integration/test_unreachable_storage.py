@@ -1,4 +1,4 @@
-"""Every command that needs storage says that it cannot be reached, and ends with 5."""
+"""Every command that needs storage reports that it is unreachable, and exits with 5."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [*NEEDS_STORAGE, "migrate"])
-def test_postgresql_out_of_reach(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+def test_command_reports_unreachable_postgresql(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     for name, value in {"DB_HOST": "127.0.0.1", "DB_PORT": "1", "DB_PASSWORD": "x"}.items():
         monkeypatch.setenv(name, value)
     ended = run(*command.split())
@@ -55,7 +55,7 @@ def test_postgresql_out_of_reach(run: Run, monkeypatch: pytest.MonkeyPatch, comm
 
 
 @pytest.mark.parametrize("command", ["predictions", "drift"])
-def test_predictions_of_the_spool_alone_are_not_all(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+def test_partial_predictions_from_spool_are_reported(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     for name, value in {"DB_HOST": "127.0.0.1", "DB_PORT": "1", "DB_PASSWORD": "x"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOUSEPREDICT_MODELS", "folder")
@@ -70,7 +70,7 @@ def test_predictions_of_the_spool_alone_are_not_all(run: Run, monkeypatch: pytes
 @pytest.mark.parametrize(
     "command", [each for each in NEEDS_STORAGE if not each.startswith(("models show", "models p"))]
 )
-def test_data_folder_that_is_a_file(run: Run, tmp_path: Path, command: str) -> None:
+def test_command_reports_data_directory_that_is_a_file(run: Run, tmp_path: Path, command: str) -> None:
     (tmp_path / "file").write_text("")
     ended = run(*command.split(), "--data-dir", str(tmp_path / "file"))
     assert ended.code == 5, ended
@@ -80,7 +80,7 @@ def test_data_folder_that_is_a_file(run: Run, tmp_path: Path, command: str) -> N
 
 def without_home(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in environment().items() if name not in ("HOME", "XDG_DATA_HOME")}
-    # a user of whom the system knows nothing: its home folder is asked for by the number
+    # a user without a passwd entry: the home directory is looked up by uid
     script = f"""
 import pwd, sys
 def unknown(uid):
@@ -95,17 +95,17 @@ sys.exit(main())
     )
 
 
-def test_user_without_home_is_told_which_setting_is_needed(tmp_path: Path) -> None:
+def test_user_without_home_gets_required_setting(tmp_path: Path) -> None:
     for ended in (without_home("models"), without_home("config"), without_home("models", "--data-dir", "~/data")):
         assert ended.returncode == 2
         assert ended.stderr == (
             "housepredict: HOUSEPREDICT_DATA_DIR must be set to an absolute path: this user has no home folder\n"
         )
-    given = without_home("models", HOUSEPREDICT_DATA_DIR=str(tmp_path))
-    assert (given.returncode, given.stderr) == (0, "")
+    configured = without_home("models", HOUSEPREDICT_DATA_DIR=str(tmp_path))
+    assert (configured.returncode, configured.stderr) == (0, "")
 
 
-def test_working_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_missing_working_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     script = """
 import os, sys

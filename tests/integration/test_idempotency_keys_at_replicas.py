@@ -1,4 +1,4 @@
-"""Two replicas with spools of their own are asked with one idempotency key, while one of them is cut off."""
+"""Two replicas with separate spools get the same idempotency key while one of them is disconnected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DELIVERY = Delivery("deed-4711", "0" * 64)
 
 @frozen
 class Replica:
-    """An application, its spool, and its way to the database."""
+    """An application, its spool, and its connection to the database."""
 
     application: Application
     predictions: SpooledPredictions
@@ -36,7 +36,7 @@ class Replica:
 
 @pytest.fixture
 def replicas(tmp_path: Path) -> Iterator[tuple[Replica, Replica]]:
-    """Two with one database, of which the second serves another model version already."""
+    """Yield two replicas with one database. The second already serves another model version."""
     keys, ways = InMemoryKeys(), (Behind(), Behind())
     ways[1]._by_id = ways[0]._by_id
     with ExitStack() as stack:
@@ -50,7 +50,7 @@ def replicas(tmp_path: Path) -> Iterator[tuple[Replica, Replica]]:
         yield made[0], made[1]
 
 
-def test_replica_cut_off_after_it_stored_a_key_answers_as_the_other_one(replicas: tuple[Replica, Replica]) -> None:
+def test_replica_cut_off_after_storing_key_replays_other_response(replicas: tuple[Replica, Replica]) -> None:
     one, two = replicas
     one.way.down = True
     with pytest.raises(RepositoryUnavailable):
@@ -63,7 +63,7 @@ def test_replica_cut_off_after_it_stored_a_key_answers_as_the_other_one(replicas
     assert answer[-1] == "two"
 
 
-def test_replica_cut_off_after_the_commit_answers_as_the_other_one(replicas: tuple[Replica, Replica]) -> None:
+def test_replica_cut_off_after_commit_replays_same_response(replicas: tuple[Replica, Replica]) -> None:
     one, two = replicas
     one.way.unsure = True
     with pytest.raises(RepositoryUnavailable):
@@ -73,7 +73,7 @@ def test_replica_cut_off_after_the_commit_answers_as_the_other_one(replicas: tup
     assert one.ask() == two.ask()
 
 
-def test_replica_that_drains_its_spool_answers_a_key_from_the_database(replicas: tuple[Replica, Replica]) -> None:
+def test_replica_with_pending_spool_answers_key_from_database(replicas: tuple[Replica, Replica]) -> None:
     one, two = replicas
     with one.predictions._spool.draining():  # so that it cannot drain yet
         one.way.down = True
@@ -85,7 +85,7 @@ def test_replica_that_drains_its_spool_answers_a_key_from_the_database(replicas:
     assert one.predictions.drained(SOON)
 
 
-def test_estimate_that_the_database_refuses_is_set_aside_and_answered(replicas: tuple[Replica, Replica]) -> None:
+def test_rejected_prediction_becomes_dead_letter_and_is_found(replicas: tuple[Replica, Replica]) -> None:
     one, _ = replicas
     (poison,) = a_batch(1)
     one.way.refused.add(poison.id)

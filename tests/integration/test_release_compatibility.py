@@ -1,4 +1,4 @@
-"""What other releases stored: the first, and one that comes later and stores more."""
+"""Data stored by other releases: the first one, and a later one that stores more fields."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SALE = RecordedSale(
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """The data folder of the first release."""
+    """Return the data directory of the first release."""
     folder = tmp_path / "data"
     shutil.copytree(FIRST_RELEASE / "models", folder / "models")
     for name in ("predictions", "sales", "keys"):
@@ -72,16 +72,16 @@ def edit(file: Path, **changes: Any) -> Any:
 
 
 def next_release(folder: Path, store: ModelStore) -> ModelVersion:
-    """Sign and add the version as a release would that stores more of everything."""
-    kept = DirectoryModels(folder / "models")
-    document = json.loads(to_json(kept.get(NAME)[0]))
-    artifact = newer_artifact(kept.get(NAME)[1])
+    """Sign and add the version like a newer release that stores more fields."""
+    original = DirectoryModels(folder / "models")
+    document = json.loads(to_json(original.get(NAME)[0]))
+    artifact = newer_artifact(original.get(NAME)[1])
     newer = manifest_for(with_new_fields(ModelVersion, document), artifact) | {"name": "next", "signature": None}
     SignedModels(store, [KEY]).add(from_json(json.dumps(newer)), artifact)
     return from_json(json.dumps(newer))
 
 
-def test_data_folder_of_the_first_release_is_read_and_serves(data: Path) -> None:
+def test_first_release_data_directory_serves(data: Path) -> None:
     with opened(data) as prices:
         version = prices.model
         assert (version.name, version.signature) == (NAME, None)
@@ -90,7 +90,7 @@ def test_data_folder_of_the_first_release_is_read_and_serves(data: Path) -> None
         assert explained.explanation.contributions
         old = [prices.prediction(id_) for id_ in IDS]
         assert [each.price for each in old] == [PRICE, 544093.96]
-        assert [caveat.code for caveat in old[1].estimate.warnings] == ["outside_observed_range", "unseen_category"]
+        assert [warning.code for warning in old[1].estimate.warnings] == ["outside_observed_range", "unseen_category"]
         assert prices.drift().model_version == NAME
     _, artifact = DirectoryModels(data / "models").get(NAME)
     held_out, snapshot = read_held_out(artifact), read_snapshot(artifact)
@@ -108,7 +108,7 @@ def test_data_folder_of_the_first_release_is_read_and_serves(data: Path) -> None
         assert list(keys.find(Delivery("deed-1", "0" * 64)) or []) == IDS
 
 
-def test_signature_of_the_first_release_verifies_in_every_copy(data: Path, postgres: str) -> None:
+def test_first_release_signature_verifies_in_every_copy(data: Path, postgres: str) -> None:
     folder = DirectoryModels(data / "models")
     server = ModelDatabase.at(postgres)
     database = PostgresModels(server)
@@ -123,7 +123,7 @@ def test_signature_of_the_first_release_verifies_in_every_copy(data: Path, postg
     server.close()
 
 
-def test_version_of_a_newer_release_serves_and_verifies_in_every_copy(data: Path, postgres: str) -> None:
+def test_newer_release_version_serves_and_verifies(data: Path, postgres: str) -> None:
     folder = DirectoryModels(data / "models")
     newer = next_release(data, folder)
     with opened(data) as prices:
@@ -151,7 +151,7 @@ def test_version_of_a_newer_release_serves_and_verifies_in_every_copy(data: Path
         connection.execute("UPDATE model_versions SET manifest = %s", (json.dumps(changed),))
         with pytest.raises(RefusedModel, match="was modified"):
             SignedModels(database, [KEY]).get("next")
-        connection.execute("UPDATE model_versions SET manifest = manifest::jsonb::text")  # which sorts the names
+        connection.execute("UPDATE model_versions SET manifest = manifest::jsonb::text")  # jsonb sorts the keys
         with pytest.raises(RefusedModel, match="was modified"):
             SignedModels(database, [KEY]).get("next")
     server.close()
@@ -163,9 +163,7 @@ def _manifest(postgres: str) -> str:
     return str(manifest)
 
 
-def test_version_that_only_a_newer_release_can_use_is_refused_and_the_others_serve(
-    data: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_version_requiring_newer_release_is_rejected(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = DirectoryModels(data / "models")
     next_release(data, folder)
     file = data / "models" / "versions" / "next" / "manifest.json"
@@ -183,7 +181,7 @@ def test_version_that_only_a_newer_release_can_use_is_refused_and_the_others_ser
         file.write_text(before)
 
 
-def test_log_of_a_newer_release_is_read_and_its_fields_stay(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_newer_release_training_log_keeps_unknown_fields(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     log = DirectoryTrainings(data / "models" / "trainings")
     before = log.recent(10)
     running = TrainingStatus(UUID(int=2**127), datetime(2026, 12, 1, tzinfo=UTC), "/sales.csv")
@@ -206,7 +204,7 @@ def test_log_of_a_newer_release_is_read_and_its_fields_stay(data: Path, caplog: 
 
 @pytest.fixture
 def database(postgres: str) -> str:
-    """A database with rows of the first release, in tables to which a newer one has added columns."""
+    """Return a database with rows of the first release in tables with columns of a newer one."""
     PostgresPredictions.open(postgres).close()
     with psycopg.connect(postgres, autocommit=True) as connection:
         for line in (FIRST_RELEASE / "postgres-rows.jsonl").read_text(encoding="utf-8").splitlines():
@@ -229,7 +227,7 @@ def database(postgres: str) -> str:
     return postgres
 
 
-def test_rows_of_the_first_and_of_a_newer_release_are_read(database: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_first_and_newer_release_rows_are_read(database: str, caplog: pytest.LogCaptureFixture) -> None:
     with psycopg.connect(database, autocommit=True) as connection, PostgresPredictions.open(database) as predictions:
         before = predictions.find(IDS)
         assert [each.price for each in before] == [PRICE, 544093.96]

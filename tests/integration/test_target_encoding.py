@@ -1,4 +1,4 @@
-"""Categories that are too many for a column each still say what they know of the price, and no more."""
+"""Target encoding of categories too numerous for a column each."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def level_column(table: TrainingTable) -> np.ndarray:
 
 @settings(max_examples=20)
 @given(st.integers(0, 10**6))
-def test_levels_are_what_scikit_learns_target_encoder_says_beside_the_mean(seed: int) -> None:
+def test_target_encoding_matches_scikit_learn(seed: int) -> None:
     random = np.random.default_rng(seed)
     codes = random.integers(0, 400, 2000)
     left = random.normal(0, 1, 500)[codes] + random.normal(12, 1, 2000)
@@ -70,7 +70,7 @@ def test_levels_are_what_scikit_learns_target_encoder_says_beside_the_mean(seed:
     assert not np.delete(levels[0], np.unique(codes)).any()
 
 
-def test_a_sale_is_told_nothing_by_its_own_price_nor_by_those_of_its_fold() -> None:
+def test_target_encoding_excludes_prices_of_own_fold() -> None:
     sales = sample_sales()
     folds = np.arange(len(sales)) % FOLDS
     dearer = [Sale(sale.house, sale.price * 1000 ** (fold == 2), "") for sale, fold in zip(sales, folds, strict=True)]
@@ -79,25 +79,25 @@ def test_a_sale_is_told_nothing_by_its_own_price_nor_by_those_of_its_fold() -> N
     assert not np.isclose(before[folds != 2], after[folds != 2]).all()
 
 
-def test_categories_of_one_sale_each_say_nothing() -> None:
+def test_target_encoding_is_zero_for_single_sale_categories() -> None:
     sales = [
         Sale(a_house(street=street), sale.price, "") for street, sale in zip(STREETS, sample_sales(), strict=False)
     ]
     assert not level_column(with_target_encoding(a_table(STREET, sales), np.arange(len(sales)) % FOLDS)).any()
 
 
-def test_what_is_missing_or_unseen_gets_the_mean() -> None:
+def test_target_encoding_of_missing_or_unseen_category_is_mean() -> None:
     table = with_target_encoding(a_table(HOUSE, sample_sales()), np.arange(3000) % FOLDS)
     columns = table.columns(Encoder(HOUSE)([a_house(size=1e3), a_house(size=1e3, street="new")]))
     assert columns[:, table.columns.for_levels].tolist() == [[0.0], [0.0]]
 
 
-@pytest.mark.parametrize("recipe", [LINE, TREES], ids=["line", "trees"])
-def test_sales_kept_out_are_estimated_nearly_as_if_the_worth_of_each_street_were_known(recipe: Candidate) -> None:
+@pytest.mark.parametrize("candidate", [LINE, TREES], ids=["line", "trees"])
+def test_target_encoding_nearly_matches_known_category_effects(candidate: Candidate) -> None:
     sales = sample_sales()
     folds = np.arange(len(sales)) % FOLDS
     known = FeatureSchema((Feature("size", Kind.NUMBER), Feature("worth", Kind.NUMBER)))
-    told = [
+    sales_with_worth = [
         Sale(
             a_house(size=sale.house.values["size"], worth=worth(STREETS.index(str(sale.house.values["street"])))),
             sale.price,
@@ -105,20 +105,20 @@ def test_sales_kept_out_are_estimated_nearly_as_if_the_worth_of_each_street_were
         )
         for sale in sales
     ]
-    found, best = (
-        search([recipe], a_table(schema, each), folds, 1, lambda _done, _total: None)
-        for schema, each in ((HOUSE, sales), (known, told))
+    encoded, best = (
+        search([candidate], a_table(schema, each), folds, 1, lambda _done, _total: None)
+        for schema, each in ((HOUSE, sales), (known, sales_with_worth))
     )
-    assert found.score < 1.5 * best.score
+    assert encoded.score < 1.5 * best.score
 
 
-def test_a_file_with_fewer_categories_is_left_as_it_is() -> None:
+def test_target_encoding_is_skipped_for_few_categories() -> None:
     few = FeatureSchema((Feature("street", Kind.CATEGORY, categories=STREETS[:255]),))
     table = a_table(few, sample_sales())
     assert with_target_encoding(table, np.arange(len(table)) % FOLDS) is table
 
 
-def test_what_serves_has_the_levels() -> None:
+def test_serving_form_includes_target_encoding() -> None:
     fitted = SklearnTrainer(lambda *_: [LINE]).fit(HOUSE, sample_sales(), TrainingOptions(), lambda _done, _total: None)
     ranked = sorted(range(len(STREETS)), key=worth)
     cheap, dear = fitted.predict([a_house(size=1e3, street=STREETS[ranked[place]]) for place in (25, -25)]).prices

@@ -1,4 +1,4 @@
-"""A service as its operators see it: what all workers counted, what is logged, and that neither tells a secret."""
+"""Metrics and logs of a service: they cover all workers and contain no secrets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.integration.services import LAB_HOUSE, Answer, Service, asked, get, post, running
+from tests.integration.services import LAB_HOUSE, Answer, Service, get, post, running, send
 
 TOKEN = "t0ken-that-nobody-may-see"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
 FEATURES = {"size": 2718.28, "bedrooms": 3, "age": 31}
-SAID = (TOKEN, "2718.28", "s3cret", "private-street")
+SENSITIVE = (TOKEN, "2718.28", "s3cret", "private-street")
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,8 @@ def logged(service: Service) -> list[dict[str, Any]]:
 
 
 def estimates(service: Service) -> float:
-    """How many estimates the service says that it gave."""
-    text = asked(service, get("/metrics")).body.decode()
+    """Return the number of estimates according to the metrics."""
+    text = send(service, get("/metrics")).body.decode()
     return sum(
         float(value)
         for value in re.findall(
@@ -45,18 +45,18 @@ def estimates(service: Service) -> float:
     )
 
 
-def test_any_worker_tells_what_all_have_counted(service: Service) -> None:
+def test_metrics_of_any_worker_include_all_workers(service: Service) -> None:
     before = estimates(service)
-    for _ in range(40):  # on connections of their own, which both workers accept
-        asked(service, post(LAB_HOUSE))
-    told = {estimates(service) for _ in range(10)}
-    assert told == {before + 40}
+    for _ in range(40):  # each on a new connection, so that both workers accept some
+        send(service, post(LAB_HOUSE))
+    counts = {estimates(service) for _ in range(10)}
+    assert counts == {before + 40}
 
 
-def test_nothing_that_was_counted_is_lost_with_a_worker(tmp_path: Path) -> None:
+def test_metrics_survive_killed_workers(tmp_path: Path) -> None:
     with running(tmp_path, "--demo", "--workers", "2") as service:
         for _ in range(10):
-            asked(service, post(LAB_HOUSE))
+            send(service, post(LAB_HOUSE))
         for victim in service.workers():
             os.kill(victim, signal.SIGKILL)
             while victim in service.workers():
@@ -64,7 +64,7 @@ def test_nothing_that_was_counted_is_lost_with_a_worker(tmp_path: Path) -> None:
         assert estimates(service) == 10
 
 
-def test_the_express_lane_names_a_request_as_whoever_asks_does(service: Service) -> None:
+def test_express_lane_keeps_request_and_trace_ids(service: Service) -> None:
     named = f"X-Request-Id: from-outside\r\ntraceparent: {PARENT}\r\nHost".encode()
     with service.connect() as connection, connection.makefile("rb") as stream:
         connection.sendall(post(LAB_HOUSE).replace(b"Host", named) + post(LAB_HOUSE) + post({}))
@@ -73,7 +73,7 @@ def test_the_express_lane_names_a_request_as_whoever_asks_does(service: Service)
     assert ids[0] == "from-outside"
     assert len(set(ids)) == 3
     lines: dict[str, dict[str, Any]] = {}
-    while len(lines) < 3:  # a line is written when the answer has been sent
+    while len(lines) < 3:  # the line is written after the response is sent
         lines = {each["request_id"]: each for each in logged(service) if each.get("request_id") in ids}
     assert [lines[id_]["status"] for id_ in ids] == [200, 200, 400]
     assert lines["from-outside"]["trace_id"] == TRACE
@@ -81,7 +81,7 @@ def test_the_express_lane_names_a_request_as_whoever_asks_does(service: Service)
     assert lines[ids[2]]["problem"] == "missing-feature"
 
 
-def test_no_line_tells_a_secret_or_what_was_sent(service: Service) -> None:
+def test_log_and_metrics_contain_no_secrets_or_inputs(service: Service) -> None:
     url, wrong = service.url, {"Authorization": "Bearer s3cret-s3cret-s3cret"}
     right = {"Authorization": f"Bearer {TOKEN}"}
     httpx2.post(f"{url}/predict", json=FEATURES)
@@ -101,6 +101,6 @@ def test_no_line_tells_a_secret_or_what_was_sent(service: Service) -> None:
         stream.read()
     log = service.log.read_text()
     assert len(logged(service)) > 9
-    assert [each for each in SAID if each in log] == []
+    assert [each for each in SENSITIVE if each in log] == []
     metrics = httpx2.get(f"{url}/metrics").text
-    assert [each for each in SAID if each in metrics] == []
+    assert [each for each in SENSITIVE if each in metrics] == []

@@ -1,4 +1,4 @@
-"""The folder of model versions when its writers are killed, run out of disk, or are several."""
+"""The model directory when writers are killed, run out of disk space, or run concurrently."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run(script: str, *arguments: object) -> str:
 
 
 def assert_whole(store: DirectoryModels) -> bool:
-    """Whether the new version is there; it must be all there, or not at all."""
+    """Check that the new version is complete or absent, and return whether it exists."""
     names = [version.name for version in store.versions()]
     assert names in (["old"], ["new", "old"])
     assert [store.get(name)[0].name for name in names] == names
@@ -45,8 +45,8 @@ def assert_whole(store: DirectoryModels) -> bool:
     return "new" in names
 
 
-def test_a_writer_killed_before_any_of_its_steps_leaves_a_whole_version_or_none(tmp_path: Path) -> None:
-    """Each call to the operating system that Python audits is the last of one writer; the last writer finishes."""
+def test_killed_writer_leaves_whole_version_or_none(tmp_path: Path) -> None:
+    """Kill one writer before each system call that Python audits. The last writer finishes."""
     killed = 9
     script = """
 import shutil
@@ -76,7 +76,7 @@ for step in range(1000):
     stores = [DirectoryModels(tmp_path / str(step)) for step in range(len(statuses))]
     added = [assert_whole(store) for store in stores]
     promoted = [store.pointer().name == "new" for store in stores]
-    # both happen at one step, and not before: the first writer got nowhere, the last one everywhere
+    # versions are added and promoted at one step each: no step before, every step after
     assert added == sorted(added)
     assert promoted == sorted(promoted)
     assert (added[0], added[-1], promoted[0], promoted[-1]) == (False, True, False, True)
@@ -87,9 +87,9 @@ for step in range(1000):
         assert store.pointer().name == "new"
 
 
-@pytest.mark.parametrize("killed", [True, False], ids=["killed by it", "told so"])
-def test_a_writer_whose_disk_is_full_leaves_no_version(tmp_path: Path, killed: bool) -> None:
-    """The limit of a file's size stands for the disk's: the kernel stops the writer in the middle of a file."""
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "error reported"])
+def test_writer_on_full_disk_leaves_no_version(tmp_path: Path, killed: bool) -> None:
+    """Simulate a full disk by a file size limit: the kernel stops the writer in the middle of a file."""
     script = """
 def full():
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL if sys.argv[2] == "True" else signal.SIG_IGN)
@@ -105,15 +105,15 @@ print(in_a_process(full))
     store = DirectoryModels(tmp_path)
     store.add(*sample_version("old"))
     store.promote("old")
-    said = run(script, tmp_path, killed).split()
-    assert said == ["-25"] if killed else ["ModelStoreUnavailable", "0"]
+    output = run(script, tmp_path, killed).split()
+    assert output == ["-25"] if killed else ["ModelStoreUnavailable", "0"]
     assert not assert_whole(store)
     assert len(list(store.path.glob(".*"))) == killed
     store.add(*sample_version("new"))
     assert assert_whole(store)
 
 
-def test_processes_that_add_the_same_versions_at_once_keep_each_whole(tmp_path: Path) -> None:
+def test_concurrent_writers_store_whole_versions(tmp_path: Path) -> None:
     script = """
 def add():
     store = DirectoryModels(sys.argv[1])
@@ -133,14 +133,14 @@ print([os.waitpid(child, 0)[1] for child in children])
     store = DirectoryModels(tmp_path)
     done = threading.Event()
 
-    def look() -> None:
+    def read_repeatedly() -> None:
         while not done.is_set():
             names = [version.name for version in store.versions()]
             for name in names[-2:]:
                 store.get(name)
             store.pointer()
 
-    reader = threading.Thread(target=look)
+    reader = threading.Thread(target=read_repeatedly)
     reader.start()
     try:
         assert run(script, tmp_path).strip() == "[0, 0, 0, 0]"

@@ -1,4 +1,4 @@
-"""Services of which many ask at once with one key, and may ask again."""
+"""Many concurrent requests with one idempotency key, and their retries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.load import eventually, url
 from tests.integration.relay import Relay
 from tests.integration.services import LAB_HOUSE, LAB_PRICE, Service, running
 
-_AT_ONCE = 16
+_CONCURRENT = 16
 
 
 def ask(service: Service, key: str | None, **house: int) -> httpx2.Response:
@@ -22,23 +22,23 @@ def ask(service: Service, key: str | None, **house: int) -> httpx2.Response:
     return httpx2.post(f"{service.url}/predict", json=LAB_HOUSE | house, headers=headers, timeout=30)
 
 
-def asked_at_once(service: Service, key: str) -> list[httpx2.Response]:
-    start = Barrier(_AT_ONCE)
+def send_concurrently(service: Service, key: str) -> list[httpx2.Response]:
+    start = Barrier(_CONCURRENT)
 
-    def one(_number: int) -> httpx2.Response:
+    def send(_number: int) -> httpx2.Response:
         start.wait(30)
         answer = ask(service, key)
-        while answer.status_code == 503:  # the database took too long: a client is told to ask again
+        while answer.status_code == 503:  # the database took too long, so the client retries
             answer = ask(service, key)
         return answer
 
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        return list(threads.map(one, range(_AT_ONCE)))
+    with ThreadPoolExecutor(_CONCURRENT) as threads:
+        return list(threads.map(send, range(_CONCURRENT)))
 
 
 def assert_recorded_once(service: Service) -> None:
     for key in ("deed-1", "deed-2", "deed-3"):
-        answers = asked_at_once(service, key)
+        answers = send_concurrently(service, key)
         assert {each.status_code for each in answers} == {200}
         assert answers[0].json()["prediction"] == LAB_PRICE
         assert {each.content for each in answers} == {ask(service, key).content}
@@ -50,14 +50,12 @@ def assert_refused(answer: httpx2.Response, status: int, problem: str) -> None:
     assert (answer.status_code, answer.json()["type"]) == (status, f"urn:housepredict:problem:{problem}")
 
 
-def test_a_key_that_many_send_at_once_is_recorded_once(tmp_path: Path) -> None:
+def test_concurrent_requests_with_one_key_store_once(tmp_path: Path) -> None:
     with running(tmp_path, "--demo", HOUSEPREDICT_WORKERS="2") as service:
         assert_recorded_once(service)
 
 
-def test_in_postgresql_too_and_while_that_is_away_only_requests_without_a_key_are_answered(
-    tmp_path: Path, postgres: str, relay: Relay
-) -> None:
+def test_postgres_outage_rejects_only_keyed_requests(tmp_path: Path, postgres: str, relay: Relay) -> None:
     through = make_conninfo(postgres, host="127.0.0.1", port=relay.port)
     variables = {"HOUSEPREDICT_DATABASE_URL": url(through), "HOUSEPREDICT_MODELS": "folder"}
     with running(tmp_path, "--demo", HOUSEPREDICT_WORKERS="2", **variables) as service:
