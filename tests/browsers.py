@@ -1,4 +1,4 @@
-"""The browser that pages are looked at with, where there is one."""
+"""The browser for tests of pages, if one is installed."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 
 def find_browser() -> str | None:
-    """The program of a Chromium, or None."""
+    """Return the path of a Chromium, or None."""
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
-def seen(browser: str, page: Path, width: int, height: int = 1000, *, dark: bool = False) -> str:
-    """The document as it is when a page's scripts are done, and what the browser said of it on its console."""
+def dump_page(browser: str, page: Path, width: int, height: int = 1000, *, dark: bool = False) -> str:
+    """Return the document after a page's scripts have run, followed by its console messages."""
     done = subprocess.run(
         [
             browser,
             "--headless=new",
             "--no-sandbox",
             "--disable-gpu",
-            "--allow-file-access-from-files",  # a page in a folder may look into another beside it
+            "--allow-file-access-from-files",  # lets a local page read another one in a frame
             "--hide-scrollbars",
             "--enable-logging=stderr",
             "--virtual-time-budget=5000",

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Configuration shared by all tests."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-# Before anything imports it: its assertions are then explained as those of the tests are.
+# Registered before the first import, so that pytest explains its assertions, too.
 pytest.register_assert_rewrite("housepredict.testing")
 
 from tests.browsers import find_browser  # noqa: E402
-from tests.containers import why_none  # noqa: E402
+from tests.containers import no_engine_reason  # noqa: E402
 from tests.postgres_servers import ContainerServer, EmbeddedServer, choose_server  # noqa: E402
 from tests.small_disks import SmallFiles, SmallFileSystem, choose_disk  # noqa: E402
 
 settings.register_profile(
     "housepredict",
-    deadline=None,  # how long an example takes says more about the machine than about the code
+    deadline=None,  # The duration of an example depends on the machine.
     suppress_health_check=[HealthCheck.too_slow],  # for the same reason
     print_blob=True,
-    derandomize="CI" in os.environ,  # a gate fails for what a commit changed; new examples are looked for elsewhere
+    derandomize="CI" in os.environ,  # In CI, only a change of the code may change the result.
 )
 settings.load_profile("housepredict")
 settings.register_profile("quick", max_examples=10)
-# for suites that are run to see them fail
+# For suites that are expected to fail.
 settings.register_profile("first-failure", phases=[Phase.explicit, Phase.generate], database=None, derandomize=True)
 
 POOLS = f"{os.environ.get('PATH', '')}:/usr/sbin"
@@ -51,21 +51,21 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def _images() -> str:
-    return f"NONE, containers are not tested: {why}" if (why := why_none()) else "built by this Docker engine"
+    return f"NONE, containers are not tested: {why}" if (why := no_engine_reason()) else "built by this Docker engine"
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Generator[None, Any, Any]:
-    """What a test logged is told from process to process in UTF-8, which half a character does not fit into."""
-    return _speakable((yield))
+    """Escape lone surrogates in logs, since pytest-xdist sends reports between processes in UTF-8."""
+    return _encodable((yield))
 
 
-def _speakable(told: Any) -> Any:
-    match told:
+def _encodable(value: Any) -> Any:
+    match value:
         case str():
-            return told.encode("utf-8", "backslashreplace").decode()
+            return value.encode("utf-8", "backslashreplace").decode()
         case dict():
-            return {key: _speakable(each) for key, each in told.items()}
+            return {key: _encodable(each) for key, each in value.items()}
         case list() | tuple():
-            return type(told)(map(_speakable, told))
-    return told
+            return type(value)(map(_encodable, value))
+    return value

@@ -1,4 +1,4 @@
-"""The images under test: built by the engine that answers here, and run as they should be run for good."""
+"""The images under test: built by the local Docker engine, and run with production restrictions."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 BASE = "python:3.11-slim-bookworm"
 TARGETS = {"serving": "128m", "service": "512m"}
-"""The targets of the Dockerfile, and the memory that each has to do with."""
+"""The targets of the Dockerfile, and the memory limit of each."""
 
 TOKEN = "a-token-of-the-tests"
 
 
-def why_none() -> str | None:
-    """Why no image can be built here, or None. A base image that has to be pulled first shows when it is."""
+def no_engine_reason() -> str | None:
+    """Return why no image can be built here, or None. Does not check the base image."""
     if shutil.which("docker") is None:
         return "there is no docker client"
     return None if engine_answers() else "no Docker engine answers"
 
 
 def docker(*arguments: str, **variables: str) -> str:
-    """What a command of the client prints; its log is in the error if it fails."""
+    """Run a command of the Docker client. Returns its output; a failure raises an error with its log."""
     done = subprocess.run(
         ["docker", *arguments],
         check=False,
@@ -53,8 +53,8 @@ def docker(*arguments: str, **variables: str) -> str:
     return done.stdout
 
 
-def base_is_missing() -> str | None:
-    """Why the base image is not to be had, or None."""
+def no_base_image_reason() -> str | None:
+    """Pull the base image if it is missing. Returns the error if that fails, or None."""
     done = subprocess.run(["docker", "image", "inspect", BASE], check=False, capture_output=True, text=True)
     if done.returncode:
         done = subprocess.run(
@@ -63,31 +63,31 @@ def base_is_missing() -> str | None:
     return done.stderr.strip() if done.returncode else None
 
 
-def built(target: str) -> str:
-    """The name of the image that was built of this checkout."""
+def build_image(target: str) -> str:
+    """Build an image of this checkout. Returns its name."""
     name = f"housepredict-test:{target}"
     docker("build", "--quiet", "--file", "container/Dockerfile", "--target", target, "--tag", name, ".")
     return name
 
 
 @frozen
-class Contained:
-    """A service in a container, with an address on this machine."""
+class ContainerService:
+    """A service in a container, with a local URL."""
 
     container: Container
     url: str
 
     def healthy(self) -> None:
-        """Return when its health check says so."""
+        """Wait until the health check succeeds."""
         eventually(self._is_healthy)
 
     def run(self, code: str) -> tuple[int, str]:
-        """The exit code and the output of Python in it."""
+        """Run Python code in the container. Returns exit code and output."""
         ended = self.container.exec_run(["python", "-c", code])
         return ended.exit_code, ended.output.decode()
 
     def stop(self) -> int:
-        """The exit code, which is 137 for one that had to be killed after 5 s."""
+        """Stop the container. Returns its exit code: 137 if it had to be killed after 5 s."""
         self.container.stop(timeout=5)
         code: int = self.container.wait()["StatusCode"]
         return code
@@ -100,8 +100,8 @@ class Contained:
         return is_healthy
 
 
-def put_into(volume: str, version: ModelVersion, artifact: Artifact) -> None:
-    """Make a version the promoted one of the data folder in a volume."""
+def store_in_volume(volume: str, version: ModelVersion, artifact: Artifact) -> None:
+    """Add a version to the data folder in a volume, and promote it."""
     with TemporaryDirectory() as folder:
         models = DirectoryModels(Path(folder, "models"))
         models.add(version, artifact)
@@ -109,15 +109,17 @@ def put_into(volume: str, version: ModelVersion, artifact: Artifact) -> None:
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:
             archive.add(folder, ".")
-    # as the image's own user, whom the volume is given to
+    # Unpack as the image's user, who owns the volume.
     mounted = ("--volume", f"{volume}:/var/lib/housepredict", "--entrypoint", "tar", "housepredict-test:serving")
     command = ["docker", "run", "--rm", "--interactive", *mounted, "--extract", "--no-same-owner"]
     subprocess.run(command, input=packed.getvalue(), check=True, timeout=600)
 
 
 @contextmanager
-def confined(target: str, volume: str | None = None, network: Any = None, **variables: str) -> Iterator[Contained]:
-    """An image's service, healthy, with nothing but what it needs."""
+def run_confined(
+    target: str, volume: str | None = None, network: Any = None, **variables: str
+) -> Iterator[ContainerService]:
+    """Run the service of an image with minimal privileges. Yields it once it is healthy."""
     os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # see postgres_servers
     from testcontainers.core.container import DockerContainer
 
@@ -127,7 +129,7 @@ def confined(target: str, volume: str | None = None, network: Any = None, **vari
         security_opt=["no-new-privileges"],
         mem_limit=TARGETS[target],
         memswap_limit=TARGETS[target],
-        healthcheck={"interval": 1_000_000_000},  # the image's own check, each second
+        healthcheck={"interval": 1_000_000_000},  # the image's own check, run each second
     )
     for name, value in {"HOUSEPREDICT_DEMO": "1", "HOUSEPREDICT_TOKEN": TOKEN, **variables}.items():
         made = made.with_env(name, value)
@@ -138,7 +140,7 @@ def confined(target: str, volume: str | None = None, network: Any = None, **vari
         made = made.with_network(network)
     with made.with_bind_ports(5000, free_port()) as container:
         wrapped = container.get_wrapped_container()
-        contained = Contained(wrapped, f"http://127.0.0.1:{container.get_exposed_port(5000)}")
+        contained = ContainerService(wrapped, f"http://127.0.0.1:{container.get_exposed_port(5000)}")
         contained.healthy()
         yield contained
         wrapped.reload()

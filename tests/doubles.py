@@ -1,4 +1,4 @@
-"""Stand-ins for what tests are not about."""
+"""Sample data for tests that are about something else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ids = IdSequence()
 
 
 def a_batch(size: int) -> list[Prediction]:
-    """Predictions for the tutorial's house."""
+    """Return predictions for the tutorial's house."""
     now = datetime.now(UTC)
     estimate = Estimate(House({"size": 2500, "bedrooms": 3, "age": 10}), 254206.02, "a version")
     return [Prediction(each, now, estimate) for each in _ids.take(size, now)]

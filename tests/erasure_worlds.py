@@ -1,4 +1,4 @@
-"""Processes with spools before one database that erase, append, spool, drain and read in an order that is forced."""
+"""Processes with spools in front of one database that erase, append, spool, drain, and read in a forced order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AFTER_ALL = UUID(int=2**128 - 1)
 
 
 class Database(Stepping):
-    """The repository behind, as one process reaches it."""
+    """The database repository, as seen by one process."""
 
     def append_in_loop(self, predictions: Sequence[Prediction], done: Done) -> bool:
         at_once(lambda: self.append(predictions), done)
@@ -36,7 +36,7 @@ class Database(Stepping):
 
 @define
 class World:
-    """Processes before one database: the first two share a spool, the third has its own."""
+    """Processes in front of one database: the first two share a spool, the third has its own."""
 
     kind: type[SpooledPredictions]
     spools: Sequence[SqliteSpool]
@@ -46,7 +46,7 @@ class World:
     batch: list[Prediction] = field(factory=lambda: a_batch(3))
     confirmed: set[UUID] = field(factory=set)
     erased_through: set[int] = field(factory=set)
-    """The processes that have confirmed an erasure: they know of it, also while they are cut off."""
+    """The processes that have confirmed an erasure: they hide it even while disconnected."""
     attempted: set[UUID] = field(factory=set)
     acknowledged: set[UUID] = field(factory=set)
     acknowledged_by: dict[int, set[UUID]] = field(factory=lambda: {number: set() for number in range(PROCESSES)})
@@ -89,7 +89,7 @@ class World:
         self.erased_through.add(number)
 
     def prune(self, process: SpooledPredictions, limit: int) -> None:
-        """Delete the first two, as a service does: some at a time."""
+        """Delete the first two predictions in chunks, as a service does."""
         before = self.batch[2].id
         ids = {each.id for each in self.batch[:2]}
         self.attempted |= ids
@@ -101,7 +101,7 @@ class World:
         self.confirmed |= ids
 
     def drain(self, process: SpooledPredictions) -> None:
-        """What the thread of a process does each time."""
+        """Drain once, as the drain thread does."""
         try:
             process._drain()
         except RepositoryUnavailable as fault:
@@ -133,14 +133,14 @@ class World:
                 assert self.batch[0].id not in found, "read after it was erased here"
 
     def fail(self) -> None:
-        """The database is away for a while."""
+        """Make the database unavailable for a few steps."""
         self.behind.down = True
         for _ in range(self.random.randrange(4)):
             self.scheduler.step()
         self.behind.down = False
 
     def scenario(self) -> list[str]:
-        """Prepare the processes, and choose what happens at once."""
+        """Prepare the processes, and choose the concurrent actions."""
         random = self.random
         self.behind.down = random.random() < 0.3
         for process in self.processes:
@@ -173,7 +173,7 @@ class World:
         }[name]
 
     def run(self) -> tuple[object, ...]:
-        """Force one interleaving; what identifies it. Raises AssertionError where a promise is broken."""
+        """Force one interleaving. Returns its identity. Raises AssertionError if a guarantee is violated."""
         scenario = self.scenario()
         before = [reaches(each) for each in self.processes]
         self.scheduler.run([self.actor(each) for each in scenario])
@@ -205,11 +205,11 @@ def reaches(process: SpooledPredictions) -> bool:
 
 @contextmanager
 def opened_spools(folder: Path) -> Iterator[list[SqliteSpool]]:
-    """The spools of the processes: the first two share one."""
+    """Open the spools of the processes. The first two share one."""
     paths = [folder / "shared.sqlite", folder / "shared.sqlite", folder / "own.sqlite"]
     opened = [SqliteSpool.open(each) for each in paths]
     for each in opened:
-        each._connection.execute("PRAGMA synchronous = OFF")  # a loss of power is not what this is about
+        each._connection.execute("PRAGMA synchronous = OFF")  # Power loss is not tested here.
     try:
         yield opened
     finally:
@@ -220,7 +220,7 @@ def opened_spools(folder: Path) -> Iterator[list[SqliteSpool]]:
 def interleave(
     spools: Sequence[SqliteSpool], kind: type[SpooledPredictions], distinct: int, first_seed: int = 0
 ) -> None:
-    """Run so many distinct interleavings."""
+    """Run `distinct` distinct interleavings."""
     seen: set[Any] = set()
     with ThreadPoolExecutor(8) as threads:
         for seed in count(first_seed):

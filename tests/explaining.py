@@ -1,4 +1,4 @@
-"""A double that explains prices as those of `tests.training` and `tests.http_service` come about: by the size alone."""
+"""An explainer for the models of `tests.training` and `tests.http_service`, whose prices depend only on the size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from housepredict.domain.models import ModelVersion
 
 @frozen
 class ExplainedBySize:
-    """Says that all of a price is the size's."""
+    """Attributes the whole price to the size."""
 
     version: ModelVersion
 

@@ -1,4 +1,4 @@
-"""Houses, sales and versions to test models with."""
+"""Houses, sales, and versions for tests of models."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ MIXED = FeatureSchema(
     sale_date="sold",
     valuation_date=date(2015, 5, 27),
 )
-"""Every kind of feature, with categories between the others."""
+"""A schema with every kind of feature. The categories are not adjacent."""
 
 
 def a_house(**values: Value) -> House:
-    """A house with these features."""
+    """Return a house with these features."""
     return House(values)
 
 
 def a_linear_form() -> Linear:
-    """For the tutorial's features: 50,000, and 100 a square foot, 10,000 a bedroom, -500 a year."""
+    """Return a form for the tutorial's features: 50,000 + 100 per sq ft + 10,000 per bedroom - 500 per year."""
     return Linear(
         intercept=np.array(50_000.0),
         means=np.array([2000.0, 3.0, 25.0]),
@@ -69,7 +69,7 @@ def a_trees_form() -> Trees:
 
 
 def a_log_form() -> LogPrices:
-    """For the tutorial's features: what `a_trees_form` says."""
+    """Return a form whose log prices are those of `a_trees_form`."""
     return LogPrices(
         columns=DerivedFeatures(
             lowest=np.full(3, -np.inf),
@@ -85,7 +85,7 @@ def a_log_form() -> LogPrices:
 
 
 def sample_version(form: ServingForm, **overrides: Any) -> tuple[ModelVersion, Artifact]:
-    """A version of the tutorial's features that serves this form, and its files."""
+    """Return a version with the tutorial's features and this form, and its files."""
     artifact = {SERVING_FILE: pack(form), "estimator.joblib": b"never opened"}
     algorithm = Algorithm.LINEAR if isinstance(form, Linear) else Algorithm.BOOSTING
     version = evolve(
@@ -95,7 +95,7 @@ def sample_version(form: ServingForm, **overrides: Any) -> tuple[ModelVersion, A
 
 
 def sample_sales(schema: FeatureSchema, count: int, seed: int = 1, missing: float = 0.2) -> list[Sale]:
-    """Sales at random, whose prices depend on the first two features; each value is missing with a probability."""
+    """Return random sales priced by their first two features. `missing` is the probability of a missing value."""
     random = Random(seed)
     sales = []
     for number in range(count):
@@ -108,7 +108,7 @@ def sample_sales(schema: FeatureSchema, count: int, seed: int = 1, missing: floa
 
 @cache
 def scattered_sales(count: int, seed: int) -> Sequence[Sale]:
-    """Sales of `TUTORIAL` houses, whose prices scatter by 5 to 35% around their size, the more the older the house."""
+    """Return sales of `TUTORIAL` houses priced by size, with noise of 5 to 35% that grows with age."""
     random = Random(seed)
     sales = []
     for number in range(count):
@@ -120,7 +120,7 @@ def scattered_sales(count: int, seed: int) -> Sequence[Sale]:
 
 
 def size_of(value: Value) -> float:
-    """A number between 0 and 10 that depends on a value, the same in every process."""
+    """Return a number from 0 to 10 that depends only on the value."""
     return float(len(value)) % 10 if isinstance(value, str) else abs(float(value)) % 10
 
 

@@ -1,4 +1,4 @@
-"""The HTTP service to test with: the real app and use cases, over memory, with the tutorial's model."""
+"""The HTTP service for tests: the real app and use cases, in memory, with the tutorial's model."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LAB_SCHEMA = FeatureSchema(
 
 @frozen
 class LabModel:
-    """The linear model that the tutorial's code comes to."""
+    """The tutorial's linear model."""
 
     version: ModelVersion
     _artifact: Artifact = field(factory=dict)
@@ -50,8 +50,8 @@ class LabModel:
 
 
 @frozen
-class SureModel(LabModel):
-    """Also says how sure it is: equally, of every house."""
+class CalibratedLabModel(LabModel):
+    """Has the same spread for every house."""
 
     def predict(self, houses: Sequence[House]) -> Valuation:
         return Valuation(super().predict(houses).prices, [1.0] * len(houses))
@@ -68,14 +68,16 @@ def lab_version(
     return evolve(version, schema=schema, source=TrainingSource(location, "0" * 64)), artifact
 
 
-def sure_version(within_80: float | None = 0.125, within_90: float | None = 0.25) -> tuple[ModelVersion, Artifact]:
-    """A version that knows how far its estimates are off."""
+def calibrated_version(
+    within_80: float | None = 0.125, within_90: float | None = 0.25
+) -> tuple[ModelVersion, Artifact]:
+    """Return a version with a calibration."""
     version, artifact = lab_version("sure")
     return evolve(version, calibration=Calibration(within_80, within_90, 0.1)), artifact
 
 
-def remembering_version(name: str = "lab") -> tuple[ModelVersion, Artifact]:
-    """A version that keeps a snapshot of the houses it learned from, which had 1,000 to 3,000 square feet."""
+def version_with_snapshot(name: str = "lab") -> tuple[ModelVersion, Artifact]:
+    """Return a version with a snapshot of its training houses, which have 1,000 to 3,000 sq ft."""
     houses = [House({"size": 1000 + 2 * row, "bedrooms": 1 + row % 5, "age": row % 50}) for row in range(1000)]
     taken = snapshot(LAB_SCHEMA, houses, [_lab_price(**each.values) for each in houses])  # type: ignore[arg-type]
     version, artifact = lab_version(name)
@@ -85,7 +87,7 @@ def remembering_version(name: str = "lab") -> tuple[ModelVersion, Artifact]:
 
 @define
 class Faulty(InMemoryPredictions):
-    """A repository that raises what it is told to, before anything is recorded."""
+    """A repository that raises `fault` before it records anything."""
 
     fault: Exception | None = None
 
@@ -100,7 +102,7 @@ class Faulty(InMemoryPredictions):
 
 @define
 class FakeTrainer:
-    """Fits a price per area, which the sales' prices are near, and can be held up while it does."""
+    """Fits a fixed price per area close to that of the sales. Blocks until `may_end` is set, if given."""
 
     began: Event = field(factory=Event)
     may_end: Event | None = None
@@ -131,7 +133,7 @@ class FakeTrainer:
 
 @frozen
 class FakeSales:
-    """Forty sales of the lab's houses, at any location; their prices are not the lab's."""
+    """Forty sales with the lab's features at any location, with other prices than the lab's."""
 
     location: str | None
     with_recorded: bool = False
@@ -150,7 +152,7 @@ class FakeSales:
 def application(
     *versions: tuple[ModelVersion, Artifact], load: Callable[..., Any] = LabModel, **settings: Any
 ) -> Application:
-    """The application, in memory; the last of the versions is promoted."""
+    """Return an application in memory, with the last version promoted."""
     made = in_memory(**settings)
     for version, artifact in versions:
         made.models.add(version, artifact)
@@ -183,7 +185,7 @@ def post(client: TestClient, body: bytes | str, content_type: str | None = "appl
 
 
 def assert_problem(response: Response, status: int, name: str) -> dict[str, Any]:
-    """The problem document, which has all that one must have."""
+    """Assert that the response is a complete problem document. Returns it."""
     assert response.status_code == status, response.text
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
@@ -199,5 +201,5 @@ def assert_problem(response: Response, status: int, name: str) -> dict[str, Any]
 
 
 def broken(problem: dict[str, Any]) -> list[tuple[str, str]]:
-    """The pointer and the rule of each violation."""
+    """Return the pointer and the rule of each violation."""
     return [(each["pointer"], each["rule"]) for each in problem["violations"]]

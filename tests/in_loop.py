@@ -1,4 +1,4 @@
-"""Appends of an event loop: a repository whose every append is one, and a repository in memory that takes them."""
+"""Appends from an event loop: a repository that uses only such appends, and one in memory that supports them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Done = Callable[[Exception | None], None]
 
 
 def at_once(append: Callable[[], None], done: Done) -> None:
-    """Append, and pass the outcome on."""
+    """Append, and pass the outcome to `done`."""
     try:
         append()
     except RepositoryUnavailable as error:
@@ -26,7 +26,7 @@ def at_once(append: Callable[[], None], done: Done) -> None:
 
 
 async def append_in_loop(repository: Any, predictions: Sequence[Prediction]) -> None:
-    """Append from the running event loop, or in a thread where the repository has it so: as the service does."""
+    """Append from the running event loop, or in a thread if the repository declines, as the service does."""
     ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def done(error: Exception | None) -> None:
@@ -43,7 +43,7 @@ async def append_in_loop(repository: Any, predictions: Sequence[Prediction]) -> 
 
 @frozen
 class InLoop:
-    """A repository whose every append comes from an event loop, each time from another one."""
+    """A repository that appends from a new event loop each time."""
 
     _whole: Any
 
@@ -56,11 +56,11 @@ class InLoop:
 
 @define
 class MemoryInLoop(InMemoryPredictions):
-    """A repository in memory, whose appends take place in the next turn of the loop unless they are to be `held`."""
+    """A repository in memory that appends in the next iteration of the loop, unless `held` is set."""
 
     held: bool = False
     begun: list[Callable[[], object]] = field(factory=list, init=False)
-    """Each lets an append take place."""
+    """Callables that each complete one append."""
 
     def append_in_loop(self, predictions: Sequence[Prediction], done: Done) -> bool:
         loop = asyncio.get_running_loop()

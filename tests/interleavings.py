@@ -1,4 +1,4 @@
-"""A scheduler that decides which of several threads goes on: an interleaving is forced, and a seed repeats it."""
+"""A scheduler that forces an interleaving of threads, which a seed reproduces."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from attrs import define, field, frozen
 
 
 class Deadlock(Exception):
-    """Every actor waits for a lock that another one holds."""
+    """All actors wait for locks that other actors hold."""
 
 
 @define(eq=False)
 class ScheduledLock:
-    """A lock whose waiting threads the scheduler knows."""
+    """A lock that reports its waiting threads to the scheduler."""
 
     _scheduler: Scheduler
     held: bool = False
@@ -55,7 +55,7 @@ class _Actor:
 
 @define(eq=False)
 class Scheduler:
-    """Runs one actor at a time. Whenever an actor takes a step, the generator chooses which one goes on.
+    """Runs one actor at a time. Whenever an actor takes a step, the random generator chooses the next one.
 
     `trace` lists the choices: two runs with the same actors and the same trace are the same interleaving.
     """
@@ -68,7 +68,7 @@ class Scheduler:
     _deadlock: bool = field(default=False, init=False)
 
     def run(self, actors: Sequence[Callable[[], object]]) -> None:
-        """Run the actors to their ends. Raises what the first of them raises, AssertionError for a deadlock."""
+        """Run the actors until they end. Raises the first error of an actor, or AssertionError for a deadlock."""
         self._alive = [_Actor(number) for number in range(len(actors))]
         ended = [self._threads.submit(self._act, each, work) for each, work in zip(self._alive, actors, strict=True)]
         self._choose().go.release()
@@ -78,7 +78,7 @@ class Scheduler:
             each.result()
 
     def step(self, waits_for: ScheduledLock | None = None) -> None:
-        """Let the scheduler choose again; in a thread that is not an actor, do nothing."""
+        """Let the scheduler choose the next actor. Does nothing in other threads."""
         actor = self._by_thread.get(get_ident())
         if actor is None:
             return
@@ -102,7 +102,7 @@ class Scheduler:
         return chosen
 
     def schedule(self, instance: Any) -> None:
-        """Have the scheduler decide who gets the locks of an attrs object."""
+        """Replace the locks of an attrs object with scheduled ones."""
         for name in instance.__slots__:
             if isinstance(getattr(instance, name, None), type(Lock())):
                 setattr(instance, name, ScheduledLock(self))
@@ -121,7 +121,7 @@ class Scheduler:
 
 @frozen
 class Stepping:
-    """An object whose calls are steps: other actors may come between, before its answer arrives, too."""
+    """A proxy whose calls are steps: other actors may run before and after each call."""
 
     _whole: Any
     _step: Callable[[], None]

@@ -1,4 +1,4 @@
-"""The OpenAPI document of a service that is tested, and whether an answer is as it tells."""
+"""The OpenAPI document of a service, and checks of responses against it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def operations(document: Mapping[str, Any]) -> dict[str, Any]:
         f"{method.upper()} {path}": each
         for path, methods in document["paths"].items()
         for method, each in methods.items()
-        if method != "parameters"  # of all methods
+        if method != "parameters"  # shared by all methods
     }
 
 
 def closed(part: Any) -> Any:
-    """Schemas that allow no property which they do not name."""
+    """Return schemas that allow no additional properties."""
     if isinstance(part, list):
         return [closed(each) for each in part]
     if not isinstance(part, dict):
@@ -38,8 +38,8 @@ def closed(part: Any) -> Any:
     return made
 
 
-def assert_told(document: Mapping[str, Any], route: str, response: Response) -> None:
-    """The response is one that the document tells of, to the last property."""
+def assert_documented(document: Mapping[str, Any], route: str, response: Response) -> None:
+    """Assert that the response matches the document, without undocumented properties."""
     answer = operations(document)[route]["responses"][str(response.status_code)]
     if "$ref" in answer:
         answer = document["components"]["responses"][answer["$ref"].rpartition("/")[2]]
@@ -51,7 +51,7 @@ def assert_told(document: Mapping[str, Any], route: str, response: Response) -> 
         assert media_type in answer.get("content", {"": None})
         return
     schemas = closed(document["components"]["schemas"])
-    schemas["RecordedPrediction"]["additionalProperties"] = True  # the features stand among the fields
+    schemas["RecordedPrediction"]["additionalProperties"] = True  # Features are properties, too.
     schema = closed(answer["content"][media_type]["schema"]) | {"components": {"schemas": schemas}}
     errors = Draft202012Validator(schema, format_checker=FormatChecker()).iter_errors(response.json())
     assert [f"{each.json_path}: {each.message}" for each in errors] == []

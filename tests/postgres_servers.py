@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests: a container where a Docker engine answers, else the server inside a wheel."""
+"""A real PostgreSQL for the tests: a container if a Docker engine is available, or an embedded server from a wheel."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _numbers = count(1)
 
 
 class Server(Protocol):
-    """A server that runs, and can be stopped and started again at its address."""
+    """A running server that can be stopped and restarted at the same address."""
 
     @property
     def conninfo(self) -> str:
-        """Its administrator's."""
+        """The administrator's connection string."""
 
     def stop(self) -> None: ...
     def start(self) -> None:
-        """Start it, if it does not run."""
+        """Start the server unless it runs."""
 
 
 @frozen
@@ -55,7 +55,7 @@ class _Container:
 
     def start(self) -> None:
         self._container.get_wrapped_container().start()
-        self._container._connect()  # the wait for its first start
+        self._container._connect()  # waits as at its first start
 
 
 @frozen
@@ -92,9 +92,9 @@ class ContainerServer:
         os.environ.setdefault("TC_MAX_TRIES", "1200")  # the same two minutes as with the default interval
         from testcontainers.community.postgres import PostgresContainer
 
-        # fsync is of no use to a server that is thrown away
+        # A temporary server needs no fsync.
         made = PostgresContainer(IMAGE, driver=None).with_command("postgres -c fsync=off")
-        # the engine would choose another port at each start
+        # Otherwise the engine would choose another port at each start.
         with made.with_bind_ports(made.port, free_port()) as container:
             yield _Container(container)
 
@@ -119,7 +119,7 @@ class EmbeddedServer:
 
 @contextmanager
 def database(server: str) -> Iterator[str]:
-    """An empty database on the server of that administrator; gives its conninfo, the administrator's."""
+    """Create an empty database. Yields its connection string for the administrator."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(server, autocommit=True) as administrator:
         administrator.execute(f"CREATE DATABASE {name}")
@@ -129,8 +129,8 @@ def database(server: str) -> Iterator[str]:
 
 
 @contextmanager
-def out_of_reach(conninfo: str) -> Iterator[None]:
-    """The database refuses whoever comes, and has parted with the services that were connected, by their name."""
+def unreachable(conninfo: str) -> Iterator[None]:
+    """Make a database reject new connections, and end those with an application name, as services have."""
     with psycopg.connect(conninfo) as connection:
         name = connection.info.dbname
     with psycopg.connect(make_conninfo(conninfo, dbname="postgres"), autocommit=True) as administrator:
@@ -146,7 +146,7 @@ def out_of_reach(conninfo: str) -> Iterator[None]:
 
 
 def choose_server(wanted: str | None) -> ContainerServer | EmbeddedServer:
-    """The server that the tests use: the wanted one (`container` or `embedded`), or the best that this machine has."""
+    """Return the requested server (`container` or `embedded`), or the best one that this machine supports."""
     if wanted not in (None, "", "container", "embedded"):
         raise pytest.UsageError(f"TEST_POSTGRES must be container or embedded, not {wanted!r}")
     if wanted == "embedded":
@@ -159,8 +159,8 @@ def choose_server(wanted: str | None) -> ContainerServer | EmbeddedServer:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    # below the ports that the system gives to whoever connects: one of those might take it while the server is stopped
+    """Return a port without a listener."""
+    # Below the ephemeral ports: the system could assign one of those while the server is stopped.
     for port in SystemRandom().sample(range(20_000, 32_000), 100):
         with socket(AF_INET, SOCK_STREAM) as free:
             if free.connect_ex(("127.0.0.1", port)):
@@ -169,9 +169,9 @@ def free_port() -> int:
 
 
 def engine_answers() -> bool:
-    """Whether a Docker engine does."""
+    """Return whether a Docker engine answers."""
     with warnings.catch_warnings():
-        # where nobody listens, docker leaves its socket to the garbage collector: rather now than within some test
+        # Without an engine, docker leaves its socket to the garbage collector: collect it now, not within a test.
         warnings.simplefilter("ignore", ResourceWarning)
         answers = _ping()
         gc.collect()
@@ -180,7 +180,7 @@ def engine_answers() -> bool:
 
 def _ping() -> bool:
     try:
-        # a version that is given is not asked for, so that what is opened can be closed
+        # A fixed version avoids a request in the constructor, after which the client could not be closed.
         client = docker.DockerClient.from_env(version="1.40", timeout=2)
     except DockerException:
         return False

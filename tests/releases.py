@@ -1,4 +1,4 @@
-"""Documents as other releases write them: with more fields, or with fewer."""
+"""Documents of other releases, with more or fewer fields."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Step = str | int
 
 
 def objects(kind: Any, document: Any, *path: Step) -> Iterator[tuple[type, tuple[Step, ...]]]:
-    """The JSON objects of a document that are values of attrs classes: their classes and places."""
+    """Yield the class and path of each JSON object in a document that represents an attrs object."""
     if isinstance(kind, type) and attrs.has(kind):
         if document is None:
             return
@@ -57,14 +57,14 @@ def objects(kind: Any, document: Any, *path: Step) -> Iterator[tuple[type, tuple
 
 
 def at(document: Any, path: tuple[Step, ...]) -> Any:
-    """The part of a document at a place."""
+    """Return the part of a document at a path."""
     for step in path:
         document = document[step]
     return document
 
 
 def with_new_fields(kind: type, document: Any) -> Any:
-    """A document with another field in each of its objects."""
+    """Return a document with an unknown field in each of its objects."""
     newer = copy.deepcopy(document)
     for _, path in list(objects(kind, document)):
         at(newer, path)["of_a_newer_release"] = NEW
@@ -72,7 +72,7 @@ def with_new_fields(kind: type, document: Any) -> Any:
 
 
 def newer_artifact(artifact: Artifact) -> dict[str, bytes]:
-    """The files of a version with more in each that is read to serve, to show or to explain."""
+    """Return the files of a version with unknown content added to each file."""
     held_out, snapshot = json.loads(artifact[HELD_OUT_FILE]), json.loads(artifact[SNAPSHOT_FILE])
     held_out |= {"new": NEW, "columns": ["new", *held_out["columns"]]}
     held_out["sales"] = [["new", *row] for row in held_out["sales"]]
@@ -88,7 +88,7 @@ def newer_artifact(artifact: Artifact) -> dict[str, bytes]:
 
 
 def with_arrays(content: bytes, **arrays: Any) -> bytes:
-    """An archive of arrays with these besides."""
+    """Return an archive with additional arrays."""
     with np.load(io.BytesIO(content)) as archive:
         kept = dict(archive)
     stream = io.BytesIO()
@@ -97,12 +97,12 @@ def with_arrays(content: bytes, **arrays: Any) -> bytes:
 
 
 def manifest_for(document: Mapping[str, Any], artifact: Artifact) -> dict[str, Any]:
-    """A manifest with the digests of these files."""
+    """Return a manifest with the digests of these files."""
     return {**document, "digests": digests_of(artifact)}
 
 
 def yoyo_database(migrations: int) -> str:
-    """The SQL of a database to which a release that used yoyo applied the first migrations."""
+    """Return the SQL of a database to which a release with yoyo applied the first `migrations` migrations."""
     files = MIGRATIONS[:migrations]
     later = f"DELETE FROM _yoyo_migration WHERE migration_id > '{files[-1].stem}'"
     return "\n".join(file.read_text(encoding="utf-8") for file in [*files, DOCUMENTS / "yoyo_ledger.sql"]) + later

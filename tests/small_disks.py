@@ -1,4 +1,4 @@
-"""A disk that gets full, for a service's data: a small file system, or where none can be mounted what comes close."""
+"""A disk that fills up: a small file system, or a file size limit if none can be mounted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attrs import frozen
 
 @frozen
 class SmallFileSystem:
-    """Mounted in `folder`, of so many MiB."""
+    """A file system mounted at `folder`. Sizes are in MiB."""
 
     TITLE: ClassVar = "tmpfs"
 
@@ -25,7 +25,7 @@ class SmallFileSystem:
         subprocess.run(["mount", "-o", f"remount,size={size}m", str(self.folder)], check=True)
 
     def take_the_rest(self, process: int) -> None:
-        """Leave room for not a single byte."""
+        """Fill the file system completely."""
         with (self.folder / "rest").open("wb", buffering=0) as rest:
             try:
                 while rest.write(bytes(4096)):
@@ -34,14 +34,14 @@ class SmallFileSystem:
                 pass
 
     def relieve(self, process: int) -> None:
-        """Nothing: what has to get out of a full disk gets out of it."""
+        """Do nothing: rows can be drained from a full disk."""
 
 
 @frozen
 class SmallFiles:
-    """None of a process's files may grow beyond so many MiB.
+    """A limit in MiB for each file of a process.
 
-    There is less to it than to a full disk: what one file gives up is of no use to another, so it has to be relieved.
+    Unlike on a full disk, space that one file frees does not help another, so the limit has to be lifted.
     """
 
     TITLE: ClassVar = "RLIMIT_FSIZE AS A STAND-IN, for nothing can be mounted here"
@@ -52,7 +52,7 @@ class SmallFiles:
         self._limit(process, size * 1024 * 1024)
 
     def take_the_rest(self, process: int) -> None:
-        """There is no rest."""
+        """Do nothing: the limit is per file."""
 
     def relieve(self, process: int) -> None:
         self._limit(process, resource.RLIM_INFINITY)
@@ -75,7 +75,7 @@ def small_disk(kind: type[Disk]) -> Iterator[Disk]:
 
 
 def choose_disk() -> type[Disk]:
-    """The better of both that this machine allows."""
+    """Return the better kind of disk that this machine supports."""
     try:
         with small_disk(SmallFileSystem):
             return SmallFileSystem

@@ -1,4 +1,4 @@
-"""Doubles for the use cases: sales that are listed, a trainer of a price per area, and a store that fails."""
+"""Doubles for the use cases: listed sales, a trainer of a price per area, and a failing model store."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def table(rows: int = ROWS, **more: Sequence[Cell]) -> SalesTable:
 
 @define
 class ListedSales:
-    """Sales at a location, which may be unreadable."""
+    """Sales at a location. Reading raises `fault`, if set."""
 
     location: str | None
     fault: HousepredictError | None = None
@@ -77,9 +77,9 @@ class ListedSales:
 
 @define
 class ListedTrainer:
-    """Fits a price per area, and notes what it was given; it fails or waits when told to.
+    """Fits a price per area and records its arguments. Can fail or wait.
 
-    With a `plain_calibration` its intervals are scaled, and that is the calibration of the plain ones.
+    With a `plain_calibration`, intervals are scaled, and plain ones are available as a fallback.
     """
 
     fault: BaseException | None = None
@@ -90,7 +90,7 @@ class ListedTrainer:
     calibration: Calibration | None = None
     plain_calibration: Calibration | None = None
     irreproducible: str | None = None
-    seen_again: list[Sequence[Sale]] = field(factory=list)
+    refit_sales: list[Sequence[Sale]] = field(factory=list)
 
     def fit(
         self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress
@@ -125,7 +125,7 @@ class ListedTrainer:
         return Valuation([self.price(each) for each in houses], [0.1] * len(houses))
 
     def _refit(self, sales: Sequence[Sale], calibration: Calibration | None) -> CalibratedModel:
-        self.seen_again.append(sales)
+        self.refit_sales.append(sales)
         return CalibratedModel(self._predict, calibration)
 
 
@@ -159,7 +159,7 @@ def refuse(version: ModelVersion, artifact: Artifact) -> PricePerArea:
 
 @define
 class FaultyModels(InMemoryModels):
-    """A model store that fails at one of its verbs."""
+    """A model store that fails in `add` or `promote`."""
 
     fails_at: str = ""
 
@@ -187,4 +187,4 @@ def training(**parts: Any) -> Train:
 
 
 def ignore(_done: int, _total: int) -> None:
-    """No progress is shown."""
+    """Ignore progress."""

@@ -1,4 +1,4 @@
-"""Pages in a browser, with what it says of them."""
+"""Pages in a browser, with its console messages."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 @define
 class Opened:
-    """A page, and what the browser said of it."""
+    """A page, and the console messages of the browser."""
 
     page: Page
-    said: list[str] = field(factory=list)
+    console: list[str] = field(factory=list)
 
     def refused(self) -> list[str]:
-        return [each for each in self.said if "Content Security Policy" in each or "Error:" in each]
+        return [each for each in self.console if "Content Security Policy" in each or "Error:" in each]
 
     def estimate(self) -> Locator:
         self.page.get_by_role("button", name="Estimate").click()
@@ -32,9 +32,9 @@ class Opened:
 def opened(browser: Browser, url: str, width: int = 1280, *, dark: bool = False) -> Iterator[Opened]:
     page = browser.new_page(color_scheme="dark" if dark else "light", viewport={"width": width, "height": 900})
     made = Opened(page)
-    page.on("console", lambda message: made.said.append(message.text))
-    page.on("pageerror", lambda error: made.said.append(f"Error: {error}"))
-    page.on("dialog", lambda dialog: made.said.append("Error: a dialog"))
+    page.on("console", lambda message: made.console.append(message.text))
+    page.on("pageerror", lambda error: made.console.append(f"Error: {error}"))
+    page.on("dialog", lambda dialog: made.console.append("Error: a dialog"))
     try:
         page.goto(url, wait_until="networkidle")
         yield made
@@ -44,6 +44,6 @@ def opened(browser: Browser, url: str, width: int = 1280, *, dark: bool = False)
 
 
 def violations(page: Page) -> list[str]:
-    """What axe-core finds, with where."""
+    """Return the violations that axe-core finds, with their elements."""
     found = cast(dict[str, Any], Axe().run(page).response)["violations"]
     return [f"{each['id']}: {each['help']}: {node['html']}" for each in found for node in each["nodes"]]

@@ -1,4 +1,4 @@
-"""The page at `/` in a real browser and of real services: by keyboard, on phones, in the dark, by its own policy."""
+"""The page at `/` of real services in a real browser: keyboard, small screens, dark mode, Content Security Policy."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def strange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service of a model with features of every kind, and names that would be markup."""
+def unusual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service whose model has features of every kind, and names that look like markup."""
     folder = tmp_path_factory.mktemp("strange")
     with (folder / "sales.csv").open("w", newline="", encoding="utf-8") as file:
         rows, draw = csv.writer(file), Random(5)
@@ -51,7 +51,7 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield service.url
 
 
-def test_a_house_is_estimated_with_the_keyboard_alone(browser: Browser, demonstration: str) -> None:
+def test_estimate_works_by_keyboard(browser: Browser, demonstration: str) -> None:
     with opened(browser, demonstration) as seen:
         page, keys = seen.page, seen.page.keyboard
         for text in ("2500", "3", "10"):
@@ -72,7 +72,7 @@ def test_a_house_is_estimated_with_the_keyboard_alone(browser: Browser, demonstr
         expect(page.locator("#drift")).to_contain_text("drift can't be measured")
 
 
-def test_violations_stand_beside_their_fields_and_the_first_has_the_focus(browser: Browser, demonstration: str) -> None:
+def test_violations_are_shown_beside_fields_and_first_is_focused(browser: Browser, demonstration: str) -> None:
     with opened(browser, demonstration) as seen:
         page = seen.page
         size, bedrooms, age = (page.get_by_label(each) for each in ("Size", "Bedrooms", "Age"))
@@ -92,7 +92,7 @@ def test_violations_stand_beside_their_fields_and_the_first_has_the_focus(browse
         expect(page.locator(".error:visible")).to_have_count(0)
 
 
-def test_what_the_service_says_of_no_field_stands_above_them(browser: Browser, demonstration: str) -> None:
+def test_violation_without_field_is_shown_above_form(browser: Browser, demonstration: str) -> None:
     with opened(browser, demonstration) as seen:
         page = seen.page
         page.locator("[data-feature=age]").evaluate("field => field.dataset.feature = 'storeys'")
@@ -101,8 +101,8 @@ def test_what_the_service_says_of_no_field_stands_above_them(browser: Browser, d
         expect(page.get_by_role("alert")).to_contain_text("reload the page")
 
 
-def test_names_and_categories_are_text_whatever_they_say(browser: Browser, strange: str) -> None:
-    with opened(browser, strange) as seen:
+def test_names_and_categories_are_escaped(browser: Browser, unusual: str) -> None:
+    with opened(browser, unusual) as seen:
         page = seen.page
         style = page.get_by_label("Style")
         style.select_option(HOSTILE)
@@ -116,8 +116,8 @@ def test_names_and_categories_are_text_whatever_they_say(browser: Browser, stran
         assert page.locator("main script, main img").count() == 0
 
 
-def test_every_kind_of_feature_has_its_field_and_begins_with_a_typical_house(browser: Browser, strange: str) -> None:
-    with opened(browser, strange) as seen:
+def test_fields_match_kinds_and_start_with_typical_house(browser: Browser, unusual: str) -> None:
+    with opened(browser, unusual) as seen:
         page = seen.page
         kinds = page.locator("[data-feature]").evaluate_all("all => all.map(e => [e.dataset.feature, e.type])")
         assert dict(kinds) == {
@@ -141,10 +141,8 @@ def test_every_kind_of_feature_has_its_field_and_begins_with_a_typical_house(bro
 
 @pytest.mark.parametrize(("dark", "ground"), [(False, LIGHT), (True, DARK)], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 320])
-def test_it_fits_and_is_accessible_before_and_after_an_estimate(
-    browser: Browser, strange: str, width: int, dark: bool, ground: str
-) -> None:
-    with opened(browser, strange, width, dark=dark) as seen:
+def test_page_fits_and_is_accessible(browser: Browser, unusual: str, width: int, dark: bool, ground: str) -> None:
+    with opened(browser, unusual, width, dark=dark) as seen:
         page = seen.page
         for _ in ("before", "after"):
             assert page.evaluate("getComputedStyle(document.body).backgroundColor") == ground
@@ -154,10 +152,10 @@ def test_it_fits_and_is_accessible_before_and_after_an_estimate(
             page.locator("#recent table").wait_for()
 
 
-def test_faults_would_be_seen(browser: Browser, demonstration: str) -> None:
+def test_checks_detect_faults(browser: Browser, demonstration: str) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 900})
     seen = Opened(page)
-    page.on("console", lambda message: seen.said.append(message.text))
+    page.on("console", lambda message: seen.console.append(message.text))
     page.goto(demonstration, wait_until="networkidle")
     assert (violations(page), seen.refused()) == ([], [])
     page.evaluate("""() => {
@@ -220,7 +218,7 @@ MOVED = {
 }
 
 
-def test_what_a_service_of_long_standing_knows_is_told(browser: Browser, demonstration: str) -> None:
+def test_explanation_accuracy_and_drift_are_shown(browser: Browser, demonstration: str) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     for path, document in (("predict?explain=true", EXPLAINED), ("accuracy", MEASURED), ("drift", MOVED)):
         page.route(f"{demonstration}/{path}", lambda route, _, answer=document: route.fulfill(json=answer))

@@ -1,4 +1,4 @@
-"""The page of a version as a browser shows it: within the width of a phone, light and dark, under its own policy."""
+"""The page of a model version in a browser: width, light and dark mode, Content Security Policy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from housepredict.domain.evaluation.held_out import held_out
 from housepredict.entrypoints.pages.version_page import version_page
-from tests.browsers import NAMES, find_browser, seen
+from tests.browsers import NAMES, dump_page, find_browser
 from tests.unit.test_version_page import SCHEMA, estimated, sales, version_of
 
 BROWSER = find_browser()
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
     BROWSER is None, reason=f"NO BROWSER: pages were not looked at; install one of {', '.join(NAMES)}"
 )
 
-# A page of its own that looks at the other in a frame: that one runs no script.
+# A separate page inspects the version page in a frame, because the version page runs no scripts.
 LOOK = """<!DOCTYPE html><body style="margin:0">
 <iframe src="page.html" style="width:WIDTHpx;height:1000px;border:0"></iframe><pre id="seen"></pre><script>
 onload = () => {
@@ -51,16 +51,16 @@ def look(folder: Path, width: int, *, dark: bool = False, page: str | None = Non
     (folder / "page.html").write_text(page, encoding="utf-8")
     (folder / "look.html").write_text(LOOK.replace("WIDTH", str(width)), encoding="utf-8")
     assert BROWSER
-    said = seen(BROWSER, folder / "look.html", width, dark=dark)
-    found = re.search(r'<pre id="seen">(.+?)</pre>', said)
-    assert found, said
-    return json.loads(found[1]), said
+    output = dump_page(BROWSER, folder / "look.html", width, dark=dark)
+    found = re.search(r'<pre id="seen">(.+?)</pre>', output)
+    assert found, output
+    return json.loads(found[1]), output
 
 
 @pytest.mark.parametrize("width", [1280, 390, 320])
 @pytest.mark.parametrize(("dark", "ground"), [(False, "rgb(252, 252, 250)"), (True, "rgb(21, 22, 20)")])
-def test_the_page_fits_its_width_in_light_and_dark(tmp_path: Path, width: int, dark: bool, ground: str) -> None:
-    found, said = look(tmp_path, width, dark=dark)
+def test_page_fits_width_in_light_and_dark(tmp_path: Path, width: int, dark: bool, ground: str) -> None:
+    found, output = look(tmp_path, width, dark=dark)
     assert found == {
         "width": width,
         "ground": ground,
@@ -69,13 +69,13 @@ def test_the_page_fits_its_width_in_light_and_dark(tmp_path: Path, width: int, d
         "outside": [],
         "overlapping": [],
     }
-    assert "Content Security Policy" not in said
+    assert "Content Security Policy" not in output
 
 
-def test_a_page_that_is_too_wide_or_breaks_its_policy_is_seen(tmp_path: Path) -> None:
+def test_checks_detect_overflow_and_policy_violation(tmp_path: Path) -> None:
     rows = estimated(sales(40))
     page = version_page(version_of(rows), None, held_out(rows, SCHEMA))
     broken = page.replace("<main>", '<main><div style="width:900px">wide</div><img src="elsewhere.png"/>')
-    found, said = look(tmp_path, 390, page=broken)
+    found, output = look(tmp_path, 390, page=broken)
     assert found["width"] >= 900
-    assert "Content Security Policy" in said
+    assert "Content Security Policy" in output

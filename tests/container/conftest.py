@@ -1,4 +1,4 @@
-"""The images, built once for all tests of them; skipped, with the reason, where there is no building them."""
+"""The images, built once for all tests. Tests are skipped, with the reason, if images cannot be built."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.containers import BASE, TARGETS, base_is_missing, built, docker, why_none
+from tests.containers import BASE, TARGETS, build_image, docker, no_base_image_reason, no_engine_reason
 
 
 @pytest.fixture(scope="session")
 def images() -> dict[str, str]:
-    """The names of both images."""
-    if why := why_none():
+    """The image names by target."""
+    if why := no_engine_reason():
         pytest.skip(f"NO IMAGES: containers were not tested: {why}")
-    if why := base_is_missing():
+    if why := no_base_image_reason():
         pytest.skip(f"NO IMAGES: containers were not tested: {BASE} is not here and cannot be pulled: {why}")
-    return {target: built(target) for target in TARGETS}
+    return {target: build_image(target) for target in TARGETS}
 
 
 @pytest.fixture
 def volume(images: dict[str, str]) -> Iterator[str]:
-    """A volume of the engine's, for one test."""
+    """A Docker volume for one test."""
     name = docker("volume", "create").strip()
     yield name
     docker("volume", "rm", "--force", name)

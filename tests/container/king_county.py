@@ -1,4 +1,4 @@
-"""A boosted model of the King County sales, without the search and the proof that make up most of a training."""
+"""A boosted model of the King County sales, trained without the search and the parity check."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.factories import a_log_form, sample_version
 
 @frozen
 class Boosted:
-    """A version, and what it says of houses, which are bodies of requests."""
+    """A version, and its estimates for houses in the form of request bodies."""
 
     version: ModelVersion
     artifact: Artifact
@@ -32,8 +32,8 @@ class Boosted:
     prices: Sequence[float]
 
 
-def a_boosted_version(trees: int) -> Boosted:
-    """One with so many trees for means, and as many for medians."""
+def boosted_version(trees: int) -> Boosted:
+    """Return a version with `trees` trees for means, and as many for medians."""
     sales = prepare(SalesFile(ROOT / "examples" / "king_county_sales.csv.gz").read(), TrainingOptions(price="price"))
     matrix, prices, folds = encoded(sales.schema, sales.training)
     table = with_target_encoding(table_of(sales.schema, matrix, prices, 0.0), folds)
@@ -42,11 +42,11 @@ def a_boosted_version(trees: int) -> Boosted:
     form = model.form(table, None)
     artifact = {SERVING_FILE: pack(form), EXPLANATION_FILE: pack(attribution(model, form, table))}
     houses = [sale.house for sale in sales.held_out[:1000]]
-    said = np.asarray(valuation(form, Encoder(sales.schema)(houses)).prices).tolist()
+    estimates = np.asarray(valuation(form, Encoder(sales.schema)(houses)).prices).tolist()
     version, _ = sample_version(
-        a_log_form(), schema=sales.schema, digests=digests_of(artifact), self_test=(SelfTest(houses[0], said[0]),)
+        a_log_form(), schema=sales.schema, digests=digests_of(artifact), self_test=(SelfTest(houses[0], estimates[0]),)
     )
     as_json = [
         {name: str(value) if name == "date" else value for name, value in house.values.items()} for house in houses
     ]
-    return Boosted(version, artifact, as_json, said)
+    return Boosted(version, artifact, as_json, estimates)

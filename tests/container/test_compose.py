@@ -1,4 +1,4 @@
-"""The service and its database as compose starts them: what is promised holds when either of them is killed."""
+"""The service and its database under compose: guarantees hold when either of them is killed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.integration.load import Load, caught_up, eventually
 from tests.integration.services import LAB_HOUSE, LAB_PRICE
 from tests.postgres_servers import free_port
 
-# What a checkout of its own would have: other secrets, an image that is built, another port, and a look each second.
+# Overrides: secrets of the test, prebuilt images, another port, and a health check each second.
 OVERRIDE = """\
 services:
   migrations: {image: "IMAGE"}
@@ -34,7 +34,7 @@ secrets:
 
 @frozen
 class Composed:
-    """A project of compose that runs."""
+    """A running compose project."""
 
     override: Path
     project: str
@@ -56,7 +56,7 @@ class Composed:
         self.compose("up", "--wait", "--no-build", "--quiet-pull")
 
     def stored(self) -> list[tuple[str, int]]:
-        """Ids and sizes of all that is in the database."""
+        """Return ids and sizes of all stored predictions."""
         query = "SELECT json_agg(json_build_array(id, features->'size')) FROM predictions"
         psql = ("psql", "--username=postgres", "--dbname=housepredict", "--no-align", "--tuples-only")
         rows = json.loads(self.compose("exec", "-T", "postgres", *psql, f"--command={query}"))
@@ -82,29 +82,29 @@ def composed(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
         shutil.rmtree(folder)
 
 
-def test_what_is_in_the_lab_is_answered_and_kept_in_the_database(composed: Composed) -> None:
+def test_lab_requests_are_answered_and_stored(composed: Composed) -> None:
     assert httpx2.get(f"{composed.url}/health").json()["status"] == "healthy"
-    given = httpx2.post(f"{composed.url}/predict", json=LAB_HOUSE).json()
-    assert (given["prediction"], given["model_version"]) == (LAB_PRICE, "demonstration")
-    assert httpx2.get(f"{composed.url}/predictions").json()["predictions"][0]["id"] == given["id"]
-    eventually(lambda: given["id"] in dict(composed.stored()))
+    prediction = httpx2.post(f"{composed.url}/predict", json=LAB_HOUSE).json()
+    assert (prediction["prediction"], prediction["model_version"]) == (LAB_PRICE, "demonstration")
+    assert httpx2.get(f"{composed.url}/predictions").json()["predictions"][0]["id"] == prediction["id"]
+    eventually(lambda: prediction["id"] in dict(composed.stored()))
 
 
-def test_only_who_has_the_token_trains_and_what_was_trained_outlives_the_service(composed: Composed) -> None:
+def test_training_needs_token_and_model_survives_restart(composed: Composed) -> None:
     assert httpx2.post(f"{composed.url}/train").status_code == 401
     bearer = {"Authorization": f"Bearer {composed.token}"}
     trained = httpx2.post(f"{composed.url}/train", headers=bearer, timeout=600).json()
     assert (trained["message"], trained["promoted"]) == ("Model retrained successfully", True)
-    given = httpx2.post(f"{composed.url}/predict", json=LAB_HOUSE).json()
-    assert given["model_version"] == trained["model_version"]
+    prediction = httpx2.post(f"{composed.url}/predict", json=LAB_HOUSE).json()
+    assert prediction["model_version"] == trained["model_version"]
     composed.compose("kill", "housepredict")
     composed.up()
-    assert httpx2.get(f"{composed.url}/predictions").json()["predictions"][0]["id"] == given["id"]
+    assert httpx2.get(f"{composed.url}/predictions").json()["predictions"][0]["id"] == prediction["id"]
     again = httpx2.post(f"{composed.url}/predict", json=LAB_HOUSE).json()
-    assert (again["model_version"], again["prediction"]) == (given["model_version"], given["prediction"])
+    assert (again["model_version"], again["prediction"]) == (prediction["model_version"], prediction["prediction"])
 
 
-def test_nothing_is_lost_when_the_database_is_killed_under_load(composed: Composed) -> None:
+def test_predictions_survive_database_kill_under_load(composed: Composed) -> None:
     before = composed.stored()
     load = Load()
     with load.on(composed):
@@ -119,20 +119,20 @@ def test_nothing_is_lost_when_the_database_is_killed_under_load(composed: Compos
     load.compare_with([row for row in composed.stored() if row not in before])
 
 
-def test_neither_has_a_capability_or_a_root_file_system_to_write_to(composed: Composed) -> None:
-    """PostgreSQL too, whose image begins as root unless it is told not to."""
+def test_containers_have_no_capabilities_and_read_only_root(composed: Composed) -> None:
+    """This includes PostgreSQL, whose image starts as root by default."""
     for service in ("postgres", "housepredict"):
         status = composed.compose("exec", "-T", service, "cat", "/proc/1/status")
         found = dict(line.split(":\t", 1) for line in status.splitlines())
         assert (int(found["CapEff"], 16), int(found["CapBnd"], 16), found["NoNewPrivs"]) == (0, 0, "1")
         assert found["Uid"].split()[0] not in ("", "0")
         container = composed.compose("ps", "--quiet", service).strip()
-        told = json.loads(docker("inspect", container))[0]["HostConfig"]
-        assert told["ReadonlyRootfs"]
-        assert told["Memory"] == 512 * 1024 * 1024
-        published = [each["HostIp"] for ports in (told["PortBindings"] or {}).values() for each in ports]
+        host_config = json.loads(docker("inspect", container))[0]["HostConfig"]
+        assert host_config["ReadonlyRootfs"]
+        assert host_config["Memory"] == 512 * 1024 * 1024
+        published = [each["HostIp"] for ports in (host_config["PortBindings"] or {}).values() for each in ports]
         assert published == (["127.0.0.1"] if service == "housepredict" else [])
 
 
-def test_migrations_are_done_before_the_service_and_may_be_done_again(composed: Composed) -> None:
+def test_migrations_run_before_service_and_are_repeatable(composed: Composed) -> None:
     assert "up to date" in composed.compose("run", "--rm", "-T", "migrations")

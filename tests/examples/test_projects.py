@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.integration.services import environment
-from tests.plugins import tell_of_project
+from tests.plugins import write_project_metadata
 
 # what they write need not outlive the test, and is synced to a disk hundreds of times
 IN_MEMORY = Path("/dev/shm")
@@ -21,8 +21,8 @@ PROJECTS = sorted(path.parent for path in (ROOT / "examples").glob("*/pyproject.
 
 @pytest.mark.parametrize("project", PROJECTS, ids=lambda project: project.name)
 def test_the_tests_of_an_example_pass(project: Path, tmp_path: Path) -> None:
-    tell_of_project(tmp_path / "installed", project)
-    tell_of_project(tmp_path / "installed", ROOT)  # which has the plug-in for pytest
+    write_project_metadata(tmp_path / "installed", project)
+    write_project_metadata(tmp_path / "installed", ROOT)  # which has the plug-in for pytest
     path = [str(tmp_path / "installed"), str(project / "src"), os.environ.get("PYTHONPATH", "")]
     with TemporaryDirectory(dir=IN_MEMORY if os.access(IN_MEMORY, os.W_OK) else None) as written:
         run = subprocess.run(

@@ -216,7 +216,7 @@ class Command:
             code = run_command(world, self.line.split(), self.at, ids)
         written = _without_widths(output.text()) if str(Path.cwd()) in output.text() else output.text()
         entry: Entry = {"command": f"housepredict {self.line}", "exit": code, "stdout": self._shown(written)}
-        # the usage is argparse's, which writes it in another way with each release of Python
+        # argparse formats the usage differently in each release of Python.
         lines = re.sub(r"^usage: (.*\n)( .*\n)*", "", errors.text())
         if lines:
             entry["stderr"] = mask_text(lines).splitlines()

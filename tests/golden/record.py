@@ -1,4 +1,4 @@
-"""Record the golden answers: those of every route and every command, so that no rebuild changes one unnoticed.
+"""Record the golden answers of every route and command, so that no change goes unnoticed.
 
     python -m tests.golden.record              record all groups again
     python -m tests.golden.record predict v2   record some of them

@@ -1,4 +1,4 @@
-"""Every route and every command answers as it was recorded; see `record`."""
+"""Every route and command answers as recorded; see `record`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REFERENCE = Path("docs/reference")
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_answers_are_those_that_were_recorded(group: str) -> None:
+def test_answers_equal_recorded_answers(group: str) -> None:
     if found := differences(recorded(group), answers_of(group)):
         pytest.fail(
             f'{found}\nIf this is intended, add a row to the table "Changed answers" in CHANGELOG.md, and run '
@@ -25,10 +25,10 @@ def test_answers_are_those_that_were_recorded(group: str) -> None:
 
 
 class TestEverythingIsRecorded:
-    def test_every_file_belongs_to_a_group(self) -> None:
+    def test_answer_files_belong_to_groups(self) -> None:
         assert {each.stem for each in ANSWERS.iterdir()} == set(GROUPS)
 
-    def test_every_route_was_asked_with_every_method(self) -> None:
+    def test_every_route_and_method_is_recorded(self) -> None:
         document: dict[str, Any] = recorded("openapi")["openapi"][0]["body"]
         asked = {each["request"].partition("?")[0] for each in _entries() if "status" in each}
         for path, operations in document["paths"].items():
@@ -36,7 +36,7 @@ class TestEverythingIsRecorded:
             for method in operations.keys() & {"get", "post", "delete", "put", "patch"}:
                 assert any(re.fullmatch(f"{method.upper()} {pattern}", each) for each in asked), f"{method} {path}"
 
-    def test_every_problem_was_provoked(self) -> None:
+    def test_every_problem_is_recorded(self) -> None:
         documented = set(
             re.findall(
                 r"^\| `([a-z0-9-]+)` \| \d{3} \|", (REFERENCE / "http.md").read_text(encoding="utf-8"), re.MULTILINE
@@ -46,7 +46,7 @@ class TestEverythingIsRecorded:
         assert len(documented) >= 35
         assert documented == documented & set(re.findall(r"urn:housepredict:problem:([a-z0-9-]+)", answers))
 
-    def test_every_command_was_run(self) -> None:
+    def test_every_command_is_recorded(self) -> None:
         text = (REFERENCE / "command-line.md").read_text(encoding="utf-8")
         commands = re.findall(r"^## `(housepredict .+)`$", text, re.MULTILINE)
         run = [each["command"] for each in _entries() if "command" in each]
@@ -54,7 +54,7 @@ class TestEverythingIsRecorded:
         assert [each for each in commands if not any(f"{line} ".startswith(f"{each} ") for line in run)] == []
 
 
-def test_differences_are_shown_line_by_line() -> None:
+def test_differences_are_shown_as_diff() -> None:
     before = {"houses": [{"request": "GET /health", "status": 200, "body": {"status": "healthy", "model": "first"}}]}
     now = json.loads(json.dumps(before).replace("first", "second"))
     assert differences(before, before) == ""

@@ -12,7 +12,7 @@ from attrs import define, field
 from tests.conftest import SMALL_DISK
 from tests.integration.load import caught_up, stored, url, with_sound_and_lossy_service
 from tests.integration.services import LAB_HOUSE, Service, running
-from tests.postgres_servers import out_of_reach
+from tests.postgres_servers import unreachable
 from tests.small_disks import small_disk
 
 
@@ -44,7 +44,7 @@ def test_full_disk_returns_503_and_recovers(
         options = ("--demo", "--data-dir", str(disk.folder))
         with running(tmp_path, *options, module=module, **variables) as service:
             pid = service.process.pid
-            with out_of_reach(postgres):
+            with unreachable(postgres):
                 disk.resize(pid, 10)
                 client.fill_the_disk(service)
                 disk.resize(pid, 11)
@@ -56,7 +56,7 @@ def test_full_disk_returns_503_and_recovers(
             assert client.post(service, 1) == 200, "the database is back"
             assert client.acknowledged == [each for each, _ in stored(postgres)], "lost"
             # the reserve file is created again
-            with out_of_reach(postgres):
+            with unreachable(postgres):
                 disk.resize(pid, 12)
                 client.fill_the_disk(service)
                 disk.take_the_rest(pid)

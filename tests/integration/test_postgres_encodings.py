@@ -16,7 +16,7 @@ from housepredict.domain.errors import UnusableDatabase
 from housepredict.entrypoints.cli.main import main
 from tests.integration.load import eventually, url
 from tests.integration.services import LAB_HOUSE, failing, running
-from tests.postgres_servers import out_of_reach
+from tests.postgres_servers import unreachable
 
 HOW = "`createdb -E UTF8 -T template0"
 
@@ -67,7 +67,7 @@ def test_service_does_not_start_on_non_utf8_database(other_encoding: str, tmp_pa
 def test_non_utf8_database_after_outage_is_not_ready(other_encoding: str, tmp_path: Path) -> None:
     variables = {"HOUSEPREDICT_DATABASE_URL": url(other_encoding), "HOUSEPREDICT_MODELS": "folder"}
     with ExitStack() as outage, ExitStack() as services:
-        outage.enter_context(out_of_reach(other_encoding))
+        outage.enter_context(unreachable(other_encoding))
         service = services.enter_context(running(tmp_path, "--demo", **variables))
         ready = f"{service.url}/health/ready"
         assert httpx2.get(ready).status_code == 200

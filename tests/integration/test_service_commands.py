@@ -15,7 +15,7 @@ import pytest
 from housepredict.entrypoints.cli.main import main
 from tests.integration.load import url
 from tests.integration.relay import Relay
-from tests.postgres_servers import free_port, out_of_reach
+from tests.postgres_servers import free_port, unreachable
 
 ALIVE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -84,7 +84,7 @@ class TestMigrate:
         relay.connect = connect
         monkeypatch.setenv("HOUSEPREDICT_DATABASE_URL", url(postgres, host="127.0.0.1", port=str(relay.port)))
         with ThreadPoolExecutor() as pool:
-            with out_of_reach(postgres):
+            with unreachable(postgres):
                 ended = pool.submit(main, ["migrate", "--wait", "60"])
                 for _ in range(2):  # a second attempt shows that the first has failed
                     assert attempts.acquire(timeout=30)

@@ -10,7 +10,7 @@ import psycopg
 
 from tests.integration.load import Load, caught_up, eventually, stored, url, with_sound_and_lossy_service
 from tests.integration.services import Service, running
-from tests.postgres_servers import out_of_reach
+from tests.postgres_servers import unreachable
 
 LOCKS = Path("/proc/locks")
 NAMES = ("first", "second", "third")
@@ -42,7 +42,7 @@ def test_shared_spool_loses_nothing_when_drainer_is_killed(
                 )
                 stack.enter_context(load.on(service))
                 services[service.process.pid] = service
-            with out_of_reach(postgres):
+            with unreachable(postgres):
                 load.wait_for(100)
                 for service in services.values():  # a read detects the outage if no client has
                     assert "spool" in httpx2.get(f"{service.url}/predictions").json()

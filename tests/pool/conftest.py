@@ -1,4 +1,4 @@
-"""The pool stands in front of a PostgreSQL."""
+"""A pgbouncer in front of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PGBOUNCER = shutil.which("pgbouncer", path=POOLS)
 
 @contextmanager
 def pgbouncer(server: str, folder: Path) -> Iterator[str]:
-    """The URL of a pgbouncer in front of a server, with two connections for all who come."""
+    """Run a pgbouncer with two connections in front of a server. Yields its URL."""
     assert PGBOUNCER
     with closing(create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
@@ -33,7 +33,7 @@ def pgbouncer(server: str, folder: Path) -> Iterator[str]:
         "unix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 2\n"
     )
     for each in (configuration, *configuration.parents[:3]):
-        each.chmod(0o755)  # it will not run as root, and has to read this
+        each.chmod(0o755)  # pgbouncer does not run as root, and reads this as another user.
     unprivileged = ["-u", "nobody"] if os.geteuid() == 0 else []
     process = subprocess.Popen([PGBOUNCER, *unprivileged, str(configuration)], stderr=subprocess.PIPE, text=True)
     try:
@@ -47,7 +47,7 @@ def pgbouncer(server: str, folder: Path) -> Iterator[str]:
 
 
 def behind_pool(conninfo: str, **other: object) -> str:
-    """A server as pgbouncer names it."""
+    """Return the connection string of a server in the form that pgbouncer expects."""
     with psycopg.connect(conninfo) as connection:
         info = connection.info
         parts = {"host": info.host, "port": info.port, "dbname": info.dbname, "user": info.user}

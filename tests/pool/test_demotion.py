@@ -1,4 +1,4 @@
-"""A pool keeps its connections to a server that is demoted; the service ends them."""
+"""A pool keeps connections to a demoted server; the service closes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_demoted_server_behind_pool_is_left_for_the_one_that_has_its_name(
+def test_pool_connections_to_demoted_server_are_closed(
     postgres: str, stoppable: Server, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("pgbouncer")

@@ -1,4 +1,4 @@
-"""PostgreSQL behind pgbouncer, which gives each transaction another connection."""
+"""PostgreSQL behind pgbouncer, which may use another connection for each transaction."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def url_of(conninfo: str) -> str:
     return "postgresql://?" + "&".join(f"{name}={value}" for name, value in parts.items())
 
 
-def busy(repositories: list[PostgresPredictions]) -> list[Prediction]:
-    """Have all of them append and read at once; what was appended."""
+def append_concurrently(repositories: list[PostgresPredictions]) -> list[Prediction]:
+    """Append and read with all repositories concurrently. Returns the appended predictions."""
     batches = [a_batch(3) for _ in range(60)]
 
     def work(number: int) -> None:
@@ -43,10 +43,10 @@ def busy(repositories: list[PostgresPredictions]) -> list[Prediction]:
     return [each for batch in batches for each in batch]
 
 
-def test_more_processes_than_connections_record_and_read(pool: str, postgres: str) -> None:
+def test_processes_can_outnumber_pool_connections(pool: str, postgres: str) -> None:
     with ExitStack() as resources:
         repositories = [resources.enter_context(PostgresPredictions.open(pool, direct=postgres)) for _ in range(4)]
-        appended = busy(repositories)
+        appended = append_concurrently(repositories)
         assert sorted(repositories[0].recent(1000), key=lambda each: each.id) == sorted(
             appended, key=lambda each: each.id
         )
@@ -54,12 +54,12 @@ def test_more_processes_than_connections_record_and_read(pool: str, postgres: st
         repositories[2].check()
 
 
-def test_without_the_direct_way_it_is_seen_to_fail(pool: str) -> None:
+def test_pool_without_direct_url_fails(pool: str) -> None:
     with ExitStack() as resources, pytest.raises(RepositoryUnavailable, match="prepared statement"):
-        busy([resources.enter_context(PostgresPredictions.open(pool)) for _ in range(4)])
+        append_concurrently([resources.enter_context(PostgresPredictions.open(pool)) for _ in range(4)])
 
 
-def test_what_locks_goes_to_the_server_itself(pool: str, postgres: str, tmp_path: Path) -> None:
+def test_locks_use_the_direct_connection(pool: str, postgres: str, tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, database_url=pool, database_direct_url=url_of(postgres), demo=True)
     with Application(settings) as one, Application(settings) as other:
         assert one.storage.migrate(0)

@@ -1,4 +1,4 @@
-"""Behind a pool, which takes few of a client's settings and keeps none, the service is as indifferent to sessions."""
+"""Behind a pool, which resets session settings, the service ignores the settings of a database, too."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ pytestmark = pytest.mark.skipif(
     PGBOUNCER is None, reason="there is no pgbouncer: install it to test a pool in front of PostgreSQL"
 )
 BOUNDS = {"statement_timeout"}
-"""The documentation has the bounds of a pooled session set for the role: they are respected."""
+"""Limits that the documentation sets for the role; the service respects them."""
 
 
-def test_service_behind_pool_is_indifferent_to_settings_of_a_database(pool: str, postgres: str, tmp_path: Path) -> None:
+def test_service_behind_pool_ignores_database_settings(pool: str, postgres: str, tmp_path: Path) -> None:
     alter_settings(
         "DATABASE", {name: value for name, value in HOSTILE_SETTINGS.items() if name not in BOUNDS}, postgres
     )

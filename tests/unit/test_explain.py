@@ -16,7 +16,7 @@ from housepredict.domain.usecases.predict import Explain
 from housepredict.testing.drawing import sample_version
 from tests.explaining import ExplainedBySize
 from tests.training import PricePerArea
-from tests.unit.test_usecases import FullPredictions, predict, predictor
+from tests.unit.test_predict import FullPredictions, predict, predictor
 
 
 @define

@@ -21,7 +21,7 @@ from housepredict.domain.errors import InvalidHouses
 from housepredict.domain.estimates import Prediction
 from housepredict.domain.features import Feature, FeatureSchema, Kind
 from housepredict.entrypoints.python import Prices
-from tests.http_service import LAB_SCHEMA, SureModel, application, sure_version
+from tests.http_service import LAB_SCHEMA, CalibratedLabModel, application, calibrated_version
 
 SCHEMA = FeatureSchema(
     (
@@ -38,8 +38,8 @@ Rows = Sequence[dict[str, Any]]
 
 
 def make_prices() -> Prices:
-    version, artifact = sure_version()
-    return Prices(application((evolve(version, schema=SCHEMA), artifact), load=SureModel, max_batch=3))
+    version, artifact = calibrated_version()
+    return Prices(application((evolve(version, schema=SCHEMA), artifact), load=CalibratedLabModel, max_batch=3))
 
 
 def to_pandas(rows: Rows) -> pd.DataFrame:

@@ -10,12 +10,12 @@ from uuid import UUID
 from housepredict.adapters.memory import InMemoryPredictions
 from housepredict.domain.errors import RepositoryUnavailable
 from housepredict.domain.estimates import Prediction
-from tests.http_service import Faulty, application, assert_problem, remembering_version, served
+from tests.http_service import Faulty, application, assert_problem, served, version_with_snapshot
 
 
 def test_drift_reports_stable_and_drifted_houses() -> None:
     houses = [{"size": 1000 + 2 * row, "bedrooms": 1 + row % 5, "age": row % 50} for row in range(0, 1000, 9)]
-    with served(application(remembering_version())) as client:
+    with served(application(version_with_snapshot())) as client:
         client.post("/predict", json=houses)
         stable = client.get("/drift").json()
         client.post("/predict", json=[house | {"size": 2 * house["size"]} for house in houses * 2])
@@ -32,7 +32,7 @@ def test_drift_reports_stable_and_drifted_houses() -> None:
 
 
 def test_drift_with_unavailable_storage_is_a_problem() -> None:
-    made = application(remembering_version())
+    made = application(version_with_snapshot())
     predictions = made.storage.predictions = UnreadablePredictions()
     with served(made) as client:
         predictions.fault = RepositoryUnavailable("at db.internal")
@@ -41,7 +41,7 @@ def test_drift_with_unavailable_storage_is_a_problem() -> None:
 
 
 def test_drift_reviews_run_one_at_a_time() -> None:
-    made = application(remembering_version())
+    made = application(version_with_snapshot())
     predictions = made.storage.predictions = CountingPredictions()
     with served(made) as client, ThreadPoolExecutor(8) as threads:
         answers = [threads.submit(client.get, "/drift") for _ in range(8)]

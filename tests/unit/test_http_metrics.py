@@ -24,7 +24,7 @@ from housepredict.entrypoints.composition import Application
 from housepredict.entrypoints.http.metrics import ACCURACY_INTERVAL_S, DRIFT_INTERVAL_S, PartsCollector, registry_of
 from housepredict.entrypoints.http.request_metrics import Meter, SharedCounters
 from tests.docs.environment import ROOT
-from tests.http_service import LabModel, application, lab_version, remembering_version, served
+from tests.http_service import LabModel, application, lab_version, served, version_with_snapshot
 from tests.unit.test_http_drift import UnreadablePredictions
 
 PAGE = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
@@ -65,7 +65,7 @@ def values(metric: Metric) -> dict[str, float]:
 
 
 def full_application() -> Application:
-    made = application(remembering_version())
+    made = application(version_with_snapshot())
     made.storage.predictions = SpoolingPredictions()
     predictions = made.predict(HOUSES)
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
@@ -141,13 +141,13 @@ def test_generation_is_0_for_demo_and_without_a_model() -> None:
 
 
 def test_ratios_are_between_0_and_1() -> None:
-    made = application(remembering_version())
+    made = application(version_with_snapshot())
     made.predict([HOUSES[0], HOUSES[0] | {"size": 9000}])
     assert values(read_metrics(made)["housepredict_out_of_range_ratio"]) == {"size": 0.5, "bedrooms": 0, "age": 0}
 
 
 def test_psi_is_absent_with_too_few_predictions() -> None:
-    made = application(remembering_version())
+    made = application(version_with_snapshot())
     made.predict(HOUSES[: MIN_ESTIMATES - 1])
     metrics = read_metrics(made)
     assert values(metrics["housepredict_drift_predictions"]) == {"": MIN_ESTIMATES - 1}
@@ -155,7 +155,7 @@ def test_psi_is_absent_with_too_few_predictions() -> None:
 
 
 def test_ratios_are_absent_without_predictions() -> None:
-    assert read_metrics(application(remembering_version()))["housepredict_out_of_range_ratio"].samples == []
+    assert read_metrics(application(version_with_snapshot()))["housepredict_out_of_range_ratio"].samples == []
 
 
 def test_drift_metrics_are_absent_without_a_snapshot() -> None:
@@ -167,7 +167,7 @@ def test_refused_version_is_reported() -> None:
     def refuse(*_: object) -> LabModel:
         raise RefusedModel
 
-    made = application(remembering_version(), load=refuse)
+    made = application(version_with_snapshot(), load=refuse)
     metrics = read_metrics(made)
     assert MODEL_METRICS - metrics.keys() == {"housepredict_model_info"}
     assert values(metrics["housepredict_model_generation"]) == {"": 0}
@@ -175,7 +175,7 @@ def test_refused_version_is_reported() -> None:
 
 
 def test_unavailable_database_omits_only_its_metrics() -> None:
-    made = application(remembering_version())
+    made = application(version_with_snapshot())
     predictions = made.storage.predictions = UnreadablePredictions()
     with served(made) as client:
         predictions.fault = RepositoryUnavailable("at db.internal")
@@ -185,7 +185,7 @@ def test_unavailable_database_omits_only_its_metrics() -> None:
 
 
 def test_unreadable_spool_omits_only_its_metrics() -> None:
-    made = application(remembering_version())
+    made = application(version_with_snapshot())
     made.storage.predictions = SpoolingPredictions(fault=RepositoryUnavailable())
     metrics = read_metrics(made).keys()
     assert not [each for each in metrics if "spool" in each]
@@ -222,7 +222,7 @@ def test_drift_review_is_cached_for_a_minute() -> None:
 
 
 def test_failed_review_is_retried_at_once() -> None:
-    made = application(remembering_version())
+    made = application(version_with_snapshot())
     predictions = made.storage.predictions = UnreadablePredictions(fault=RepositoryUnavailable())
     registry = registry_of(made, Meter.of(SharedCounters.of(1)), lambda: 0.0)
     assert b"drift" not in generate_latest(registry)

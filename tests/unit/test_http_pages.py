@@ -24,8 +24,8 @@ from tests.http_service import (
     application,
     assert_problem,
     lab_version,
-    remembering_version,
     served,
+    version_with_snapshot,
 )
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -109,13 +109,13 @@ class TestHomePage:
         assert "models/one" in other
 
     def test_form_starts_with_typical_training_house(self) -> None:
-        with served(application(remembering_version())) as client:
+        with served(application(version_with_snapshot())) as client:
             document = parsed(client.get("/", headers=BROWSER).text)
         values = {name: control(document, name).get("value") for name in LAB_HOUSE}
         assert values == {"size": "1998", "bedrooms": "3", "age": "24"}
 
     def test_snapshot_that_does_not_fit_schema_is_ignored(self) -> None:
-        version, artifact = remembering_version()
+        version, artifact = version_with_snapshot()
         schema = FeatureSchema((*version.schema.features[:2], Feature("storeys", Kind.INTEGER, observed=(1, 3))))
         with served(application((evolve(version, schema=schema), artifact))) as client:
             document = parsed(client.get("/", headers=BROWSER).text)

@@ -20,14 +20,14 @@ from housepredict.entrypoints.json_documents import document, parts_of
 from housepredict.testing import drawing as drawn_predictions
 from tests.http_service import (
     LAB_HOUSE,
-    SureModel,
+    CalibratedLabModel,
     application,
     assert_problem,
     broken,
+    calibrated_version,
     lab_version,
     post,
     served,
-    sure_version,
 )
 
 MAX_BODY = 20_000
@@ -52,9 +52,9 @@ def test_price_has_at_most_two_decimals(client: TestClient) -> None:
 
 
 def test_interval_without_calibration_is_omitted() -> None:
-    with served(application(sure_version(within_90=None), load=SureModel)) as client:
+    with served(application(calibrated_version(within_90=None), load=CalibratedLabModel)) as client:
         assert client.post("/predict", json=LAB_HOUSE).json()["interval"].keys() == {"80"}
-    with served(application(sure_version(None, None), load=SureModel)) as client:
+    with served(application(calibrated_version(None, None), load=CalibratedLabModel)) as client:
         answer = client.post("/predict", json=LAB_HOUSE).json()
     assert (answer["interval"], answer["fsd"]) == (None, 10.52)
 

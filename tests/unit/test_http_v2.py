@@ -21,12 +21,12 @@ from tests.http_service import (
     LAB_HOUSE,
     LAB_PRICE,
     LAB_SCHEMA,
+    CalibratedLabModel,
     Faulty,
-    SureModel,
     application,
+    calibrated_version,
     lab_version,
     served,
-    sure_version,
 )
 
 INFER = "/v2/models/housepredict/infer"
@@ -103,7 +103,7 @@ def test_inference_without_model_is_unavailable() -> None:
 
 
 def test_inference_is_recorded_as_prediction() -> None:
-    with served(application(sure_version(), load=SureModel)) as service:
+    with served(application(calibrated_version(), load=CalibratedLabModel)) as service:
         values = outputs(infer(service, *lab_inputs(2), id="mine"))
         stored = service.get("/predictions").json()["predictions"]
     assert values["price"] == [LAB_PRICE] * 2

@@ -22,10 +22,10 @@ from housepredict.entrypoints.http.routes.route_table import OPERATIONS, ROUTES
 from tests.http_service import (
     LAB_HOUSE,
     application,
+    calibrated_version,
     lab_version,
-    remembering_version,
     served,
-    sure_version,
+    version_with_snapshot,
 )
 from tests.openapi_document import document_of, operations
 
@@ -35,7 +35,7 @@ TOKEN = "an-example-of-a-token"
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
-    with served(application(sure_version(), remembering_version())) as made:
+    with served(application(calibrated_version(), version_with_snapshot())) as made:
         yield made
 
 

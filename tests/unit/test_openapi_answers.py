@@ -19,7 +19,7 @@ from tests.golden.exchanges import Service
 from tests.golden.http_requests import REQUESTS
 from tests.golden.world import http_service
 from tests.http_service import application, lab_version, served
-from tests.openapi_document import assert_told, document_of, operations
+from tests.openapi_document import assert_documented, document_of, operations
 
 SERVICES = {
     f"{group}: {service.name}": service
@@ -38,21 +38,21 @@ def test_recorded_responses_match_document(service: Service, tmp_path: Path) -> 
             line, answer = request.line.partition("?")[0], request.send(client)
             for pattern, route in routes.items():
                 if re.fullmatch(pattern, line):
-                    assert_told(document, route, answer)
+                    assert_documented(document, route, answer)
 
 
 def test_other_responses_match_document(tmp_path: Path) -> None:
     with http_service("houses", tmp_path, {}) as client:
         document = document_of(client)
         metrics = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
-        assert_told(document, "GET /metrics", metrics)
+        assert_documented(document, "GET /metrics", metrics)
         for name in assets().files:
-            assert_told(document, "GET /assets/{digest}/{name}", client.get(f"/assets/{assets().digest}/{name}"))
+            assert_documented(document, "GET /assets/{digest}/{name}", client.get(f"/assets/{assets().digest}/{name}"))
         for route in ("POST /sales", "POST /models/rollback", "POST /v2/models/{name}/infer"):
             for coding, body in {"gzip": gzip.compress(b"{}"), "x-gzip": b"{}", "br": b"{}"}.items():
                 headers = {"Content-Type": "application/json", "Content-Encoding": coding}
                 path = route.removeprefix("POST ").replace("{name}", "housepredict")
-                assert_told(document, route, client.post(path, content=body, headers=headers))
+                assert_documented(document, route, client.post(path, content=body, headers=headers))
 
 
 def answers_of_all_routes(client: TestClient) -> Iterator[tuple[str, Response]]:

@@ -16,7 +16,7 @@ from housepredict.entrypoints.plugins import PREDICTORS, REPOSITORIES, installed
 from housepredict.entrypoints.settings import IN_MEMORY, Settings, read_settings
 from tests.factories import a_linear_form, sample_version
 from tests.http_service import LAB_HOUSE
-from tests.plugins import tell_of
+from tests.plugins import write_metadata
 
 PLUGIN_SOURCE = """
     from contextlib import contextmanager
@@ -47,7 +47,7 @@ def plugin_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     folder.mkdir()
     (folder / f"{module}.py").write_text(dedent(PLUGIN_SOURCE), encoding="utf-8")
     (folder / f"{module}_broken.py").write_text("import no_such_module", encoding="utf-8")
-    tell_of(
+    write_metadata(
         folder,
         "theirs",
         {
@@ -55,7 +55,7 @@ def plugin_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
             PREDICTORS: {"watched": f"{module}:load", "number": f"{module}:number", "typo": f"{module}:laod"},
         },
     )
-    tell_of(folder, "others", {REPOSITORIES: {"twice": f"{module}:open_"}})
+    write_metadata(folder, "others", {REPOSITORIES: {"twice": f"{module}:open_"}})
     monkeypatch.syspath_prepend(folder)
     return module
 

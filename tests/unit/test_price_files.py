@@ -27,7 +27,7 @@ from housepredict.domain.schema_inference.columns import read_column
 from housepredict.domain.usecases.estimate_table import MAX_REJECTIONS, EstimatedTable
 from housepredict.entrypoints.composition import houses_at, open_price_output, read_houses_csv
 from housepredict.entrypoints.python import Prices
-from tests.http_service import LAB_SCHEMA, Faulty, SureModel, application, lab_version, sure_version
+from tests.http_service import LAB_SCHEMA, CalibratedLabModel, Faulty, application, calibrated_version, lab_version
 
 HEADER = "name,size,bedrooms,age\n"
 
@@ -36,7 +36,7 @@ Estimate = Callable[..., EstimatedTable]
 
 @pytest.fixture
 def made() -> Any:
-    return application(sure_version(), load=SureModel, max_batch=3)
+    return application(calibrated_version(), load=CalibratedLabModel, max_batch=3)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from housepredict.entrypoints import pytest_plugin
-from tests.plugins import tell_of_project
+from tests.plugins import write_project_metadata
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ class TestUnready(PredictionRepositoryContract):
 
 def pytest_run(folder: Path, code: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the tests of another project in strict mode with housepredict installed."""
-    tell_of_project(folder / "installed", ROOT)
+    write_project_metadata(folder / "installed", ROOT)
     (folder / "test_theirs.py").write_text(code, encoding="utf-8")
     path = os.pathsep.join([str(folder / "installed"), str(ROOT / "src")])
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "--strict-markers"]

@@ -1,4 +1,4 @@
-"""Which measures are marked as out of range."""
+"""Marking of measures as out of range."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ MEASURES = Accuracy(100, 1.0, 8.0, 30.0, 60.0, 90.0, 1.0, 1.0, 1.0, 0.9, 15.0, 1
         ({"cod": None, "prd": None, "prb": None}, ()),
     ],
 )
-def test_measure_is_out_of_range_as_it_is_rounded_for_people(changes: dict[str, Any], names: tuple[str, ...]) -> None:
+def test_out_of_range_compares_rounded_measures(changes: dict[str, Any], names: tuple[str, ...]) -> None:
     assert out_of_range(evolve(MEASURES, **changes), ()) == names
 
 
 @given(st.sampled_from([80, 90]), st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_coverage_is_out_of_range_exactly_if_the_binomial_test_rejects_it(level: int, held: tuple[int, int]) -> None:
+def test_coverage_range_agrees_with_binomial_test(level: int, held: tuple[int, int]) -> None:
     inside, sales = held
     names = out_of_range(evolve(MEASURES, n=sales), [Coverage(level, 100 * inside / sales, None)])
     rejected = binomial_p_value(inside, sales, level / 100) < 0.001
@@ -55,22 +55,22 @@ def test_coverage_is_out_of_range_exactly_if_the_binomial_test_rejects_it(level:
         (90, 0.0, 1, ()),
     ],
 )
-def test_coverage_is_marked_at_either_end(level: int, share: float, sales: int, names: tuple[str, ...]) -> None:
+def test_coverage_too_low_or_too_high_is_marked(level: int, share: float, sales: int, names: tuple[str, ...]) -> None:
     assert out_of_range(evolve(MEASURES, n=sales), [Coverage(level, share, None)]) == names
 
 
-def test_coverage_is_judged_by_the_sales_that_have_an_interval() -> None:
+def test_coverage_counts_only_sales_with_interval() -> None:
     covered = [Coverage(90, 0.0, None)]
     assert out_of_range(MEASURES, covered) == ("coverage_90",)
     assert out_of_range(MEASURES, covered, {90: 1}) == ()
 
 
 @pytest.mark.parametrize("sales", [0, 2**40])
-def test_coverage_of_any_number_of_sales_has_a_range(sales: int) -> None:
+def test_coverage_range_exists_for_any_sale_count(sales: int) -> None:
     assert coverage_range(80, sales).contains(80.0)
 
 
-def test_every_range_names_its_measure_and_its_source() -> None:
+def test_ranges_name_measure_and_source() -> None:
     for name, each in [*RANGES.items(), ("coverage_80", coverage_range(80, 50))]:
         assert each.name == name
         assert each.low < each.high

@@ -1,4 +1,4 @@
-"""The use case of sales that come back."""
+"""The use case that records realized sales."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ UNKNOWN = UUID("01970000-0000-7000-8000-000000000001")
 
 
 @define
-class Returning:
-    """The use case over memory, with some predictions that are known."""
+class Recording:
+    """The use case over memory, with some stored predictions."""
 
     sales: InMemorySales
     predictions: InMemoryPredictions
@@ -40,86 +40,86 @@ class Returning:
 
 
 @pytest.fixture
-def returning() -> Returning:
-    return some_returning()
+def recording() -> Recording:
+    return new_recording()
 
 
-def some_returning(max_batch: int = 5) -> Returning:
+def new_recording(max_batch: int = 5) -> Recording:
     sales, predictions, clock, known = InMemorySales(), InMemoryPredictions(), FrozenClock(), a_batch(3)
     predictions.append(known)
-    return Returning(sales, predictions, clock, known, RecordSales(sales, predictions, clock, max_batch))
+    return Recording(sales, predictions, clock, known, RecordSales(sales, predictions, clock, max_batch))
 
 
 def a_sale(prediction: object = UNKNOWN, price: object = 200_000, day: object = "2025-05-30") -> dict[str, object]:
     return {"prediction": str(prediction), "price": price, "date": day}
 
 
-def violations(returning: Returning, given: Sequence[object], key: str | None = None) -> list[tuple[str, Rule]]:
+def violations(recording: Recording, items: Sequence[object], key: str | None = None) -> list[tuple[str, Rule]]:
     with pytest.raises(InvalidSales) as caught:
-        returning.record(given, key)
-    assert list(returning.sales.current()) == [], "nothing is recorded of what is refused"
+        recording.record(items, key)
+    assert list(recording.sales.current()) == [], "no rejected sale is recorded"
     return [(each.pointer, each.rule) for each in caught.value.violations]
 
 
-def test_a_sale_is_recorded_and_matched_with_its_estimate(returning: Returning) -> None:
-    (known, *_) = returning.known
-    (returned,) = returning.record([a_sale(known.id, 200_000.004, "2025-05-30")])
+def test_sale_is_recorded_and_matched_with_estimate(recording: Recording) -> None:
+    (known, *_) = recording.known
+    (returned,) = recording.record([a_sale(known.id, 200_000.004, "2025-05-30")])
     assert returned.sale == RecordedSale(returned.sale.id, known.id, 200_000.0, date(2025, 5, 30), NOON)
     assert returned.prediction == known
     assert returned.ratio == 254206.02 / 200_000
-    assert list(returning.sales.current()) == [returned.sale]
+    assert list(recording.sales.current()) == [returned.sale]
 
 
-def test_a_sale_is_recorded_before_its_prediction_is_known_and_matched_when_it_is_read(returning: Returning) -> None:
+def test_sale_recorded_before_its_prediction_is_matched_later(recording: Recording) -> None:
     (late,) = a_batch(1)
-    (returned,) = returning.record([a_sale(late.id)])
+    (returned,) = recording.record([a_sale(late.id)])
     assert (returned.prediction, returned.ratio) == (None, None)
-    returning.predictions.append([late])
-    assert [each.prediction for each in returning.record.history(late.id)] == [late]
+    recording.predictions.append([late])
+    assert [each.prediction for each in recording.record.history(late.id)] == [late]
 
 
-def test_a_correction_counts_and_the_history_is_kept(returning: Returning) -> None:
-    known = returning.known[0]
-    first = returning.record.one(a_sale(known.id, 100_000))
-    second = returning.record.one(a_sale(known.id, 110_000))
-    assert list(returning.record.history(str(known.id))) == [first, second]
-    assert list(returning.sales.current()) == [second.sale]
+def test_correction_replaces_sale_and_keeps_history(recording: Recording) -> None:
+    known = recording.known[0]
+    first = recording.record.one(a_sale(known.id, 100_000))
+    second = recording.record.one(a_sale(known.id, 110_000))
+    assert list(recording.record.history(str(known.id))) == [first, second]
+    assert list(recording.sales.current()) == [second.sale]
 
 
-def test_a_correction_counts_whatever_the_clocks_say(returning: Returning) -> None:
-    known = returning.known[0]
-    returning.record.one(a_sale(known.id, 900_000))
+def test_correction_counts_even_if_clock_is_behind(recording: Recording) -> None:
+    known = recording.known[0]
+    recording.record.one(a_sale(known.id, 900_000))
     behind = FrozenClock(NOON - timedelta(seconds=2))
-    another = RecordSales(returning.sales, returning.predictions, behind, max_batch=5)
+    another = RecordSales(recording.sales, recording.predictions, behind, max_batch=5)
     corrected = another.one(a_sale(known.id, 190_000))
-    assert list(returning.sales.current()) == [corrected.sale]
+    assert list(recording.sales.current()) == [corrected.sale]
     assert corrected.sale.recorded_at == behind.now()
 
 
-def test_a_batch_comes_back_in_order(returning: Returning) -> None:
-    ids = [each.id for each in returning.known[::-1]]
-    returned = returning.record([a_sale(each) for each in ids])
+def test_batch_keeps_its_order(recording: Recording) -> None:
+    ids = [each.id for each in recording.known[::-1]]
+    returned = recording.record([a_sale(each) for each in ids])
     assert [each.sale.prediction for each in returned] == ids
 
 
-def test_a_date_may_be_a_date_and_an_id_an_id(returning: Returning) -> None:
-    known = returning.known[0].id
-    given = [
+def test_date_and_uuid_objects_are_accepted(recording: Recording) -> None:
+    known = recording.known[0].id
+    items = [
         {"prediction": known, "price": 200_000, "date": day} for day in (date(2025, 5, 30), datetime(2025, 5, 30, 9, 0))
     ]
-    (returned,) = returning.record(given)
+    (returned,) = recording.record(items)
     assert returned.sale.sold_on == date(2025, 5, 30)
 
 
-def test_what_a_batch_says_twice_is_one_sale(returning: Returning) -> None:
-    known = returning.known[0].id
-    assert len(returning.record([a_sale(known, 1.5), a_sale(str(known).upper(), 1.501)])) == 1
+def test_identical_sales_in_batch_are_merged(recording: Recording) -> None:
+    known = recording.known[0].id
+    assert len(recording.record([a_sale(known, 1.5), a_sale(str(known).upper(), 1.501)])) == 1
 
 
-def test_what_a_batch_says_differently_of_one_prediction_is_refused(returning: Returning) -> None:
-    known = returning.known[0].id
-    given = [a_sale(known), a_sale(), a_sale(known, 1.5), a_sale(known, day="2025-05-29"), a_sale(known)]
-    assert violations(returning, given) == [("/2", Rule.DUPLICATE), ("/3", Rule.DUPLICATE)]
+def test_conflicting_sales_of_one_prediction_are_rejected(recording: Recording) -> None:
+    known = recording.known[0].id
+    items = [a_sale(known), a_sale(), a_sale(known, 1.5), a_sale(known, day="2025-05-29"), a_sale(known)]
+    assert violations(recording, items) == [("/2", Rule.DUPLICATE), ("/3", Rule.DUPLICATE)]
 
 
 @pytest.mark.parametrize(
@@ -150,20 +150,20 @@ def test_what_a_batch_says_differently_of_one_prediction_is_refused(returning: R
         ("date", None, Rule.MISSING),
     ],
 )
-def test_each_field_is_checked(returning: Returning, name: str, value: object, rule: Rule | None) -> None:
-    given = {**a_sale(), name: value}
+def test_sale_fields_are_validated(recording: Recording, name: str, value: object, rule: Rule | None) -> None:
+    item = {**a_sale(), name: value}
     if rule is None:
-        assert returning.record([given])
+        assert recording.record([item])
     else:
-        assert violations(returning, [a_sale(), given]) == [(f"/1/{name}", rule)]
+        assert violations(recording, [a_sale(), item]) == [(f"/1/{name}", rule)]
 
 
-def test_every_violation_of_every_sale_is_listed(returning: Returning) -> None:
+def test_violations_of_all_sales_are_listed(recording: Recording) -> None:
     class Repeating(dict[str, object]):
         repeated = ("price",)
 
-    given: list[object] = [{"prediction": "x", "price": -1}, 7, {**a_sale(), "prize": 1}, Repeating(a_sale())]
-    assert violations(returning, given) == [
+    items: list[object] = [{"prediction": "x", "price": -1}, 7, {**a_sale(), "prize": 1}, Repeating(a_sale())]
+    assert violations(recording, items) == [
         ("/0/prediction", Rule.TYPE),
         ("/0/price", Rule.BOUNDS),
         ("/0/date", Rule.MISSING),
@@ -173,43 +173,43 @@ def test_every_violation_of_every_sale_is_listed(returning: Returning) -> None:
     ]
 
 
-def test_a_batch_of_none_or_of_too_many_is_refused(returning: Returning) -> None:
-    assert violations(returning, []) == [("", Rule.EMPTY)]
-    assert violations(returning, [a_sale(each) for each in new_ids(6)]) == [("", Rule.LIMIT)]
+def test_batch_that_is_empty_or_too_large_is_rejected(recording: Recording) -> None:
+    assert violations(recording, []) == [("", Rule.EMPTY)]
+    assert violations(recording, [a_sale(each) for each in new_ids(6)]) == [("", Rule.LIMIT)]
 
 
-def test_one_sale_has_pointers_of_its_own(returning: Returning) -> None:
+def test_single_sale_pointers_have_no_position(recording: Recording) -> None:
     with pytest.raises(InvalidSales) as caught:
-        returning.record.one({**a_sale(), "price": 0})
+        recording.record.one({**a_sale(), "price": 0})
     assert [each.pointer for each in caught.value.violations] == ["/price"]
 
 
 @pytest.mark.parametrize("key", ["", "two words", "é", "x" * 256, "tab\t", "line\n"])
-def test_a_key_that_is_none_is_refused(returning: Returning, key: str) -> None:
-    assert violations(returning, [a_sale()], key) == [("", Rule.TEXT)]
+def test_idempotency_key_is_validated(recording: Recording, key: str) -> None:
+    assert violations(recording, [a_sale()], key) == [("", Rule.TEXT)]
 
 
-def test_a_key_that_comes_again_records_nothing(returning: Returning) -> None:
-    known = returning.known[0].id
-    first = returning.record([a_sale(known, 1.5)], "key")
-    returning.clock.time += timedelta(1)
-    assert returning.record([a_sale(known, 1.50)], "key") == first, "and is answered as before"
-    assert len(returning.record.history(known)) == 1
+def test_idempotency_key_replay_records_nothing(recording: Recording) -> None:
+    known = recording.known[0].id
+    first = recording.record([a_sale(known, 1.5)], "key")
+    recording.clock.time += timedelta(1)
+    assert recording.record([a_sale(known, 1.50)], "key") == first, "the replay returns the same answer"
+    assert len(recording.record.history(known)) == 1
     with pytest.raises(RepeatedKey):
-        returning.record([a_sale(known, 1.6)], "key")
+        recording.record([a_sale(known, 1.6)], "key")
 
 
-def test_a_file_is_checked_as_a_whole_before_any_of_it_is_recorded() -> None:
-    returning = some_returning(max_batch=2)
+def test_file_is_validated_before_recording() -> None:
+    recording = new_recording(max_batch=2)
     with pytest.raises(InvalidSales) as caught:
-        returning.record.any_number([*(a_sale(each) for each in new_ids(5)), a_sale(price=0)], "file")
+        recording.record.any_number([*(a_sale(each) for each in new_ids(5)), a_sale(price=0)], "file")
     assert [each.pointer for each in caught.value.violations] == ["/5/price"]
-    assert list(returning.sales.current()) == []
+    assert list(recording.sales.current()) == []
 
 
 @define
-class Failing(InMemorySales):
-    """Takes some batches, and then no more."""
+class FailsAfterSomeBatches(InMemorySales):
+    """A repository that accepts some batches and rejects all others."""
 
     batches: int = 2
 
@@ -220,18 +220,18 @@ class Failing(InMemorySales):
         return super().append(sales, delivery)
 
 
-def test_a_file_that_was_recorded_in_part_is_completed_when_it_is_given_again() -> None:
-    sales, predictions, clock, ids = Failing(), InMemoryPredictions(), FrozenClock(), new_ids(5)
-    record, given = RecordSales(sales, predictions, clock, 2), [a_sale(each) for each in ids]
+def test_file_recorded_in_part_is_completed_on_retry() -> None:
+    sales, predictions, clock, ids = FailsAfterSomeBatches(), InMemoryPredictions(), FrozenClock(), new_ids(5)
+    record, items = RecordSales(sales, predictions, clock, 2), [a_sale(each) for each in ids]
     with pytest.raises(RepositoryUnavailable):
-        record.any_number(given, "file")
+        record.any_number(items, "file")
     sales.batches = 9
-    assert [each.sale.prediction for each in record.any_number(given, "file")] == ids
+    assert [each.sale.prediction for each in record.any_number(items, "file")] == ids
     assert [len(sales.history(each)) for each in ids] == [1] * 5
-    assert record.any_number(given, "file") == record.any_number(given, "file")
+    assert record.any_number(items, "file") == record.any_number(items, "file")
 
 
-def test_predictions_that_cannot_be_read_keep_a_sale_from_being_acknowledged() -> None:
+def test_sale_is_not_acknowledged_if_predictions_are_unavailable() -> None:
     class Away(InMemoryPredictions):
         def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
             raise RepositoryUnavailable
@@ -243,36 +243,34 @@ def test_predictions_that_cannot_be_read_keep_a_sale_from_being_acknowledged() -
 
 
 @pytest.mark.parametrize("key", [None, "key"])
-def test_sales_of_erased_predictions_are_not_stored(returning: Returning, key: str | None) -> None:
-    erased, kept, _ = [prediction.id for prediction in returning.known]
-    returning.predictions.erase([erased, UNKNOWN])
+def test_sales_of_erased_predictions_are_rejected(recording: Recording, key: str | None) -> None:
+    erased, kept, _ = [prediction.id for prediction in recording.known]
+    recording.predictions.erase([erased, UNKNOWN])
     for _ in range(2):
         with pytest.raises(ErasedSales, match="their predictions were erased or pruned"):
-            returning.record([a_sale(erased), a_sale(UNKNOWN)], key)
+            recording.record([a_sale(erased), a_sale(UNKNOWN)], key)
     with pytest.raises(ErasedSales):
-        returning.record.one(a_sale(erased))
-    assert returning.record.any_number([a_sale(erased)], "file") == []
-    assert list(returning.sales.current()) == []
-    assert [each.sale.prediction for each in returning.record([a_sale(erased), a_sale(kept)])] == [kept]
-    assert [sale.prediction for sale in returning.sales.current()] == [kept]
+        recording.record.one(a_sale(erased))
+    assert recording.record.any_number([a_sale(erased)], "file") == []
+    assert list(recording.sales.current()) == []
+    assert [each.sale.prediction for each in recording.record([a_sale(erased), a_sale(kept)])] == [kept]
+    assert [sale.prediction for sale in recording.sales.current()] == [kept]
 
 
-def test_sales_of_pruned_predictions_are_not_stored(returning: Returning) -> None:
-    erased, pruned, kept = [prediction.id for prediction in returning.known]
-    returning.predictions.erase([erased])
-    assert returning.predictions.prune(kept, 10) == 2, "the erasure marker is deleted as well"
+def test_sales_of_pruned_predictions_are_rejected(recording: Recording) -> None:
+    erased, pruned, kept = [prediction.id for prediction in recording.known]
+    recording.predictions.erase([erased])
+    assert recording.predictions.prune(kept, 10) == 2, "the erasure marker is deleted as well"
     for prediction in (erased, pruned):
         with pytest.raises(ErasedSales):
-            returning.record.one(a_sale(prediction))
-    assert list(returning.sales.current()) == []
+            recording.record.one(a_sale(prediction))
+    assert list(recording.sales.current()) == []
 
 
 @pytest.mark.parametrize("key", [None, "key"])
 @pytest.mark.parametrize("appended_first", [True, False])
 @pytest.mark.parametrize("known", [True, False])
-def test_sales_are_not_stored_when_their_prediction_is_erased_meanwhile(
-    key: str | None, appended_first: bool, known: bool
-) -> None:
+def test_sales_racing_an_erasure_are_not_stored(key: str | None, appended_first: bool, known: bool) -> None:
     class Raced(InMemorySales):
         """Erases the prediction while its sale is appended, as another process would."""
 
@@ -295,18 +293,18 @@ def test_sales_are_not_stored_when_their_prediction_is_erased_meanwhile(
     assert list(sales.current()) == []
 
 
-def test_history_hides_sales_of_an_erased_prediction(returning: Returning) -> None:
-    """A process may stop after it has stored a sale, and before it has looked for an erasure."""
-    erased = returning.known[0].id
-    sale = returning.record.one(a_sale(erased)).sale
-    returning.predictions.erase([erased])
-    assert list(returning.sales.history(erased)) == [sale]
-    assert list(returning.record.history(erased)) == []
+def test_history_hides_sales_of_an_erased_prediction(recording: Recording) -> None:
+    """A process may stop after it stores a sale and before it checks for an erasure."""
+    erased = recording.known[0].id
+    sale = recording.record.one(a_sale(erased)).sale
+    recording.predictions.erase([erased])
+    assert list(recording.sales.history(erased)) == [sale]
+    assert list(recording.record.history(erased)) == []
 
 
-def test_the_history_of_what_is_no_id_is_refused(returning: Returning) -> None:
+def test_history_of_invalid_id_is_rejected(recording: Recording) -> None:
     with pytest.raises(InvalidSales, match="prediction: must be a prediction id"):
-        returning.record.history("7")
+        recording.record.history("7")
 
 
 _anything: st.SearchStrategy[Any] = st.one_of(
@@ -315,7 +313,7 @@ _anything: st.SearchStrategy[Any] = st.one_of(
 
 
 @given(
-    given_=st.lists(
+    items=st.lists(
         st.one_of(
             _anything,
             st.dictionaries(st.sampled_from(("prediction", "price", "date", "more")), _anything),
@@ -330,42 +328,42 @@ _anything: st.SearchStrategy[Any] = st.one_of(
         max_size=5,
     )
 )
-def test_whatever_is_given_it_is_recorded_as_it_is_or_every_violation_points_into_it(given_: list[Any]) -> None:
-    returning = some_returning()
+def test_sales_of_any_form_are_recorded_or_rejected(items: list[Any]) -> None:
+    recording = new_recording()
     try:
-        returned = returning.record(given_)
+        returned = recording.record(items)
     except InvalidSales as error:
         for each in error.violations:
             position = each.pointer.split("/")[1:2]
-            assert not given_ if position == [] else int(position[0]) < len(given_)
-        assert list(returning.sales.current()) == []
+            assert not items if position == [] else int(position[0]) < len(items)
+        assert list(recording.sales.current()) == []
     else:
-        for each, back in zip({str(each["prediction"]): each for each in given_}.values(), returned, strict=True):
+        for each, back in zip({str(each["prediction"]): each for each in items}.values(), returned, strict=True):
             assert str(back.sale.prediction) == str(each["prediction"])
             assert back.sale.price == round(each["price"], 2)
             assert str(back.sale.sold_on) == str(each["date"])
             assert back.sale.sold_on <= TODAY + timedelta(1)
-        assert {each.sale for each in returned} == set(returning.sales.current())
+        assert {each.sale for each in returned} == set(recording.sales.current())
 
 
 @given(price=prices)
-def test_every_price_of_whole_cents_is_kept_as_it_is(price: float) -> None:
-    returning = some_returning()
-    assert returning.record.one(a_sale(price=price)).sale.price == price
+def test_price_in_whole_cents_is_stored_unchanged(price: float) -> None:
+    recording = new_recording()
+    assert recording.record.one(a_sale(price=price)).sale.price == price
 
 
-def test_estimates_of_nothing_have_a_ratio(returning: Returning) -> None:
+def test_estimate_of_zero_has_ratio(recording: Recording) -> None:
     (known,) = a_batch(1)
-    returning.predictions.append([evolve(known, estimate=evolve(known.estimate, price=0.0))])
-    assert returning.record.one(a_sale(known.id)).ratio == 0
+    recording.predictions.append([evolve(known, estimate=evolve(known.estimate, price=0.0))])
+    assert recording.record.one(a_sale(known.id)).ratio == 0
 
 
 @pytest.mark.parametrize("hour", [0, 12, 23])
-def test_sale_in_the_future_is_refused_with_its_date_and_today(returning: Returning, hour: int) -> None:
-    returning.clock.time = datetime(2025, 6, 1, hour, 0, tzinfo=UTC)
-    known, latest, later = returning.known[0].id, date(2025, 6, 2), "2025-06-03"
+def test_future_sale_is_rejected_with_both_dates(recording: Recording, hour: int) -> None:
+    recording.clock.time = datetime(2025, 6, 1, hour, 0, tzinfo=UTC)
+    known, latest, later = recording.known[0].id, date(2025, 6, 2), "2025-06-03"
     with pytest.raises(InvalidSales) as caught:
-        returning.record([{"prediction": known, "price": 200_000, "date": later}])
+        recording.record([{"prediction": known, "price": 200_000, "date": later}])
     message = f"must not be in the future: {later} is after {latest} (today is 2025-06-01 in UTC)"
     assert caught.value.violations == (Violation("/0/date", Rule.DATE, message, later),)
-    assert returning.record([{"prediction": known, "price": 200_000, "date": latest}])
+    assert recording.record([{"prediction": known, "price": 200_000, "date": latest}])

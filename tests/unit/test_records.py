@@ -1,4 +1,4 @@
-"""The use case of predictions that are remembered: found, read and forgotten; and the same over HTTP."""
+"""The use case that finds, reads, erases, and prunes stored predictions; also over HTTP."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.http_service import LAB_HOUSE, application, assert_problem, lab_versi
 from tests.training import NOON, FrozenClock
 
 UNKNOWN = "01970000-0000-7000-8000-000000000001"
-NO_IDS = [
+INVALID_IDS = [
     "",
     "0",
     "-1",
@@ -38,42 +38,42 @@ NO_IDS = [
 
 
 @define
-class Numbering(InMemoryPredictions):
-    """Has taken over the tutorial's predictions: all that there are, from number 1 on."""
+class WithLabIds(InMemoryPredictions):
+    """A repository that migrated the tutorial's predictions: the first has lab id 1."""
 
     def find_by_lab_id(self, number: int) -> Prediction | None:
         ids = self._ids[number - 1 : number]
         return self._by_id[ids[0]] if ids else None
 
 
-def filled(repository: InMemoryPredictions) -> tuple[Records, list[Prediction]]:
+def filled_records(repository: InMemoryPredictions) -> tuple[Records, list[Prediction]]:
     batch = a_batch(3)
     repository.append(batch)
     return Records(repository, InMemorySales(), FrozenClock(), InMemoryKeys()), batch
 
 
-def test_a_prediction_is_found_by_its_id_however_that_is_written() -> None:
-    records, batch = filled(InMemoryPredictions())
+def test_prediction_id_is_found_in_any_form() -> None:
+    records, batch = filled_records(InMemoryPredictions())
     for each in batch:
         assert records.one(each.id) == records.one(str(each.id)) == records.one(str(each.id).upper()) == each
 
 
-@pytest.mark.parametrize("id_", [*NO_IDS, UNKNOWN, "1"], ids=lambda id_: f"{len(id_)} {id_[-3:]}")
-def test_what_is_not_remembered_is_unknown(id_: str) -> None:
-    records, _ = filled(InMemoryPredictions())
+@pytest.mark.parametrize("id_", [*INVALID_IDS, UNKNOWN, "1"], ids=lambda id_: f"{len(id_)} {id_[-3:]}")
+def test_missing_prediction_is_unknown(id_: str) -> None:
+    records, _ = filled_records(InMemoryPredictions())
     with pytest.raises(UnknownPrediction, match="unknown prediction id"):
         records.one(id_)
 
 
-@pytest.mark.parametrize("id_", [*NO_IDS, UNKNOWN, "4", "2147483647"], ids=lambda id_: f"{len(id_)} {id_[-3:]}")
-def test_what_the_tutorial_did_not_number_is_unknown(id_: str) -> None:
-    records, _ = filled(Numbering())
+@pytest.mark.parametrize("id_", [*INVALID_IDS, UNKNOWN, "4", "2147483647"], ids=lambda id_: f"{len(id_)} {id_[-3:]}")
+def test_lab_id_that_does_not_exist_is_unknown(id_: str) -> None:
+    records, _ = filled_records(WithLabIds())
     with pytest.raises(UnknownPrediction):
         records.one(id_)
 
 
-def test_a_prediction_of_the_tutorial_is_found_by_its_number() -> None:
-    records, batch = filled(Numbering())
+def test_lab_id_finds_prediction() -> None:
+    records, batch = filled_records(WithLabIds())
     assert [records.one(1), records.one("2"), records.one("3")] == batch
 
 
@@ -83,7 +83,7 @@ def client() -> Iterator[TestClient]:
         yield made
 
 
-def test_over_http_a_prediction_is_what_it_is_in_the_list(client: TestClient) -> None:
+def test_http_prediction_equals_its_list_item(client: TestClient) -> None:
     for _ in range(2):
         client.post("/predict", json=LAB_HOUSE)
     newest, oldest = client.get("/predictions").json()["predictions"]
@@ -95,13 +95,13 @@ def test_over_http_a_prediction_is_what_it_is_in_the_list(client: TestClient) ->
 
 
 @pytest.mark.parametrize("id_", [UNKNOWN, "17", "latest"])
-def test_over_http_one_that_is_not_remembered_is_a_problem(client: TestClient, id_: str) -> None:
+def test_http_missing_prediction_is_problem(client: TestClient, id_: str) -> None:
     problem = assert_problem(client.get(f"/predictions/{id_}"), 404, "unknown-prediction")
     assert id_ in problem["detail"]
 
 
-def written(count: int, *, hours_ago: int = 0) -> list[Prediction]:
-    """Predictions of some time before noon."""
+def predictions_before_noon(count: int, *, hours_ago: int = 0) -> list[Prediction]:
+    """Return predictions made some hours before noon."""
     then = NOON - timedelta(hours=hours_ago)
     return [
         evolve(each, id=id_, created_at=then)
@@ -109,9 +109,9 @@ def written(count: int, *, hours_ago: int = 0) -> list[Prediction]:
     ]
 
 
-def test_what_was_estimated_in_a_span_is_read_in_its_order() -> None:
+def test_between_reads_predictions_in_order() -> None:
     repository = InMemoryPredictions()
-    old, new = written(1500, hours_ago=48), written(1500)
+    old, new = predictions_before_noon(1500, hours_ago=48), predictions_before_noon(1500)
     repository.append([*new, *old])
     records = Records(repository, InMemorySales(), FrozenClock(), InMemoryKeys())
     assert list(records.between()) == [*old, *new]
@@ -120,15 +120,15 @@ def test_what_was_estimated_in_a_span_is_read_in_its_order() -> None:
     assert list(records.between(yesterday)) == list(records.between(NOON)) == new
 
 
-def test_recent_predictions_are_the_newest_and_have_no_backlog_without_a_spool() -> None:
-    records, (first, second, third) = filled(InMemoryPredictions())
+def test_recent_lists_newest_without_backlog() -> None:
+    records, (first, second, third) = filled_records(InMemoryPredictions())
     assert records.recent(2) == [third, second]
     assert records.recent(2, before=second.id) == [first]
     assert records.recent_and_backlog(1) == ([third], None)
     assert records.backlog() is None
 
 
-def test_what_is_erased_takes_its_sales_along_and_no_others() -> None:
+def test_erase_deletes_sales_of_the_prediction_only() -> None:
     repository, sales = InMemoryPredictions(), InMemorySales()
     gone, kept = batch = a_batch(2)
     repository.append(batch)
@@ -143,7 +143,7 @@ def test_what_is_erased_takes_its_sales_along_and_no_others() -> None:
     assert list(repository.recent(10)) == [kept]
 
 
-def test_sales_that_are_recorded_while_their_prediction_is_erased_go_with_it() -> None:
+def test_erase_deletes_sales_recorded_meanwhile() -> None:
     sales = InMemorySales()
 
     class Raced(InMemoryPredictions):
@@ -158,8 +158,8 @@ def test_sales_that_are_recorded_while_their_prediction_is_erased_go_with_it() -
     assert list(sales.history(batch[0].id)) == []
 
 
-def test_an_erasure_that_was_cut_off_can_be_asked_for_again_by_the_tutorials_number() -> None:
-    class Unsteady(Numbering):
+def test_erase_by_lab_id_can_be_retried() -> None:
+    class Unsteady(WithLabIds):
         away = True
 
         def erase(self, ids: Sequence[UUID]) -> int:
@@ -178,8 +178,8 @@ def test_an_erasure_that_was_cut_off_can_be_asked_for_again_by_the_tutorials_num
     assert (list(sales.current()), list(repository.recent(10))) == ([], [])
 
 
-def test_what_is_no_id_is_not_erased_nor_anything_beside_it() -> None:
-    records, batch = filled(Numbering())
+def test_erase_with_invalid_id_erases_nothing() -> None:
+    records, batch = filled_records(WithLabIds())
     for wrong in ("latest", "4"):
         with pytest.raises(UnknownPrediction):
             records.erase([batch[0].id, wrong])
@@ -187,9 +187,9 @@ def test_what_is_no_id_is_not_erased_nor_anything_beside_it() -> None:
     assert records.erase([1]) == Removed(1, 0)
 
 
-def test_what_is_older_than_it_is_kept_is_forgotten_with_its_sales() -> None:
+def test_prune_deletes_expired_predictions_with_sales() -> None:
     repository, sales = InMemoryPredictions(), InMemorySales()
-    old, new = written(1500, hours_ago=49), written(2, hours_ago=48)
+    old, new = predictions_before_noon(1500, hours_ago=49), predictions_before_noon(2, hours_ago=48)
     repository.append([*old, *new])
     recorded = [sale for each in (*old[:700], *new) for sale in sample_sales(2, prediction=each.id)]
     sales.append(recorded)
@@ -200,7 +200,7 @@ def test_what_is_older_than_it_is_kept_is_forgotten_with_its_sales() -> None:
     assert records.prune(timedelta(days=2)) == Removed(0, 0)
 
 
-def test_over_http_an_erased_prediction_is_gone_and_erasing_can_be_repeated(client: TestClient) -> None:
+def test_http_erase_is_final_and_repeatable(client: TestClient) -> None:
     id_ = client.post("/predict", json=LAB_HOUSE).json()["id"]
     sale = {"price": 250_000, "date": "2025-06-02"}
     assert client.post(f"/predictions/{id_}/sale", json=sale, headers={"Idempotency-Key": "deed"}).status_code == 201
@@ -210,13 +210,13 @@ def test_over_http_an_erased_prediction_is_gone_and_erasing_can_be_repeated(clie
     assert_problem(client.get(f"/predictions/{id_}"), 404, "unknown-prediction")
     assert_problem(client.get(f"/predictions/{id_}/sale"), 404, "not-found")
     assert client.get("/predictions").json()["predictions"] == []
-    # the delivery that its sale came with brings it back no more
+    # A replay of the delivery does not restore the erased sale.
     again = client.post(f"/predictions/{id_}/sale", json=sale, headers={"Idempotency-Key": "deed"})
     assert_problem(again, 410, "erased-sales")
     assert client.get("/accuracy").json()["sales"] == 0
 
 
-def test_sales_posted_after_an_erasure_are_gone(client: TestClient) -> None:
+def test_http_sales_posted_after_erasure_are_rejected(client: TestClient) -> None:
     erased, kept = [client.post("/predict", json=LAB_HOUSE).json()["id"] for _ in range(2)]
     assert client.delete(f"/predictions/{erased}").status_code == 204
     sale = {"price": 250_000, "date": "2025-06-02"}
@@ -228,7 +228,7 @@ def test_sales_posted_after_an_erasure_are_gone(client: TestClient) -> None:
     assert_problem(client.get(f"/predictions/{erased}/sale"), 404, "not-found")
 
 
-def test_of_a_delivery_what_was_not_erased_is_given_back(client: TestClient) -> None:
+def test_http_replay_omits_erased_sales(client: TestClient) -> None:
     ids = [client.post("/predict", json=LAB_HOUSE).json()["id"] for _ in range(2)]
     sales = [{"prediction": each, "price": 250_000, "date": "2025-06-02"} for each in ids]
     first = client.post("/sales", json=sales, headers={"Idempotency-Key": "deeds"})
@@ -239,11 +239,11 @@ def test_of_a_delivery_what_was_not_erased_is_given_back(client: TestClient) -> 
 
 
 @pytest.mark.parametrize("id_", ["17", "latest"])
-def test_over_http_what_is_no_id_is_not_erased(client: TestClient, id_: str) -> None:
+def test_http_erase_of_invalid_id_is_problem(client: TestClient, id_: str) -> None:
     assert_problem(client.delete(f"/predictions/{id_}"), 404, "unknown-prediction")
 
 
-def test_a_service_forgets_what_is_older_than_it_is_told_to_keep() -> None:
+def test_service_prunes_expired_predictions() -> None:
     made = application(lab_version(), keep=2)
     now = datetime.now(UTC)
     ids = [*IdSequence().take(1, now - timedelta(days=3)), *IdSequence().take(1, now)]
@@ -263,7 +263,7 @@ def test_a_service_forgets_what_is_older_than_it_is_told_to_keep() -> None:
         assert list(made.storage.predictions.recent(10)) == [new]
 
 
-def test_a_service_that_cannot_forget_serves_all_the_same() -> None:
+def test_service_keeps_serving_if_pruning_fails() -> None:
     made = application(lab_version(), keep=2)
     tried = Event()
 

@@ -1,4 +1,4 @@
-"""The models as an estimator of scikit-learn: its own checks, and the prices of a training."""
+"""The scikit-learn estimator: scikit-learn's own checks, and equality with regular training."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ RIDGE = TrainingOptions(algorithm=Algorithm.RIDGE)
 @parametrize_with_checks(  # type: ignore[untyped-decorator]  # scikit-learn ships no annotations
     [HousePriceRegressor(), HousePriceRegressor(algorithm="linear")]
 )
-def test_it_passes_the_checks_of_scikit_learn(estimator: HousePriceRegressor, check: Callable[..., None]) -> None:
+def test_regressor_passes_scikit_learn_checks(estimator: HousePriceRegressor, check: Callable[..., None]) -> None:
     check(estimator)
 
 
 def houses(rows: int = 300, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray[Any, Any]]:
-    """Houses of all kinds of values, some missing, and prices that follow from them but for a tenth."""
+    """Return houses with features of all kinds, some values missing, and prices with 10% noise."""
     draw = np.random.default_rng(seed)
     size, quarter = draw.uniform(50, 250, rows), draw.choice(["north", "south", "west"], rows)
     garden, built = (
@@ -65,7 +65,7 @@ def fitted() -> HousePriceRegressor:
     return HousePriceRegressor(algorithm="ridge").fit(*houses())
 
 
-def test_its_prices_and_intervals_are_those_of_a_training_on_the_same_sales(tmp_path: Path) -> None:
+def test_prices_and_intervals_equal_those_of_training(tmp_path: Path) -> None:
     sales = prepare(SalesFile(SARATOGA).read(), RIDGE).training
     frame = pd.DataFrame([each.house.values for each in sales])
     model = HousePriceRegressor(algorithm="ridge").fit(frame, [each.price for each in sales])
@@ -79,7 +79,7 @@ def test_its_prices_and_intervals_are_those_of_a_training_on_the_same_sales(tmp_
         assert model.predict_interval(asked, level) == pytest.approx(bounds, abs=0.02)
 
 
-def test_trees_are_those_of_a_training_too() -> None:
+def test_boosted_trees_equal_those_of_training() -> None:
     frame, prices = houses(60)
     model = HousePriceRegressor(algorithm="boosting", effort="low").fit(frame, prices)
     options = TrainingOptions(algorithm=Algorithm.BOOSTING, effort=Effort.LOW)
@@ -101,7 +101,7 @@ def _sales(model: HousePriceRegressor, frame: pd.DataFrame, prices: Any) -> Sequ
     ]
 
 
-def test_a_frame_may_have_categories_booleans_dates_and_missing_values(fitted: HousePriceRegressor) -> None:
+def test_frame_of_all_kinds_with_missing_values_is_fitted(fitted: HousePriceRegressor) -> None:
     kinds = {feature.name: feature.kind for feature in fitted.schema_.features}
     assert kinds == {"size": Kind.NUMBER, "quarter": Kind.CATEGORY, "garden": Kind.BOOLEAN, "built": Kind.DATE}
     frame, prices = houses(200, seed=1)
@@ -110,7 +110,7 @@ def test_a_frame_may_have_categories_booleans_dates_and_missing_values(fitted: H
     assert list(fitted.feature_names_in_) == list(frame.columns)
 
 
-def test_what_no_sale_had_is_estimated_as_what_is_missing(fitted: HousePriceRegressor) -> None:
+def test_unseen_category_is_estimated_as_missing(fitted: HousePriceRegressor) -> None:
     frame, _ = houses(20, seed=2)
     unseen, missing = frame.assign(quarter="moon"), frame.assign(quarter=None)
     assert fitted.predict(unseen).tolist() == fitted.predict(missing).tolist()
@@ -118,7 +118,7 @@ def test_what_no_sale_had_is_estimated_as_what_is_missing(fitted: HousePriceRegr
     assert fitted.predict(nothing)[0] > 0
 
 
-def test_categories_may_be_codes_where_their_type_says_so() -> None:
+def test_category_dtype_makes_codes_categories() -> None:
     frame, prices = houses()
     codes = frame["quarter"].map({"north": 1, "south": 2, "west": 3})
     model = HousePriceRegressor(algorithm="ridge").fit(frame.assign(quarter=codes.astype("category")), prices)
@@ -128,14 +128,14 @@ def test_categories_may_be_codes_where_their_type_says_so() -> None:
     assert model.predict(coded) == pytest.approx(named.predict(frame))
 
 
-def test_missing_values_of_pandas_own_kind_are_missing(fitted: HousePriceRegressor) -> None:
+def test_pandas_nullable_values_are_missing(fitted: HousePriceRegressor) -> None:
     frame, _ = houses(20, seed=3)
     nullable = frame.convert_dtypes()
     assert nullable["size"].isna().any()
     assert fitted.predict(nullable).tolist() == fitted.predict(frame).tolist()
 
 
-def test_a_house_without_a_date_of_sale_is_estimated_for_the_latest() -> None:
+def test_house_without_sale_date_is_valued_on_latest() -> None:
     frame, prices = houses()
     frame["sold"] = pd.date_range("2020-01-01", periods=len(frame))
     model = HousePriceRegressor(algorithm="ridge", sale_date="sold").fit(frame, prices * np.linspace(1, 2, len(frame)))
@@ -148,7 +148,7 @@ def test_a_house_without_a_date_of_sale_is_estimated_for_the_latest() -> None:
 
 
 @pytest.mark.parametrize("form", ["%d/%m/%Y", "%m/%d/%Y"])
-def test_a_price_depends_on_no_other_house_that_is_asked_for_and_text_is_read_as_in_fit(form: str) -> None:
+def test_predict_is_independent_of_batch_and_reads_text_as_fit(form: str) -> None:
     frame, prices = houses()
     days = pd.Series(pd.date_range("2020-01-01", periods=len(frame)))
     frame = frame.assign(sold=days.dt.strftime(form), size=frame["size"].map("{:.3f}".format))
@@ -159,7 +159,7 @@ def test_a_price_depends_on_no_other_house_that_is_asked_for_and_text_is_read_as
     assert model.predict(frame.assign(sold=days)).tolist() == together.tolist()
 
 
-def test_decimals_are_numbers() -> None:
+def test_decimals_are_read_as_numbers() -> None:
     frame, prices = houses(60)
     exact = frame.assign(size=[None if np.isnan(each) else Decimal(repr(each)) for each in frame["size"]])
     model = HousePriceRegressor(algorithm="ridge").fit(exact, prices)
@@ -169,7 +169,7 @@ def test_decimals_are_numbers() -> None:
     )
 
 
-def test_intervals_are_around_the_price_wider_the_surer_and_hold_what_they_say(fitted: HousePriceRegressor) -> None:
+def test_intervals_are_nested_and_cover_prices(fitted: HousePriceRegressor) -> None:
     frame, prices = houses(1000, seed=4)
     known = frame.notna().all(axis=1)
     frame, prices = frame[known], prices[known]
@@ -183,12 +183,12 @@ def test_intervals_are_around_the_price_wider_the_surer_and_hold_what_they_say(f
 
 
 @pytest.mark.parametrize("coverage", [0.0, 1.0, 0.95, -0.1])
-def test_an_interval_of_another_coverage_is_refused(fitted: HousePriceRegressor, coverage: float) -> None:
+def test_interval_coverage_is_validated(fitted: HousePriceRegressor, coverage: float) -> None:
     with pytest.raises(ValueError, match="coverage"):
         fitted.predict_interval(houses(5)[0], coverage)
 
 
-def test_few_sales_tell_no_wide_interval() -> None:
+def test_interval_of_high_coverage_needs_enough_sales() -> None:
     frame, prices = houses(50)
     model = HousePriceRegressor(algorithm="ridge").fit(frame, prices)
     assert model.predict_interval(frame, 0.5).shape == (50, 2)
@@ -196,7 +196,7 @@ def test_few_sales_tell_no_wide_interval() -> None:
         model.predict_interval(frame, 0.9)
 
 
-def test_interval_without_an_end_is_refused() -> None:
+def test_interval_without_bound_is_rejected() -> None:
     frame, prices = houses(100)
     model = HousePriceRegressor(algorithm="ridge").fit(frame, prices)
     assert model.calibration_
@@ -206,7 +206,7 @@ def test_interval_without_an_end_is_refused() -> None:
         model.predict_interval(frame, 0.2)
 
 
-def test_it_works_in_pipelines_searches_and_cross_validation() -> None:
+def test_regressor_works_in_pipelines_and_searches() -> None:
     frame, prices = houses()
     numbers = frame[["size", "garden"]].astype(float)
     scaled = ColumnTransformer([("size", StandardScaler(), ["size"])], remainder="passthrough")
@@ -218,7 +218,7 @@ def test_it_works_in_pipelines_searches_and_cross_validation() -> None:
     assert search.predict(frame).shape == (300,)
 
 
-def test_parameters_are_kept_by_a_clone_and_can_be_set() -> None:
+def test_parameters_can_be_cloned_and_set() -> None:
     model = HousePriceRegressor(
         algorithm="ridge", effort="low", sale_date="sold", time_limit=3.0, random_state=7, n_jobs=2
     )
@@ -227,7 +227,7 @@ def test_parameters_are_kept_by_a_clone_and_can_be_set() -> None:
     assert repr(HousePriceRegressor(algorithm="ridge")) == "HousePriceRegressor(algorithm='ridge')"
 
 
-def test_a_seed_may_be_a_generator() -> None:
+def test_random_state_may_be_a_generator() -> None:
     frame, prices = houses(60)
     first, second = (
         HousePriceRegressor(algorithm="ridge", random_state=np.random.RandomState(1)).fit(frame, prices) for _ in "ab"
@@ -235,7 +235,7 @@ def test_a_seed_may_be_a_generator() -> None:
     assert first.predict(frame).tolist() == second.predict(frame).tolist()
 
 
-def test_a_frame_of_numbers_and_an_array_of_them_say_the_same() -> None:
+def test_array_is_estimated_like_frame() -> None:
     frame, prices = houses()
     numbers = frame[["size"]].assign(rooms=(frame["size"] // 30).fillna(3))
     of_frame = HousePriceRegressor(algorithm="ridge").fit(numbers, prices)
@@ -247,7 +247,7 @@ def test_a_frame_of_numbers_and_an_array_of_them_say_the_same() -> None:
         assert of_frame.predict(numbers.to_numpy()).tolist() == of_frame.predict(numbers).tolist()
 
 
-def test_columns_that_are_the_same_for_all_houses_count_for_nothing() -> None:
+def test_constant_columns_are_ignored() -> None:
     frame, prices = houses()
     plain = HousePriceRegressor(algorithm="ridge").fit(frame, prices)
     more = HousePriceRegressor(algorithm="ridge").fit(frame.assign(country="here", nothing=np.nan), prices)
@@ -276,12 +276,12 @@ FRAME, PRICES = houses(40)
         (FRAME, PRICES, {"effort": "none"}, "none"),
     ],
 )
-def test_what_cannot_be_learned_from_is_said(frame: Any, prices: Any, parameters: dict[str, Any], message: str) -> None:
+def test_fit_rejects_unusable_data(frame: Any, prices: Any, parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         HousePriceRegressor(**parameters).fit(frame, prices)
 
 
-def test_scalars_of_numpy_in_columns_of_objects_are_read() -> None:
+def test_numpy_scalars_in_object_columns_are_read() -> None:
     frame = pd.DataFrame({"size": [np.float64(each) if each % 7 else None for each in range(40)]}, dtype=object)
     model = HousePriceRegressor(algorithm="ridge").fit(frame, np.linspace(1, 2, 40))
     assert model.schema_.features[0].kind is Kind.NUMBER
@@ -290,7 +290,7 @@ def test_scalars_of_numpy_in_columns_of_objects_are_read() -> None:
 @pytest.mark.parametrize(
     ("name", "package", "extra"), [("HousePriceRegressor", "sklearn", "train"), ("asgi_app", "starlette", "serve")]
 )
-def test_without_its_extra_it_says_which_to_install(name: str, package: str, extra: str) -> None:
+def test_missing_extra_is_named(name: str, package: str, extra: str) -> None:
     code = f"""
 import sys
 sys.modules["{package}"] = None
@@ -300,5 +300,5 @@ try:
 except housepredict.MissingExtra as error:
     print(error)
 """
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert f"housepredict[{extra}]" in said
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert f"housepredict[{extra}]" in output

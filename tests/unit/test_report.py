@@ -1,4 +1,4 @@
-"""The documents of the command line."""
+"""Documents and texts of the command line."""
 
 from __future__ import annotations
 
@@ -39,33 +39,33 @@ ALIKE = ("id", "prediction", "interval", "fsd", "model_version", "valued_on")
 
 
 @given(batches(estimates, min_size=1))
-def test_an_estimate_is_told_in_the_form_that_http_has(batch: list[Prediction]) -> None:
+def test_exported_prediction_matches_http_answer(batch: list[Prediction]) -> None:
     for each in batch:
         exported, answer = document(each, ExportedPredictionAnswer), json.loads(encode_predictions([each], {}, b"{}"))
         assert list(exported)[:5] == list(answer)[:5]
         assert json.loads(json.dumps([exported[name] for name in ALIKE])) == [answer[name] for name in ALIKE]
 
 
-def trained(
-    own: Calibration | None,
+def train_with(
+    scaled: Calibration | None,
     plain: Calibration | None,
     source: ListedSales = MANY,
     policy: PromotionPolicy = PromotionPolicy.IF_BETTER,
 ) -> Training:
-    trainer = ListedTrainer(price=mostly_right, calibration=own, plain_calibration=plain)
+    trainer = ListedTrainer(price=mostly_right, calibration=scaled, plain_calibration=plain)
     return training(trainer=trainer)(source, OPTIONS, ignore, policy)
 
 
-def test_intervals_that_hold_are_reported_with_the_p_values_of_their_tests() -> None:
-    made = trained(HOLDS, NARROW)
+def test_valid_intervals_are_reported_with_p_values() -> None:
+    made = train_with(HOLDS, NARROW)
     [line] = [each for each in training_text(made).splitlines() if each.startswith("Intervals: ")]
     assert line.startswith("Intervals: scaled (coverage test: 80% p = ")
     assert ", 90% p = " in line
     assert document(made, TrainingResultAnswer)["intervals"]["kind"] == "scaled"
 
 
-def test_fallback_to_plain_intervals_is_reported_with_its_reason_everywhere() -> None:
-    made = trained(NARROW, HOLDS)
+def test_plain_interval_fallback_is_reported_with_reason() -> None:
+    made = train_with(NARROW, HOLDS)
     version = made.version
     assert version.intervals
     intervals = document(made, TrainingResultAnswer)["intervals"]
@@ -79,8 +79,8 @@ def test_fallback_to_plain_intervals_is_reported_with_its_reason_everywhere() ->
 
 
 @pytest.mark.parametrize("policy", PromotionPolicy)
-def test_intervals_that_all_fail_are_reported_once_with_the_way_to_overrule_it(policy: PromotionPolicy) -> None:
-    made = trained(NARROW, NARROW, policy=policy)
+def test_failed_intervals_are_reported_with_promote_command(policy: PromotionPolicy) -> None:
+    made = train_with(NARROW, NARROW, policy=policy)
     version, text = made.version, training_text(made)
     assert version.intervals
     for reason in version.intervals.reasons:
@@ -92,8 +92,8 @@ def test_intervals_that_all_fail_are_reported_once_with_the_way_to_overrule_it(p
     assert (command in text) is (policy is not PromotionPolicy.ALWAYS)
 
 
-def test_version_of_an_older_release_says_that_its_intervals_were_not_tested() -> None:
-    version = evolve(trained(None, None, ListedSales("/sales.csv")).version, intervals=None)
+def test_older_version_reports_untested_intervals() -> None:
+    version = evolve(train_with(None, None, ListedSales("/sales.csv")).version, intervals=None)
     assert model_document(version, None, ModelVersionAnswer)["intervals"] is None
     for text in (version_text(version, None), version_page(version, None, None)):
         assert "not recorded (trained by an older release)" in text

@@ -1,4 +1,4 @@
-"""Libraries whose internals are used are bounded, and what is installed lies within the bounds."""
+"""Libraries whose internals are used have an upper bound, and the installed versions satisfy it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text
 
 
 @pytest.mark.parametrize(("extra", "name"), [("serve", "uvicorn"), ("train", "scikit-learn")])
-def test_library_whose_internals_are_used_ends_below_its_next_minor_release(extra: str, name: str) -> None:
-    [found] = [each for text in PROJECT["optional-dependencies"][extra] if (each := Requirement(text)).name == name]
+def test_pinned_library_excludes_next_minor_release(extra: str, name: str) -> None:
+    [requirement] = [
+        each for text in PROJECT["optional-dependencies"][extra] if (each := Requirement(text)).name == name
+    ]
     major, minor = (int(part) for part in version(name).split(".")[:2])
-    assert version(name) in found.specifier
-    assert f"{major}.{minor + 1}.0" not in found.specifier
+    assert version(name) in requirement.specifier
+    assert f"{major}.{minor + 1}.0" not in requirement.specifier

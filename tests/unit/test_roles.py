@@ -1,4 +1,4 @@
-"""What a user would expect of a sales file from anywhere, run with default options."""
+"""Roles that default options assign to the columns of well-known sales files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ROWS = range(60)
 
 
 def cycle(*values: Cell) -> list[Cell]:
-    """A column that repeats some values."""
+    """Return a column that repeats some values."""
     return [values[row % len(values)] for row in ROWS]
 
 
 def each(form: str, start: int = 0, step: int = 1) -> list[Cell]:
-    """A column of which every value differs."""
+    """Return a column of distinct values."""
     return [form.format(start + step * row) for row in ROWS]
 
 
@@ -36,7 +36,7 @@ def decide(columns: Mapping[str, Sequence[Cell]], **options: Any) -> dict[str, D
 
 
 def uses(columns: Mapping[str, Sequence[Cell]], **options: Any) -> dict[str, str]:
-    """Column to use; for a feature, its kind."""
+    """Return the use of each column; for a feature, its kind."""
     return {
         name: str(decision.kind) if decision.use == "feature" else decision.use
         for name, decision in decide(columns, **options).items()
@@ -44,7 +44,7 @@ def uses(columns: Mapping[str, Sequence[Cell]], **options: Any) -> dict[str, str
 
 
 def prices(form: str, start: int = 210_000, step: int = 1_234) -> list[Cell]:
-    """A column of which every value differs, that goes with no other."""
+    """Return a column of distinct values that correlates with no other column."""
     return [form.format(start + step * (row * 37 % 60)) for row in ROWS]
 
 
@@ -178,7 +178,7 @@ EUROPEAN = (
         pytest.param(EUROPEAN, {"price": "Preis"}, id="European"),
     ],
 )
-def test_a_file_from_there_is_understood(
+def test_public_file_gets_expected_roles(
     file: tuple[dict[str, list[Cell]], list[str]], options: dict[str, Any]
 ) -> None:
     columns, expected = file
@@ -202,8 +202,8 @@ def test_a_file_from_there_is_understood(
         ("asking price", each("12{}00"), "a price or derived from the price (by its name), so unknown before the sale"),
     ],
 )
-def test_a_column_that_is_no_feature_is_left_out_and_the_reason_given(name: str, column: list[Cell], why: str) -> None:
-    # an identifier before it is the house's: this one is not
+def test_excluded_column_has_reason(name: str, column: list[Cell], why: str) -> None:
+    # The identifier before it becomes the house id, so this one does not.
     decision = decide({"parcel_id": each("P{}"), name: column, **PLAIN})[name]
     assert (decision.use, decision.why, decision.kind) == ("left out", why, None)
 
@@ -225,64 +225,62 @@ def test_a_column_that_is_no_feature_is_left_out_and_the_reason_given(name: str,
         ("house_number", cycle(*range(10, 55)), "integer"),
     ],
 )
-def test_a_column_that_describes_the_house_is_a_feature(name: str, column: list[Cell], kind: str) -> None:
+def test_column_about_the_house_is_feature(name: str, column: list[Cell], kind: str) -> None:
     assert uses({name: column, **PLAIN})[name] == kind
 
 
-def several(form: str, count: int) -> list[Cell]:
-    """A column of so many values."""
+def distinct(form: str, count: int) -> list[Cell]:
+    """Return a column with `count` distinct values."""
     return cycle(*(form.format(number) for number in range(count)))
 
 
 @pytest.mark.parametrize(
     ("name", "feature", "left_out"),
     [
-        ("style", several("style {}", 30), several("style {}", 31)),  # half of the values differ
-        ("style", several("style {}", 3)[:57] + ["x" * 300] * 3, several("style {}", 3)[:56] + ["x" * 300] * 4),
-        ("agent_id", several("A{}", 12), several("A{}", 13)),  # a fifth
+        ("style", distinct("style {}", 30), distinct("style {}", 31)),  # half of the values differ
+        ("style", distinct("style {}", 3)[:57] + ["x" * 300] * 3, distinct("style {}", 3)[:56] + ["x" * 300] * 4),
+        ("agent_id", distinct("A{}", 12), distinct("A{}", 13)),  # a fifth
         ("count", [f"{10**9 + row % 30}" for row in ROWS], [f"{10**9 + row % 31}" for row in ROWS]),
-        ("index", several("{}", 59), several("9{:02}", 60)),
+        ("index", distinct("{}", 59), distinct("9{:02}", 60)),
         ("index", [f"{90 + row}.5" for row in ROWS], [f"{190 - row}" for row in ROWS]),
     ],
     ids=["texts", "long texts", "identifiers", "long numbers", "repeated row numbers", "fractions"],
 )  # fmt: skip
-def test_a_column_is_left_out_from_a_share_of_its_values_on(
-    name: str, feature: list[Cell], left_out: list[Cell]
-) -> None:
+def test_column_is_excluded_above_distinct_share(name: str, feature: list[Cell], left_out: list[Cell]) -> None:
     assert decide({name: feature, **PLAIN})[name].use == "feature"
     assert decide({name: left_out, **PLAIN})[name].use == "left out"
 
 
 @pytest.mark.parametrize("before", ["price", "sale_price"])
-def test_the_first_of_the_usual_names_is_that_of_the_price_wherever_it_stands(before: str) -> None:
+def test_price_name_precedence_ignores_column_order(before: str) -> None:
     after = {"price": "sale_price", "sale_price": "SaleAmount"}[before]
     for names in ((before, after), (after, before)):
         assert uses({**dict.fromkeys(names, PRICES), "area": AREAS})[before] == "price"
 
 
-def test_the_sale_date_is_the_one_that_says_so() -> None:
+def test_sale_date_is_recognized_by_name() -> None:
     dates = cycle("2014-01-01", "2014-02-01")
     found = uses({"date_built": dates, "entered": dates, "closing_date": dates, **PLAIN})
     assert [found[name] for name in ("date_built", "entered", "closing_date")] == ["date", "date", "sale date"]
 
 
-def test_a_date_that_many_sales_lack_is_a_feature_rather_than_a_reason_to_reject_them() -> None:
+def test_date_missing_in_many_sales_is_feature() -> None:
     assert uses({"sold_on": cycle("2014-01-01", "2014-02-01", ""), **PLAIN})["sold_on"] == "date"
 
 
-def test_a_sale_date_that_is_always_the_same_day_is_no_feature_and_yet_the_valuation_date() -> None:
+def test_constant_sale_date_is_valuation_date_only() -> None:
     table = SalesTable({"sold": cycle("2014-01-01"), **PLAIN}, "")
     roles = assign_roles(table, TrainingOptions(sale_date="sold"))
     assert roles.sale_date is roles.columns["sold"]
     assert "sold" not in roles.features
 
 
-def test_a_sale_date_that_varies_is_a_feature_too() -> None:
+def test_varying_sale_date_is_feature() -> None:
     table = SalesTable({"sold": cycle("2014-01-01", "2014-02-01"), **PLAIN}, "")
     assert assign_roles(table, TrainingOptions()).features == ("sold", "area", "rooms")
 
 
-def test_a_named_sale_date_is_read_as_dates_whatever_it_looks_like() -> None:
+def test_requested_sale_date_is_read_as_dates() -> None:
     table = SalesTable({"when": cycle(20140502, 20150131), **PLAIN}, "")
     assert assign_roles(table, TrainingOptions()).columns["when"].kind is Kind.INTEGER
     roles = assign_roles(table, TrainingOptions(sale_date="when"))
@@ -291,7 +289,7 @@ def test_a_named_sale_date_is_read_as_dates_whatever_it_looks_like() -> None:
 
 
 @pytest.mark.parametrize("dates", [25, 26])
-def test_a_named_sale_date_of_which_most_cells_are_no_dates_is_refused(dates: int) -> None:
+def test_requested_sale_date_without_dates_is_rejected(dates: int) -> None:
     cells: list[Cell] = ["2014-05-02"] * dates
     cells += ["Q1", "Q2"] * 13 + ["NA", ""] * 5
     columns = {name: [*column, *column][: len(cells)] for name, column in PLAIN.items()}
@@ -307,7 +305,7 @@ def test_a_named_sale_date_of_which_most_cells_are_no_dates_is_refused(dates: in
     )
 
 
-def test_a_column_is_read_as_the_schema_of_the_sales_says() -> None:
+def test_schema_of_sales_sets_kinds() -> None:
     schema = FeatureSchema((Feature("rooms", Kind.CATEGORY, categories=("2", "3", "4")), Feature("area", Kind.NUMBER)))
     roles = assign_roles(SalesTable(PLAIN, "", schema=schema), TrainingOptions())
     assert roles.columns["rooms"].kind is Kind.CATEGORY
@@ -316,7 +314,7 @@ def test_a_column_is_read_as_the_schema_of_the_sales_says() -> None:
 
 @pytest.mark.parametrize("price", [None, "Kaufpreis"])
 @pytest.mark.parametrize("mark", [".", ","])
-def test_the_price_is_read_as_money_whoever_says_which_column_it_is(price: str | None, mark: str) -> None:
+def test_price_is_read_as_money_if_requested_or_inferred(price: str | None, mark: str) -> None:
     columns: dict[str, list[Cell]] = {"area": AREAS}
     columns[price or "price"] = [f"{int(str(each)):,}".replace(",", mark) for each in PRICES]
     roles = assign_roles(SalesTable(columns, ""), TrainingOptions(price=price))
@@ -324,12 +322,12 @@ def test_the_price_is_read_as_money_whoever_says_which_column_it_is(price: str |
 
 
 @pytest.mark.parametrize("name", ["transaction_id", "MLS number", "agent_id", "sale id", "id"])
-def test_only_an_identifier_of_the_house_tells_resales_apart(name: str) -> None:
+def test_house_id_must_identify_the_house(name: str) -> None:
     expected = "house id" if name == "id" else "left out"
     assert uses({name: each("{}", 9_000, 7), **PLAIN})[name] == expected
 
 
-def test_the_options_have_the_last_word() -> None:
+def test_options_override_inference() -> None:
     columns: dict[str, list[Cell]] = {
         "Id": each("{}", 1),
         "key": each("K{}"),
@@ -360,20 +358,20 @@ def test_the_options_have_the_last_word() -> None:
     assert found["zone"].why == "as requested; 1 to 2"
 
 
-def test_naming_features_keeps_these_alone_and_the_sale_date() -> None:
+def test_requested_features_exclude_all_others() -> None:
     columns = {"sold": cycle("2014-01-01", "2014-02-01"), "remarks": each("Charming house number {}"), **PLAIN}
     found = decide(columns, features=("remarks",))
     assert {name for name, decision in found.items() if decision.use == "feature"} == {"remarks"}
     assert (found["sold"].use, found["area"].why) == ("sale date", "not among the requested features")
 
 
-def test_an_excluded_date_is_no_sale_date() -> None:
+def test_excluded_date_is_not_sale_date() -> None:
     dates = cycle("2014-01-01", "2014-02-01")
     found = uses({"sold": dates, "entered": dates, **PLAIN}, exclude=("sold",))
     assert (found["sold"], found["entered"]) == ("left out", "sale date")
 
 
-def test_a_decision_describes_the_column() -> None:
+def test_decision_describes_column() -> None:
     found = decide({**PLAIN, "style": cycle("villa", "flat", None), "pool": cycle("true", "false")})
     assert found["rooms"].why == "whole numbers; 2 to 4"
     assert found["style"].why == "text; 2 categories; 20 missing"
@@ -382,14 +380,14 @@ def test_a_decision_describes_the_column() -> None:
 
 
 @pytest.mark.parametrize("name", ["price", "Sale Price", "SALE_PRICE", "SalePrice", "Sold-Price", "Price (USD)"])
-def test_the_price_is_found_by_its_name(name: str) -> None:
+def test_price_is_recognized_by_name(name: str) -> None:
     assert uses({"area": AREAS, "price per sqft": AREAS, "List Price": PRICES, name: PRICES})[name] == "price"
 
 
 @pytest.mark.parametrize(
     "columns", [{}, {"cost": PRICES}, {"list price": PRICES}, {"price 2014": PRICES, "price 2015": PRICES}]
 )
-def test_a_price_that_cannot_be_found_is_asked_for(columns: dict[str, list[Cell]]) -> None:
+def test_unrecognized_price_lists_candidates(columns: dict[str, list[Cell]]) -> None:
     with pytest.raises(UnusableSales, match="set `price` to one of") as caught:
         decide(columns)
     assert all(repr(name) in str(caught.value) for name in columns)
@@ -408,36 +406,36 @@ def test_a_price_that_cannot_be_found_is_asked_for(columns: dict[str, list[Cell]
         {"allow": ("prize",)},
     ],
 )
-def test_a_column_that_is_not_there_is_named_with_the_one_that_was_meant(options: dict[str, Any]) -> None:
+def test_missing_column_gets_suggestion(options: dict[str, Any]) -> None:
     with pytest.raises(UnusableSales) as caught:
         decide(PLAIN, **options)
     expected = "the sales have no column 'prize' (did you mean `price`?); their columns are 'area', 'rooms', 'price'"
     assert str(caught.value) == expected
 
 
-def test_a_name_like_no_other_gets_no_hint() -> None:
+def test_missing_column_without_match_gets_no_suggestion() -> None:
     with pytest.raises(UnusableSales, match="no column 'xyzzy'; their columns"):
         decide(PLAIN, price="xyzzy")
 
 
 @pytest.mark.parametrize("name", sorted(RECORD_FIELDS))
-def test_a_field_of_the_answer_cannot_be_a_feature(name: str) -> None:
+def test_reserved_name_cannot_be_feature(name: str) -> None:
     with pytest.raises(UnusableSales, match=f"features: '{name}' is a reserved name"):
         decide({name: AREAS, **PLAIN}, features=(name,))
 
 
-def test_sales_in_which_nothing_varies_are_refused_with_the_reasons() -> None:
+def test_sales_without_usable_column_are_rejected() -> None:
     with pytest.raises(UnusableSales, match=r"no column can be used.*\(area: the same value in every sale\)"):
         decide({"area": cycle("1"), "price": PRICES})
 
 
-def test_only_a_category_can_be_closed() -> None:
+def test_closed_requires_category() -> None:
     table = SalesTable({"price": ["1", "2"], "size": ["3", "5"]}, "")
     with pytest.raises(UnusableSales, match="set the kind of 'size' to category"):
         assign_roles(table, TrainingOptions(closed=("size",)))
 
 
-def test_nothing_can_be_said_of_the_columns_of_sales_with_a_schema_of_their_own() -> None:
+def test_column_options_conflict_with_schema_of_sales() -> None:
     schema = FeatureSchema((Feature("size", Kind.NUMBER),))
     table = SalesTable({"price": ["1", "2"], "size": ["3", "5"]}, "", schema=schema)
     with pytest.raises(UnusableSales, match=r"size: .* come with a schema"):
@@ -454,7 +452,7 @@ def test_nothing_can_be_said_of_the_columns_of_sales_with_a_schema_of_their_own(
     ],
     ids=["13 digits", "decimals", "negative", "numbers"],
 )
-def test_long_whole_numbers_that_differ_are_identifiers(cells: list[Cell], why: str) -> None:
+def test_distinct_long_integers_are_identifiers(cells: list[Cell], why: str) -> None:
     decision = decide({**PLAIN, "cid": cells})["cid"]
     assert decision.use == "left out"
     assert decision.why.startswith(why)
@@ -470,12 +468,12 @@ def test_long_whole_numbers_that_differ_are_identifiers(cells: list[Cell], why: 
     ],
     ids=["9 digits", "fractions", "two lengths", "few values"],
 )
-def test_other_large_numbers_are_numbers(cells: list[Cell]) -> None:
+def test_large_numbers_otherwise_are_features(cells: list[Cell]) -> None:
     assert uses({**PLAIN, "amount": cells})["amount"] in ("number", "integer")
 
 
 @pytest.mark.parametrize(
     "options", [{"kinds": {"cid": Kind.NUMBER}}, {"allow": ("cid",)}, {"features": ("cid", "area")}], ids=str
 )
-def test_long_whole_numbers_are_a_feature_on_request(options: dict[str, Any]) -> None:
+def test_long_integers_are_feature_on_request(options: dict[str, Any]) -> None:
     assert uses({**PLAIN, "cid": each("{}", 1_111_027_370_000, 7)}, **options)["cid"] == "number"

@@ -1,4 +1,4 @@
-"""A year and a month of sale make a date of sale, where the file has no other."""
+"""A sale date made from year and month columns, if the file has no other sale date."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def uses(found: PreparedSales) -> dict[str, tuple[str, Kind | None]]:
     [("Yr Sold", "Mo Sold"), ("YrSold", "MoSold"), ("sale_year", "sale_month"), ("Year of Sale", "Month of Sale"),
      ("SaleYear", "SaleMonth"), ("soldyr", "sold_mth"), ("YEAR SOLD", "MONTH SOLD")],
 )  # fmt: skip
-def test_a_year_and_a_month_of_sale_are_the_date_of_sale(year: str, month: str) -> None:
+def test_sale_year_and_month_make_sale_date(year: str, month: str) -> None:
     found = prepared({year: [str(each) for each in YEARS], month: [f"{each}.0" for each in MONTHS], **HOUSES})
     assert uses(found) == {
         year: ("left out", None),
@@ -56,13 +56,13 @@ def test_a_year_and_a_month_of_sale_are_the_date_of_sale(year: str, month: str) 
     }
 
 
-def test_the_table_says_what_became_of_the_two() -> None:
+def test_decisions_explain_year_and_month() -> None:
     why = {each.column: each.why for each in prepared(AMES).decisions}
     assert why["Yr Sold"] == why["Mo Sold"] == "part of sale_date"
     assert why["sale_date"] == "first of the month, from Yr Sold and Mo Sold; 2006-01-01 to 2010-12-01"
 
 
-def test_a_sale_without_its_month_is_rejected() -> None:
+def test_sale_without_month_is_rejected() -> None:
     found = prepared({**AMES, "Mo Sold": [None, *MONTHS[1:]]})
     assert found.rejected == {"sale_date: missing or not a date": 1}
 
@@ -77,7 +77,7 @@ def test_a_sale_without_its_month_is_rejected() -> None:
         ("Yr Sold", 1899, FAR),
     ],
 )  # fmt: skip
-def test_mistyped_month_or_year_costs_its_row_alone(name: str, mistyped: Cell, reason: str) -> None:
+def test_mistyped_month_or_year_rejects_one_row(name: str, mistyped: Cell, reason: str) -> None:
     columns = {**AMES, name: [mistyped, *AMES[name][1:]]}
     found = prepare(SalesTable(columns, "", read_on=date(2011, 1, 31)), TrainingOptions())
     assert found.rejected == {f"sale_date: {reason}": 1}
@@ -109,7 +109,7 @@ def test_mistyped_month_or_year_costs_its_row_alone(name: str, mistyped: Cell, r
         "date",
     ],
 )
-def test_they_stay_as_they_are_otherwise(columns: dict[str, list[Cell]]) -> None:
+def test_year_and_month_stay_features_otherwise(columns: dict[str, list[Cell]]) -> None:
     found = uses(prepared(columns))
     assert found.keys() == columns.keys()
     assert found["Yr Sold"][0] == ("left out" if len(set(columns["Yr Sold"])) == 1 else "feature")
@@ -119,13 +119,13 @@ def test_they_stay_as_they_are_otherwise(columns: dict[str, list[Cell]]) -> None
     "options",
     [{"kinds": {"Mo Sold": Kind.CATEGORY}}, {"allow": ("Yr Sold",)}, {"features": ("area", "Yr Sold", "Mo Sold")}],
 )
-def test_who_names_one_of_them_keeps_both(options: dict[str, Any]) -> None:
+def test_year_or_month_in_options_keeps_both(options: dict[str, Any]) -> None:
     found = uses(prepared(AMES, **options))
     assert "sale_date" not in found
     assert {found["Yr Sold"][0], found["Mo Sold"][0]} == {"feature"}
 
 
 @pytest.mark.parametrize("options", [{}, {"exclude": ("Yr Sold",)}, {"kinds": {"Mo Sold": Kind.CATEGORY}}])
-def test_when_a_house_was_sold_is_nothing_to_tell_it_by_whatever_the_options(options: dict[str, Any]) -> None:
+def test_sale_time_is_not_part_of_house_key(options: dict[str, Any]) -> None:
     found = prepared(AMES, **options)
     assert len({sale.house_key for sale in [*found.training, *found.held_out]}) == 60

@@ -1,4 +1,4 @@
-"""Which sales are held out depends on the house alone."""
+"""The held-out split depends only on the house."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from hypothesis import strategies as st
 from housepredict.domain.sales import HELD_OUT_SHARE, SalesTable, create_house_key, is_held_out
 
 
-def test_the_share_that_is_held_out_is_as_declared() -> None:
+def test_held_out_share_is_as_declared() -> None:
     share = sum(is_held_out(str(number)) for number in range(20_000)) / 20_000
     assert abs(share - HELD_OUT_SHARE) < 0.01
 
 
-def test_the_split_is_the_same_today_as_it_ever_was() -> None:
+def test_held_out_split_is_stable() -> None:
     assert [number for number in range(20) if is_held_out(str(number))] == [8, 9]
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.booleans()), st.randoms())
-def test_the_key_of_a_house_does_not_depend_on_the_order_of_what_is_said(
-    values: dict[str, int | str | bool], random: object
-) -> None:
+def test_house_key_ignores_feature_order(values: dict[str, int | str | bool], random: object) -> None:
     names = list(values)
     random.shuffle(names)  # type: ignore[attr-defined]
     key = create_house_key({name: values[name] for name in names})
@@ -28,6 +26,6 @@ def test_the_key_of_a_house_does_not_depend_on_the_order_of_what_is_said(
     assert is_held_out(key) in (True, False)
 
 
-def test_a_table_is_as_long_as_its_columns() -> None:
+def test_table_length_is_that_of_columns() -> None:
     assert len(SalesTable({"price": [1, 2, 3], "rooms": [1, 1, 1]}, "digest")) == 3
     assert len(SalesTable({}, "digest")) == 0

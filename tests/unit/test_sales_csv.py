@@ -1,4 +1,4 @@
-"""Sales as a table in CSV."""
+"""Realized sales in CSV."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ SALE = {"prediction": ID, "price": 200000.5, "date": "2025-05-30"}
         f"prediction,price,date\n{ID},2.000005e5,2025-05-30",
     ],
 )
-def test_a_table_may_be_written_in_several_ways(content: str) -> None:
+def test_sales_csv_is_read_in_any_form(content: str) -> None:
     assert read_sales_csv(content.encode()) == [SALE]
 
 
 @pytest.mark.parametrize("text", ["\u2028", "\u2029", "\x85", "\f", "\v", "\x1c", "\x1d", "\x1e", "\n", "\r", "\r\n"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=ascii)
-def test_rows_end_where_lines_of_csv_do(text: str, end: str) -> None:
+def test_rows_end_only_at_csv_line_ends(text: str, end: str) -> None:
     cell = f"Main{text}Street"
     written = f'"{cell}"' if text.strip("\r\n") == "" else cell
     content = end.join(["70,a", f"71,{written}", "72,c", ""]).encode()
@@ -45,11 +45,11 @@ def test_rows_end_where_lines_of_csv_do(text: str, end: str) -> None:
     assert (table.header, table.rows) == (["70", "a"], [["71", cell], ["72", "c"]])
 
 
-def test_a_table_without_rows_has_no_sales() -> None:
+def test_header_without_rows_has_no_sales() -> None:
     assert read_sales_csv(b"prediction,price,date\n") == []
 
 
-def test_cells_mean_what_they_mean_in_a_file_to_train_on() -> None:
+def test_cells_are_read_as_in_training_files() -> None:
     content = f"prediction,price,date\n{ID},200.000,n/a\n{ID},€ 5,30.05.2025\n,NaN,5.6.25\n{ID},1_000,x\n"
     assert read_sales_csv(content.encode()) == [
         {"prediction": ID, "price": 200000},
@@ -61,16 +61,16 @@ def test_cells_mean_what_they_mean_in_a_file_to_train_on() -> None:
 
 @pytest.mark.parametrize("price", ["200,000.50", "200.000,50", "$200,000.50", "200 000,50 €", "200000,5", "2.000005e5"])
 @pytest.mark.parametrize("day", ["2025-05-30", "30.05.2025", "5/30/2025", "30 May 2025", "2025-05-30 00:00:00"])
-def test_sale_may_be_written_as_in_a_file(price: str, day: str) -> None:
+def test_sale_is_read_in_any_number_and_date_format(price: str, day: str) -> None:
     assert read_sales_csv(f"id;price;date\n{ID};{price};{day}\n".encode()) == [SALE]
 
 
-def test_day_that_no_other_cell_explains_is_refused_as_it_stands() -> None:
+def test_ambiguous_date_is_passed_on_unchanged() -> None:
     (sale,) = read_sales_csv(f"id,price,date\n{ID},5,03/04/2025\n".encode())
     assert sale == {"prediction": ID, "price": 5, "date": "03/04/2025"}
 
 
-def test_a_row_with_cells_too_many_says_something_without_a_name() -> None:
+def test_extra_cell_gets_column_number_as_name() -> None:
     content = f"prediction,price,date\n{ID},200,000,2025-05-30\n{ID},5\n"
     assert read_sales_csv(content.encode()) == [
         {"prediction": ID, "price": 200, "date": "000", "column 4": "2025-05-30"},
@@ -91,7 +91,7 @@ def test_a_row_with_cells_too_many_says_something_without_a_name() -> None:
         (b"PK\x03\x04", [("", Rule.TYPE)]),
     ],
 )
-def test_what_is_no_such_table_is_refused(content: bytes, broken: list[tuple[str, Rule]]) -> None:
+def test_invalid_sales_csv_is_rejected(content: bytes, broken: list[tuple[str, Rule]]) -> None:
     with pytest.raises(InvalidSales) as caught:
         read_sales_csv(content)
     assert [(each.pointer, each.rule) for each in caught.value.violations] == broken
@@ -102,7 +102,7 @@ def test_what_is_no_such_table_is_refused(content: bytes, broken: list[tuple[str
     delimiter=st.sampled_from(",;"),
     order=st.permutations(("prediction", "price", "date")),
 )
-def test_what_is_written_is_what_is_read(rows: list[tuple[str, float, str]], delimiter: str, order: list[str]) -> None:
+def test_written_sales_are_read_back(rows: list[tuple[str, float, str]], delimiter: str, order: list[str]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, order, delimiter=delimiter)
     writer.writeheader()
@@ -112,6 +112,6 @@ def test_what_is_written_is_what_is_read(rows: list[tuple[str, float, str]], del
 
 
 @given(content=st.binary() | st.text().map(str.encode))
-def test_whatever_is_given_it_is_a_table_or_refused(content: bytes) -> None:
+def test_random_bytes_are_read_or_rejected(content: bytes) -> None:
     with suppress(InvalidSales):
         read_sales_csv(b"prediction,price,date\n" + content)

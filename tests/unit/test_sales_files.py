@@ -1,4 +1,4 @@
-"""Sales files as people have them: read to the last cell, or refused with a message that says what to do."""
+"""Sales files from the wild: read completely, or rejected with advice."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Read:
     return read_content
 
 
-def test_the_examples_are_read_whole() -> None:
+def test_example_file_is_read_completely() -> None:
     table = SalesFile(EXAMPLES / "king_county_sales.csv.gz").read()
     assert (len(table), len(table.columns), table.rejected) == (21613, 21, {})
     assert [table.columns[name][0] for name in ("id", "price", "lat")] == ["7129300520", "221900", "47.5112"]
 
 
-def test_the_location_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_location_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert SalesFile(Path("sales.csv")).location == str(tmp_path / "sales.csv")
 
 
-def test_cells_are_text_without_space_around_it_and_none_where_empty(read: Read) -> None:
+def test_cells_are_stripped_and_none_if_empty(read: Read) -> None:
     table = read(b'price, size ,kind\n 100 ,,"a, b"\n200,"  ", "c ""d"""\n')
     assert dict(table.columns) == {"price": ["100", "200"], "size": [None, None], "kind": ["a, b", 'c "d"']}
     assert list(table.columns) == ["price", "size", "kind"]
 
 
-def test_the_digest_is_of_the_file_as_it_is(read: Read) -> None:
+def test_digest_covers_compressed_file(read: Read) -> None:
     content = gzip.compress(b"price\n1\n")
     assert read(content).digest == hashlib.sha256(content).hexdigest()
 
@@ -77,7 +77,7 @@ cells = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_siz
     encoding=st.sampled_from(["utf-8", "utf-8-sig"]),
     compress=st.sampled_from([bytes, gzip.compress]),
 )
-def test_what_a_program_writes_is_what_is_read(
+def test_csv_written_by_a_program_is_read_back(
     read: Read,
     header: list[str],
     data: st.DataObject,
@@ -86,7 +86,7 @@ def test_what_a_program_writes_is_what_is_read(
     encoding: str,
     compress: Callable[[bytes], bytes],
 ) -> None:
-    # a file may be read in two ways if its names hold delimiters of another kind
+    # Names that contain other delimiters would make the file ambiguous.
     assume(not any(other in name for other in ",;\t|" for name in header))
     rows = data.draw(st.lists(st.lists(cells, min_size=len(header), max_size=len(header)), min_size=1, max_size=5))
     assume(any(cell.strip() for cell in rows[0]))
@@ -108,22 +108,22 @@ def test_what_a_program_writes_is_what_is_read(
         "\n  \nprice;size\n1,5;2\n\n;\n3;4,5\n\n",
     ],
 )
-def test_the_delimiter_is_found_between_decimal_commas_and_blank_lines(read: Read, text: str) -> None:
+def test_delimiter_is_found_despite_decimal_commas_and_blank_lines(read: Read, text: str) -> None:
     table = read(text.encode())
     assert (list(table.columns.values()), table.rejected) == ([["1,5", "3"], ["2", "4,5"]], {})
 
 
-def test_one_column_needs_no_delimiter(read: Read) -> None:
+def test_single_column_needs_no_delimiter(read: Read) -> None:
     assert dict(read(b"price\r1\r2").columns) == {"price": ["1", "2"]}
 
 
-def test_text_that_is_not_utf_8_is_windows_1252(read: Read) -> None:
+def test_text_not_in_utf_8_is_read_as_windows_1252(read: Read) -> None:
     lines = ["price,straße", *["1,plain"] * 10_000, "2,größe €"]
     table = read("\n".join(lines).encode("cp1252"))
     assert (len(table), table.columns["straße"][-1]) == (10_001, "größe €")
 
 
-def test_rows_of_another_width_are_counted_once_whatever_the_encoding(read: Read) -> None:
+def test_rows_with_wrong_field_count_are_counted_once(read: Read) -> None:
     text = "price,size\n1,2\n3\n4,5,6\n7,8\n" + "9,ü\n" * 10_000
     for encoding in "utf-8", "cp1252":
         table = read(text.encode(encoding))
@@ -131,19 +131,19 @@ def test_rows_of_another_width_are_counted_once_whatever_the_encoding(read: Read
         assert table.rejected == {WRONG_FIELD_COUNT: 2}
 
 
-def test_one_column_may_be_without_a_name(read: Read) -> None:
+def test_unnamed_column_gets_its_number(read: Read) -> None:
     assert list(read(b",price,size\n0,1,2\n").columns) == ["column 1", "price", "size"]
     assert list(read(b"price,size,\n1,2,\n3,4,5\n").columns) == ["price", "size", "column 3"]
 
 
 @pytest.mark.parametrize("ends", [",", ",,", ", ,,"])
-def test_columns_at_the_end_without_a_name_and_without_text_are_left_out(read: Read, ends: str) -> None:
+def test_empty_trailing_columns_are_dropped(read: Read, ends: str) -> None:
     table = read(f"price,size{ends}\n1,2{ends}\n3,4\n5,6{ends},7\n".encode())
     assert (dict(table.columns), table.rejected) == ({"price": ["1", "3"], "size": ["2", "4"]}, {WRONG_FIELD_COUNT: 1})
 
 
 @pytest.mark.parametrize("line", ["sep=;\r\n", "SEP=;\n", '"sep=;"\n', "\ufeffsep=;\r", "sep=\t\n", "sep=^\n"])
-def test_a_first_line_of_excel_tells_the_delimiter(read: Read, line: str) -> None:
+def test_sep_line_of_excel_sets_delimiter(read: Read, line: str) -> None:
     delimiter = line.strip('\ufeff\r\n"')[4:]
     content = f"{line}price;a,b\n1,5;2,5\n".replace(";", delimiter).encode()
     assert dict(read(content).columns) == {"price": ["1,5"], "a,b": ["2,5"]}
@@ -152,7 +152,7 @@ def test_a_first_line_of_excel_tells_the_delimiter(read: Read, line: str) -> Non
     )
 
 
-def test_a_title_above_the_header_is_shown_as_the_header_that_it_is_taken_for(read: Read) -> None:
+def test_title_above_header_is_shown_in_error(read: Read) -> None:
     for title in "Sales of 2024", "Sales of 2024,,":
         with pytest.raises(UnusableSales, match=f'header, "{title}"'):
             read(f"{title}\nprice,size,beds\n1,2,3\n4,5,6\n".encode())
@@ -160,7 +160,7 @@ def test_a_title_above_the_header_is_shown_as_the_header_that_it_is_taken_for(re
         read(b"x" * 5000 + b"\nprice,size,beds\n1,2,3\n")
 
 
-def test_cells_that_repeat_share_their_memory(read: Read) -> None:
+def test_repeated_cells_share_memory(read: Read) -> None:
     cells = read(b"kind,price\n" + b"a long house,1\n" * 1000).columns["kind"]
     assert len({id(cell) for cell in cells}) == 1
 
@@ -194,14 +194,12 @@ def test_cells_that_repeat_share_their_memory(read: Read) -> None:
     ],
     ids=range(17),
 )
-def test_what_cannot_be_read_is_refused_and_the_message_says_what_to_do(
-    read: Read, content: bytes, what_to_do: str
-) -> None:
+def test_unreadable_file_is_rejected_with_advice(read: Read, content: bytes, what_to_do: str) -> None:
     with pytest.raises(UnusableSales, match=what_to_do):
         read(content)
 
 
-def test_a_file_that_is_not_there_or_no_file_is_refused(tmp_path: Path) -> None:
+def test_missing_file_or_folder_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(UnusableSales, match=r"There is no file .*missing\.csv: check the path"):
         SalesFile(tmp_path / "missing.csv").read()
     with pytest.raises(UnusableSales, match="is a directory: name a file in it"):
@@ -212,7 +210,7 @@ def test_a_file_that_is_not_there_or_no_file_is_refused(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda tail: b"PAR1" + tail + b"PAR1"))
-def test_no_content_makes_anything_but_a_table_or_a_refusal(read: Read, content: bytes) -> None:
+def test_random_content_is_read_or_rejected(read: Read, content: bytes) -> None:
     with suppress(UnusableSales):
         assert len({len(column) for column in read(content).columns.values()}) == 1
 
@@ -223,7 +221,7 @@ def parquet(**columns: object) -> bytes:
     return file.getvalue()
 
 
-def test_a_parquet_file_keeps_its_types(read: Read) -> None:
+def test_parquet_keeps_types(read: Read) -> None:
     late = datetime(2020, 1, 2, 3, 4, tzinfo=UTC)
     nanosecond = 1_577_934_240_123_456_789
     table = read(
@@ -265,18 +263,18 @@ def test_a_parquet_file_keeps_its_types(read: Read) -> None:
     ],
     ids=["no rows", "cut off"],
 )
-def test_a_parquet_file_that_cannot_be_used_is_refused(read: Read, content: bytes, what_to_do: str) -> None:
+def test_parquet_that_is_unusable_is_rejected(read: Read, content: bytes, what_to_do: str) -> None:
     with pytest.raises(UnusableSales, match=what_to_do):
         read(content)
 
 
-def test_parquet_without_its_extra_says_what_to_install(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_without_extra_names_it(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtra, match=r"pip install '\.\[parquet\]'"):
         read(parquet(price=[1]))
 
 
-def test_a_pipe_is_refused_untouched_because_files_are_read_more_than_once(tmp_path: Path) -> None:
+def test_pipe_is_rejected_unread(tmp_path: Path) -> None:
     pipe = tmp_path / "sales.csv"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)

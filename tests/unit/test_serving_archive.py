@@ -1,4 +1,4 @@
-"""Archives of arrays: what is good comes back, and what would fill the memory never gets to."""
+"""Archives of arrays: valid ones are read back, and zip bombs are rejected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.factories import a_log_form, sample_version
 
 MIB = 2**20
 READ = "format"
-"""The name of an array that every serving form is read with; others are not unpacked."""
+"""The name of an array that every serving form has; arrays with other names are not unpacked."""
 NUMBERS = arrays.arrays(
     st.sampled_from([np.float64, np.float32, np.int64, np.int8, np.uint32]),
     arrays.array_shapes(min_dims=0, min_side=0, max_dims=3),
@@ -31,7 +31,7 @@ NUMBERS = arrays.arrays(
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,8}(\.[a-z]{1,8})?", fullmatch=True), NUMBERS, max_size=5), st.data())
-def test_arrays_come_back_as_they_were(given_arrays: dict[str, np.ndarray], data: st.DataObject) -> None:
+def test_arrays_are_read_back_unchanged(given_arrays: dict[str, np.ndarray], data: st.DataObject) -> None:
     if data.draw(st.booleans(), label="by columns"):
         given_arrays = {name: np.asfortranarray(array) for name, array in given_arrays.items()}
     buffer = BytesIO()
@@ -43,7 +43,7 @@ def test_arrays_come_back_as_they_were(given_arrays: dict[str, np.ndarray], data
         np.testing.assert_array_equal(found[name], array, strict=True)
 
 
-def test_an_array_of_many_pieces_comes_back_in_little_more_memory_than_its_own() -> None:
+def test_large_array_is_read_with_little_extra_memory() -> None:
     array = np.random.default_rng(1).random((MIB + 1,))
     buffer = BytesIO()
     np.savez_compressed(buffer, array=array)
@@ -56,17 +56,17 @@ def test_an_array_of_many_pieces_comes_back_in_little_more_memory_than_its_own()
         tracemalloc.stop()
     assert (found == array).all()
     assert not found.flags.writeable
-    # beside it, a copy of the archive, which is all but as large: numbers by chance do not pack
+    # Besides the array, memory holds the archive, which is nearly as large: random numbers do not compress.
     assert peak < len(content) + array.nbytes + 4 * MIB
 
 
-def test_what_is_not_wanted_is_not_unpacked() -> None:
+def test_unrequested_arrays_are_not_unpacked() -> None:
     content = archive(an_array(), b"no array", an_array())
     assert list(arrays_in(content, {"0", "2"})) == ["0", "2"]
 
 
 def an_array(*, shape: tuple[int, ...] = (4,), dtype: str = "<f8", content: bytes = bytes(32)) -> bytes:
-    """A member of an archive, whose header claims what it likes."""
+    """Return an archive member whose header may not match its content."""
     buffer = BytesIO()
     np.lib.format.write_array_header_1_0(buffer, {"shape": shape, "fortran_order": False, "descr": dtype})
     return buffer.getvalue() + content
@@ -80,8 +80,8 @@ def archive(*members: bytes, method: int = ZIP_DEFLATED, first: str = "0") -> by
     return buffer.getvalue()
 
 
-def of_zeros(size: int, claimed: int | None = None) -> bytes:
-    """An archive of one array of zeros, which takes so many bytes, or claims so many."""
+def zeros_archive(size: int, claimed: int | None = None) -> bytes:
+    """Return an archive of one array of zeros with `size` bytes, of which the header claims `claimed`."""
     buffer = BytesIO()
     with ZipFile(buffer, "w", ZIP_DEFLATED, compresslevel=1) as file, file.open(f"{READ}.npy", "w") as member:
         member.write(an_array(shape=((claimed or size) // 8,), content=b""))
@@ -90,8 +90,8 @@ def of_zeros(size: int, claimed: int | None = None) -> bytes:
     return buffer.getvalue()
 
 
-def of_one_member_many_times() -> bytes:
-    """Its table of contents names the same 30 MiB of zeros over and over."""
+def repeated_member_archive() -> bytes:
+    """Return an archive whose table of contents lists the same 30 MiB of zeros many times."""
     buffer = BytesIO()
     with ZipFile(buffer, "w", ZIP_DEFLATED) as file:
         file.writestr(f"{READ}.npy", an_array(shape=(30 * MIB // 8,), content=bytes(30 * MIB)))
@@ -99,30 +99,30 @@ def of_one_member_many_times() -> bytes:
     return buffer.getvalue()
 
 
-def that_lies() -> bytes:
-    """It declares 64 KiB, as its header does, and has 64 MiB."""
+def understated_size_archive() -> bytes:
+    """Return an archive that declares 64 KiB, like its array header, and unpacks to 64 MiB."""
     size = struct.pack("<L", 64 * MIB + 128)
-    return of_zeros(64 * MIB, claimed=2**16 - 128).replace(size, struct.pack("<L", 2**16))
+    return zeros_archive(64 * MIB, claimed=2**16 - 128).replace(size, struct.pack("<L", 2**16))
 
 
 BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
-    "more zeros than may be": (lambda: of_zeros(MAX_UNPACKED), "the arrays take 536,871,040 bytes unpacked"),
-    "the same many times": (of_one_member_many_times, "the arrays take 629,148,160 bytes unpacked"),
-    "more than is declared": (that_lies, "Bad CRC-32"),
+    "too many zeros": (lambda: zeros_archive(MAX_UNPACKED), "the arrays take 536,871,040 bytes unpacked"),
+    "a repeated member": (repeated_member_archive, "the arrays take 629,148,160 bytes unpacked"),
+    "an understated size": (understated_size_archive, "Bad CRC-32"),
     "a shape of terabytes": (lambda: archive(an_array(shape=(10**12,)), first=READ), "doesn't match float64 of shape"),
-    "a shape of nothing": (
+    "an empty shape": (
         lambda: archive(an_array(shape=(10**12, 0, 10**9)), first=READ),
         "doesn't match float64 of shape",
     ),
     "too many arrays": (lambda: archive(*[an_array()] * (MAX_ARRAYS + 1)), "more than 100 arrays"),
     "a long table of contents": (lambda: archive(*[an_array()] * 2)[:-22] * 10_000, "more than 100 arrays"),
-    "a method without bounds": (lambda: archive(an_array(), method=ZIP_LZMA, first=READ), "compressed by method 14"),
-    "another": (lambda: archive(an_array(content=bytes(MIB)), method=ZIP_BZIP2, first=READ), "compressed by method 12"),
+    "LZMA": (lambda: archive(an_array(), method=ZIP_LZMA, first=READ), "compressed by method 14"),
+    "bzip2": (lambda: archive(an_array(content=bytes(MIB)), method=ZIP_BZIP2, first=READ), "compressed by method 12"),
 }
 
 
 @pytest.mark.parametrize(("make", "reason"), BOMBS.values(), ids=BOMBS)
-def test_a_bomb_is_refused_before_it_goes_off(make: Callable[[], bytes], reason: str) -> None:
+def test_zip_bomb_is_rejected_in_little_memory(make: Callable[[], bytes], reason: str) -> None:
     content = make()
     version, _ = sample_version(a_log_form())
     artifact = {"serving.npz": content}
@@ -137,12 +137,12 @@ def test_a_bomb_is_refused_before_it_goes_off(make: Callable[[], bytes], reason:
 
 
 @pytest.mark.parametrize("dtype", ["|O", "|S8", "<U2", "|V8", "|b1", "<c16", "<M8[s]"])
-def test_what_is_no_number_is_refused(dtype: str) -> None:
+def test_non_numeric_array_is_rejected(dtype: str) -> None:
     with pytest.raises(ValueError, match="must contain numbers"):
         arrays_in(archive(an_array(dtype=dtype)), "0")
 
 
-def test_what_is_no_array_is_refused() -> None:
+def test_member_that_is_no_array_is_rejected() -> None:
     with pytest.raises(ValueError, match="magic"):
         arrays_in(archive(b"text"), "0")
     later_version = an_array().replace(b"\x93NUMPY\1", b"\x93NUMPY\2")
@@ -151,11 +151,11 @@ def test_what_is_no_array_is_refused() -> None:
 
 
 @pytest.mark.parametrize("content", [bytes(31), bytes(33), bytes(40)])
-def test_an_array_that_is_too_short_or_too_long_is_refused(content: bytes) -> None:
+def test_array_of_wrong_length_is_rejected(content: bytes) -> None:
     with pytest.raises(ValueError, match="doesn't match"):
         arrays_in(archive(an_array(content=content)), "0")
 
 
-def test_a_changed_number_does_not_fit_the_checksum() -> None:
+def test_changed_number_fails_checksum() -> None:
     with pytest.raises(BadZipFile, match="CRC"):
         arrays_in(archive(an_array(content=b"0" * 32), method=ZIP_STORED).replace(b"0" * 32, b"1" * 32), "0")

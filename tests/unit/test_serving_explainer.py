@@ -1,4 +1,4 @@
-"""What explains a version is loaded with the care that the version is."""
+"""Explanation files are validated as strictly as models when they are loaded."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from tests.factories import a_house, a_linear_form, a_log_form, sample_version
 LAB = a_house(size=2500, bedrooms=3, age=10)
 
 
-def of_a_line() -> Attribution:
-    """Houses of 2,000 sq ft, 3 bedrooms and 25 years."""
+def linear_attribution() -> Attribution:
+    """Return an attribution whose average house has 2,000 sq ft, 3 bedrooms, and 25 years."""
     return Attribution(np.array([200_000.0, 30_000, -12_500]))
 
 
-def of_trees() -> Attribution:
-    """Of `a_trees_form`: a quarter of the houses up to 2,000 sq ft, and a half up to 3 bedrooms."""
+def trees_attribution() -> Attribution:
+    """Return an attribution for `a_trees_form`: 25% of houses have up to 2,000 sq ft, 50% up to 3 bedrooms."""
     ratios = np.ones((3, 2, 2))
     ratios[0, 0], ratios[1, 1] = (0.25, 0.75), (0.5, 0.5)
     # up to 2000 sq ft, more, missing; up to 3 bedrooms, more, missing; any age, missing
@@ -55,8 +55,10 @@ def _with(version: ModelVersion, artifact: Artifact, content: bytes) -> tuple[Mo
     return evolve(version, digests=digests_of(files)), files
 
 
-def test_a_line_adds_what_its_terms_are_above_their_mean() -> None:
-    explainer = load_explainer(*explained_by(of_a_line(), a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),)))
+def test_linear_contributions_are_differences_from_means() -> None:
+    explainer = load_explainer(
+        *explained_by(linear_attribution(), a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
+    )
     known, unknown = explainer.explain([LAB, a_house()])
     assert known.unit is Unit.PRICE
     assert known.base == unknown.base == 267_500
@@ -68,8 +70,8 @@ def test_a_line_adds_what_its_terms_are_above_their_mean() -> None:
     assert [each.amount for each in unknown.contributions] == [0, 0, 0]
 
 
-def test_trees_add_what_the_way_of_a_house_is_above_that_of_all() -> None:
-    explainer = load_explainer(*explained_by(of_trees(), a_log_form()))
+def test_tree_contributions_are_differences_from_average_path() -> None:
+    explainer = load_explainer(*explained_by(trees_attribution(), a_log_form()))
     large, nothing = explainer.explain([a_house(size=2500, bedrooms=4, age=1), a_house()])
     assert large.unit is Unit.LOG_PRICE
     assert large.base == 13.25
@@ -79,7 +81,7 @@ def test_trees_add_what_the_way_of_a_house_is_above_that_of_all() -> None:
     assert list(explainer.explain([])) == []
 
 
-def test_features_that_axes_connect_are_one_player() -> None:
+def test_features_of_shared_axes_form_one_player() -> None:
     columns = DerivedFeatures(
         lowest=np.full(6, -np.inf),
         highest=np.full(6, np.inf),
@@ -87,30 +89,32 @@ def test_features_that_axes_connect_are_one_player() -> None:
         turned=np.array([[5, 3], [3, 5], [1, 3]]),
         weights=np.ones((3, 2)),
     )
-    own = [0, 1, 2, 1, 3, 1]
-    assert columns.players.tolist() == [3, 1, *own, 1, 1, 1]
+    feature_players = [0, 1, 2, 1, 3, 1]
+    assert columns.players.tolist() == [3, 1, *feature_players, 1, 1, 1]
 
 
-def test_a_version_of_before_has_no_explanation() -> None:
+def test_older_version_has_no_explanation() -> None:
     with pytest.raises(NoExplanation):
         load_explainer(*sample_version(a_linear_form()))
 
 
-def test_files_that_were_changed_are_refused() -> None:
-    version, artifact = explained_by(of_a_line(), a_linear_form())
+def test_changed_files_are_rejected() -> None:
+    version, artifact = explained_by(linear_attribution(), a_linear_form())
     for file in ("explanation.npz", SERVING_FILE):
         with pytest.raises(RefusedModel, match="was changed"):
             load_explainer(version, {**artifact, file: b"changed"})
 
 
-@pytest.mark.parametrize("attribution", [of_trees(), Attribution(np.zeros(2))], ids=["trees", "a feature less"])
-def test_what_explains_another_model_is_refused(attribution: Attribution) -> None:
+@pytest.mark.parametrize(
+    "attribution", [trees_attribution(), Attribution(np.zeros(2))], ids=["trees", "a feature less"]
+)
+def test_explanation_of_another_model_is_rejected(attribution: Attribution) -> None:
     with pytest.raises(RefusedModel, match=r"explanation\.npz"):
         load_explainer(*explained_by(attribution, a_linear_form()))
 
 
-def test_what_does_not_add_up_for_the_self_test_is_refused() -> None:
-    right = of_trees()
+def test_explanation_that_does_not_add_up_is_rejected() -> None:
+    right = trees_attribution()
     assert right.squared
     wrong = evolve(right, squared=evolve(right.squared, mean=np.asarray(13.5)))
     with pytest.raises(RefusedModel, match="do not add up"):
@@ -118,17 +122,17 @@ def test_what_does_not_add_up_for_the_self_test_is_refused() -> None:
 
 
 @pytest.mark.parametrize("ratio", [0.0, -0.5, 1.5, math.nan])
-def test_ratios_that_are_none_are_refused(ratio: float) -> None:
-    paths = of_trees().squared
+def test_invalid_ratios_are_rejected(ratio: float) -> None:
+    paths = trees_attribution().squared
     assert paths
     with pytest.raises(ValueError, match="ratios"):
         evolve(paths, ratios=np.full_like(paths.ratios, ratio))
 
 
 @given(data=st.data())
-def test_damage_that_the_digest_does_not_tell_is_refused_or_harmless(data: st.DataObject) -> None:
-    """Whatever stands in the file, loading ends with RefusedModel or an explainer that explains."""
-    content = pack(of_trees())
+def test_damage_is_rejected_or_harmless(data: st.DataObject) -> None:
+    """Loading any file content either raises RefusedModel or returns a working explainer."""
+    content = pack(trees_attribution())
     place = data.draw(st.integers(0, len(content) - 1))
     damaged = data.draw(
         st.sampled_from([content[:place], content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :]])
@@ -141,7 +145,7 @@ def test_damage_that_the_digest_does_not_tell_is_refused_or_harmless(data: st.Da
 
 
 @given(st.data())
-def test_the_masks_of_paths_are_the_same_in_less_memory(data: st.DataObject) -> None:
+def test_compressed_masks_equal_full_masks(data: st.DataObject) -> None:
     sizes = data.draw(st.lists(st.integers(1, 40), min_size=1, max_size=4))
     trees = data.draw(st.integers(1, 4))
     numbers = st.integers(0, data.draw(st.sampled_from([1, 3, 2**32 - 1])))
@@ -151,17 +155,17 @@ def test_the_masks_of_paths_are_the_same_in_less_memory(data: st.DataObject) -> 
     assert (_Masks.of(masks, starts).take(cells) == masks.take(cells, axis=0)).all()
 
 
-def test_an_explainer_shares_the_form_of_its_predictor() -> None:
+def test_explainer_shares_form_with_predictor() -> None:
     forms = SharedForms()
-    version, artifact = explained_by(of_a_line(), a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
+    version, artifact = explained_by(linear_attribution(), a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
     predictor = load_predictor(version, artifact, forms)
     explainer = load_explainer(version, artifact, forms)
     assert explainer._contributions.form is predictor._form
 
 
-def test_a_form_that_nobody_uses_is_not_kept() -> None:
+def test_unused_form_is_released() -> None:
     forms = SharedForms()
-    version, artifact = explained_by(of_a_line(), a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
+    version, artifact = explained_by(linear_attribution(), a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
     predictor = load_predictor(version, artifact, forms)
     assert len(forms._in_use) == 1
     del predictor

@@ -19,12 +19,12 @@ from tests.factories import a_linear_form, a_log_form, a_trees_form
 NAN = math.nan
 
 
-def test_a_linear_price_is_a_sum_and_a_missing_number_its_mean() -> None:
+def test_linear_price_uses_means_for_missing_numbers() -> None:
     matrix = np.array([[2500.0, 3, 10], [NAN, NAN, NAN]])
     assert a_linear_form().prices(matrix).tolist() == [325_000, 267_500]
 
 
-def test_a_category_adds_the_term_of_its_code_and_the_last_one_where_it_is_missing_or_beyond() -> None:
+def test_category_term_defaults_to_last_offset() -> None:
     form = Linear(
         intercept=np.array(1000.0),
         means=np.array([0.0, 2.0, 0.0]),
@@ -47,17 +47,17 @@ def test_a_category_adds_the_term_of_its_code_and_the_last_one_where_it_is_missi
         (NAN, NAN, 13),
     ],
 )
-def test_a_house_on_a_threshold_turns_left_and_right_above_it(size: float, bedrooms: float, expected: float) -> None:
+def test_tree_threshold_belongs_to_left_branch(size: float, bedrooms: float, expected: float) -> None:
     assert a_trees_form().log_prices(np.array([[size, bedrooms, 1.0]])).tolist() == [expected]
 
 
-def test_a_price_is_the_inverse_of_its_logarithm_and_its_spread_is_one_where_nothing_is_known_of_it() -> None:
+def test_valuation_exponentiates_and_defaults_spread_to_one() -> None:
     prices, spreads = a_log_form().valuation(np.array([[1.0, 1, 1], [2500, 4, NAN]]))
     assert prices.tolist() == [pytest.approx(math.exp(12)), pytest.approx(math.exp(14))]
     assert spreads.tolist() == [1, 1]
 
 
-def test_means_and_medians_count_as_the_share_says_and_the_line_goes_below_them() -> None:
+def test_log_price_blends_means_and_medians_by_share() -> None:
     medians = evolve(a_trees_form(), leaves=a_trees_form().leaves + 1)
     form = evolve(
         a_log_form(),
@@ -68,7 +68,7 @@ def test_means_and_medians_count_as_the_share_says_and_the_line_goes_below_them(
     assert form.log_prices(np.array([[1.0, 1, 1]])).tolist() == [0.5 + 0.75 * 12 + 0.25 * 14]
 
 
-def test_columns_are_logarithms_the_features_within_their_range_and_turned_axes() -> None:
+def test_derived_columns_are_logarithms_clipped_features_and_axes() -> None:
     columns = DerivedFeatures(
         lowest=np.array([0.0, 45.0, -np.inf]),
         highest=np.array([10.0, 50.0, np.inf]),
@@ -82,7 +82,7 @@ def test_columns_are_logarithms_the_features_within_their_range_and_turned_axes(
     assert (columns.for_lines, columns.for_trees) == (slice(0, 4), slice(1, 5))
 
 
-def test_levels_of_categories_come_after_the_features_and_the_last_is_of_houses_without_a_known_one() -> None:
+def test_target_encoding_columns_follow_features() -> None:
     columns = DerivedFeatures(
         lowest=np.array([0.0, -np.inf, -np.inf]),
         highest=np.array([10.0, np.inf, np.inf]),
@@ -103,7 +103,7 @@ _numbers = st.floats(-1e15, 1e15) | st.just(NAN)
 @given(
     matrix=arrays(np.float64, st.tuples(st.integers(1, 40), st.just(20)), elements=_numbers), seed=st.integers(0, 99)
 )
-def test_a_linear_price_does_not_depend_on_the_batch(matrix: np.ndarray, seed: int) -> None:
+def test_linear_price_is_independent_of_batch(matrix: np.ndarray, seed: int) -> None:
     random = np.random.default_rng(seed)
     form = Linear(
         np.array(1e5), random.normal(size=20), random.normal(size=20), np.zeros(20, dtype=np.int64), np.empty(0)
@@ -114,7 +114,7 @@ def test_a_linear_price_does_not_depend_on_the_batch(matrix: np.ndarray, seed: i
 
 
 @given(matrix=arrays(np.float64, st.tuples(st.integers(1, 40), st.just(3)), elements=_numbers), seed=st.integers(0, 99))
-def test_a_price_of_trees_does_not_depend_on_the_batch(matrix: np.ndarray, seed: int) -> None:
+def test_tree_price_is_independent_of_batch(matrix: np.ndarray, seed: int) -> None:
     random = np.random.default_rng(seed)
     small = a_trees_form()
     leaves = random.normal(size=(200, 2))
@@ -124,7 +124,7 @@ def test_a_price_of_trees_does_not_depend_on_the_batch(matrix: np.ndarray, seed:
     assert form.log_prices(np.asfortranarray(matrix)).tolist() == alone
 
 
-def test_a_batch_is_looked_up_in_chunks_and_may_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trees_evaluate_chunked_and_empty_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     form, matrix = a_trees_form(), np.random.default_rng(1).normal(2000, 500, size=(50, 3))
     whole = form.log_prices(matrix)
     monkeypatch.setattr("housepredict.adapters.serving.trees._CHUNK", 40)

@@ -1,4 +1,4 @@
-"""What is loaded, and what is refused."""
+"""Loading of model versions, and rejection of invalid ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LAB = a_house(size=2500, bedrooms=3, age=10)
 FORMS: dict[Algorithm, ServingForm] = {Algorithm.LINEAR: a_linear_form(), Algorithm.BOOSTING: a_log_form()}
 
 
-def test_a_version_is_loaded_and_predicts() -> None:
+def test_version_is_loaded_and_predicts() -> None:
     version, artifact = sample_version(a_linear_form(), self_test=(SelfTest(LAB, 325_000.0),))
     predictor = load_predictor(version, artifact)
     assert predictor.version is version
@@ -36,14 +36,14 @@ def test_a_version_is_loaded_and_predicts() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_a_form_comes_back_as_it_was_and_equal_forms_make_equal_bytes(form: ServingForm) -> None:
+def test_form_is_packed_deterministically(form: ServingForm) -> None:
     version, artifact = sample_version(form)
     content = pack(form)
     assert content == artifact["serving.npz"]
     assert pack(unpack(content, version.algorithm)) == content
 
 
-def test_files_that_are_changed_missing_or_additional_are_refused() -> None:
+def test_changed_missing_or_extra_files_are_rejected() -> None:
     version, artifact = sample_version(a_linear_form())
     for damaged in (
         {**artifact, "estimator.joblib": b"changed"},
@@ -55,7 +55,7 @@ def test_files_that_are_changed_missing_or_additional_are_refused() -> None:
             load_predictor(version, damaged)
 
 
-def test_a_version_without_serving_form_is_refused() -> None:
+def test_version_without_serving_form_is_rejected() -> None:
     version, _ = sample_version(a_linear_form())
     artifact = {"estimator.joblib": b"alone"}
     with pytest.raises(RefusedModel, match=r"no serving\.npz"):
@@ -63,8 +63,8 @@ def test_a_version_without_serving_form_is_refused() -> None:
 
 
 @given(form=st.sampled_from(sorted(FORMS)), data=st.data())
-def test_damage_that_the_digest_does_not_tell_is_refused_or_harmless(form: Algorithm, data: st.DataObject) -> None:
-    """Whatever stands in the file, loading ends with RefusedModel or a predictor that predicts."""
+def test_damage_is_rejected_or_harmless(form: Algorithm, data: st.DataObject) -> None:
+    """Loading any file content either raises RefusedModel or returns a working predictor."""
     version, artifact = sample_version(FORMS[form])
     content = artifact["serving.npz"]
     place = data.draw(st.integers(0, len(content) - 1))
@@ -83,12 +83,12 @@ def test_damage_that_the_digest_does_not_tell_is_refused_or_harmless(form: Algor
     [b"", b"PK", pickle.dumps({"format": 1}), pack(a_log_form())[:-30]],
     ids=["empty", "no archive", "a pickle", "cut off"],
 )
-def test_what_is_no_archive_of_arrays_is_refused(content: bytes) -> None:
+def test_invalid_archive_is_rejected(content: bytes) -> None:
     with pytest.raises(RefusedModel, match=r"serving\.npz does not contain a valid boosting model"):
         load_predictor(*_with(sample_version(a_log_form())[0], content))
 
 
-def test_a_pickle_inside_the_archive_is_never_opened() -> None:
+def test_pickle_in_archive_is_never_opened() -> None:
     with pytest.raises(RefusedModel, match="must contain numbers, not object"):
         unpack(_npz(a_log_form(), **{"squared.leaves": np.array([_Bomb()], dtype=object)}), Algorithm.BOOSTING)
 
@@ -98,14 +98,14 @@ class _Bomb:
         return pytest.fail, ("a pickle was opened",)
 
 
-def test_one_array_alone_is_refused() -> None:
+def test_single_array_is_rejected() -> None:
     buffer = BytesIO()
     np.save(buffer, np.zeros(3))
     with pytest.raises(RefusedModel):
         unpack(buffer.getvalue(), Algorithm.LINEAR)
 
 
-def test_another_format_is_refused_by_its_number() -> None:
+def test_unsupported_format_is_rejected() -> None:
     with pytest.raises(NewerModel, match=r"serving\.npz was made by a newer release of housepredict: it has format 3"):
         unpack(_npz(a_linear_form(), format=np.int64(3)), Algorithm.LINEAR)
     with pytest.raises(RefusedModel, match="format must be 2, not 1"):
@@ -113,13 +113,13 @@ def test_another_format_is_refused_by_its_number() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_arrays_of_a_newer_release_are_ignored_and_not_unpacked(form: ServingForm) -> None:
+def test_arrays_of_newer_release_are_ignored(form: ServingForm) -> None:
     version, _ = sample_version(form)
     newer = {"more": np.array(["text"]), "squared.more": np.zeros(1), "more.cuts": np.zeros(1)}
     assert pack(unpack(_npz(form, **newer), version.algorithm)) == pack(form)
 
 
-def test_the_form_of_another_algorithm_is_refused() -> None:
+def test_form_of_another_algorithm_is_rejected() -> None:
     with pytest.raises(RefusedModel, match="does not contain a valid boosting model"):
         unpack(pack(a_linear_form()), Algorithm.BOOSTING)
 
@@ -179,26 +179,26 @@ _LEVELS = evolve(
         (_LEVELS, {"columns.levels": np.zeros((2, 2))}),
     ],
 )
-def test_arrays_that_do_not_fit_together_are_refused(form: ServingForm, damage: dict[str, np.ndarray]) -> None:
+def test_inconsistent_arrays_are_rejected(form: ServingForm, damage: dict[str, np.ndarray]) -> None:
     with pytest.raises(RefusedModel, match="model: "):
         unpack(_npz(form, **damage), next(algorithm for algorithm in FORMS if type(FORMS[algorithm]) is type(form)))
 
 
-def test_levels_come_back_as_they_were() -> None:
+def test_target_encodings_are_packed_and_unpacked() -> None:
     content = pack(_LEVELS)
     assert pack(unpack(content, Algorithm.RIDGE)) == content
     assert {"columns.grouped", "columns.levels"} <= np.load(BytesIO(content)).keys()
     assert not {"columns.grouped", "columns.levels"} & np.load(BytesIO(pack(_LOG))).keys()
 
 
-def test_a_schema_with_other_features_is_refused() -> None:
+def test_schema_with_other_features_is_rejected() -> None:
     schema = FeatureSchema((Feature("size", Kind.NUMBER),))
     with pytest.raises(RefusedModel, match="has 3 features, but the schema has 1"):
         load_predictor(*sample_version(a_linear_form(), schema=schema))
 
 
 @pytest.mark.parametrize("price", [324_999.98, 325_000.02, math.nan, math.inf, -1.0])
-def test_a_failing_self_test_refuses_the_version(price: float) -> None:
+def test_self_test_failure_rejects_version(price: float) -> None:
     with pytest.raises(RefusedModel, match=f"is 325000.0, not {price}"):
         load_predictor(*sample_version(a_linear_form(), self_test=(SelfTest(LAB, price),)))
 
@@ -206,27 +206,27 @@ def test_a_failing_self_test_refuses_the_version(price: float) -> None:
 @pytest.mark.parametrize(
     "values", [{"size": "large"}, {"size": 10**400}, {"sold": "2015-02-30"}], ids=["text", "too large", "no date"]
 )
-def test_a_self_test_with_a_house_that_is_none_refuses_the_version(values: dict[str, Any]) -> None:
+def test_self_test_with_invalid_house_rejects_version(values: dict[str, Any]) -> None:
     schema = FeatureSchema((*sample_version(a_linear_form())[0].schema.features[:2], Feature("sold", Kind.DATE)))
     version = sample_version(a_linear_form(), schema=schema, self_test=(SelfTest(a_house(**values), 1.0),))
     with pytest.raises(RefusedModel, match="cannot estimate the houses of its self-test"):
         load_predictor(*version)
 
 
-def test_a_self_test_may_tell_whole_cents_and_differ_in_the_last_bits() -> None:
+def test_self_test_tolerates_rounding() -> None:
     price = math.exp(13.0)
     for expected in (round(price, 2), price * (1 + 1e-15)):
         load_predictor(*sample_version(a_log_form(), self_test=(SelfTest(LAB, expected),)))
 
 
-def test_a_model_without_a_price_for_the_houses_of_its_self_test_is_refused() -> None:
+def test_self_test_with_infinite_price_rejects_version() -> None:
     form = evolve(a_log_form(), squared=evolve(a_trees_form(), leaves=np.full((2, 2), 1000.0)))
     with pytest.raises(RefusedModel, match="is inf, not"):
         load_predictor(*sample_version(form, self_test=(SelfTest(LAB, 1.0),)))
 
 
 @pytest.mark.slow
-def test_serving_loads_neither_scikit_learn_nor_scipy_nor_joblib() -> None:
+def test_serving_imports_no_scikit_learn_scipy_or_joblib() -> None:
     script = """
 import sys
 from housepredict.adapters.serving.linear import Linear
@@ -241,13 +241,13 @@ print({"sklearn", "scipy", "joblib"} & set(sys.modules))
 
 
 def _with(version: ModelVersion, content: bytes) -> tuple[ModelVersion, Artifact]:
-    """The version with another serving form, and digests that say so."""
+    """Return the version with another serving form and matching digests."""
     artifact = {"serving.npz": content}
     return evolve(version, digests=digests_of(artifact)), artifact
 
 
 def _npz(form: ServingForm, **changes: Any) -> bytes:
-    """The file of a form with some arrays changed."""
+    """Return the file of a form with some arrays changed."""
     with np.load(BytesIO(pack(form))) as file:
         arrays = {**file, **changes}
     buffer = BytesIO()

@@ -24,15 +24,13 @@ KEYS = {
 }
 
 
-def test_nothing_set_means_sqlite_on_loopback_without_the_demonstration() -> None:
+def test_defaults_are_sqlite_on_loopback_without_demo() -> None:
     settings = read_settings({})
     assert (settings.host, settings.port, settings.demo, settings.database_url) == ("127.0.0.1", 5000, False, None)
     assert settings.data_dir.is_absolute()
 
 
-def test_a_project_folder_in_the_working_directory_is_where_data_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_dir_defaults_to_project_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert read_settings({}).data_dir != tmp_path / ".housepredict"
     (tmp_path / ".housepredict").mkdir()
@@ -51,18 +49,18 @@ def test_a_project_folder_in_the_working_directory_is_where_data_is_kept(
         ({"DB_HOST": "::1"}, "postgresql://postgres@[::1]:5432/mldata"),
     ],
 )
-def test_any_of_the_labs_variables_selects_postgres_and_the_others_default(variable: dict[str, str], url: str) -> None:
+def test_lab_variables_select_postgres_with_defaults(variable: dict[str, str], url: str) -> None:
     assert read_settings(variable).database_url == url
 
 
 @given(user=text, password=text, name=text)
-def test_the_labs_credentials_survive_in_the_url_whatever_they_hold(user: str, password: str, name: str) -> None:
+def test_lab_credentials_are_quoted_in_url(user: str, password: str, name: str) -> None:
     url = urlsplit(read_settings({"DB_USER": user, "DB_PASSWORD": password, "DB_NAME": name}).database_url or "")
     assert (unquote(url.username or ""), unquote(url.password or ""), unquote(url.path[1:])) == (user, password, name)
 
 
 @given(before=BLANK, after=BLANK)
-def test_blanks_and_line_breaks_around_urls_and_secrets_are_stripped(before: str, after: str) -> None:
+def test_urls_and_secrets_are_stripped(before: str, after: str) -> None:
     padded = {name: f"{before}{value}{after}" for name, value in KEYS.items()}
     assert read_settings(padded) == read_settings(KEYS)
     lab = {"DB_HOST": "db", "DB_PORT": "5433", "DB_NAME": "n", "DB_USER": "u", "DB_PASSWORD": PASSWORD}
@@ -72,7 +70,7 @@ def test_blanks_and_line_breaks_around_urls_and_secrets_are_stripped(before: str
 
 
 @pytest.mark.parametrize("name", [name for name in KEYS if name != "HOUSEPREDICT_DATABASE_SCHEMA"])
-def test_byte_order_mark_and_blanks_in_a_secrets_file_are_stripped(tmp_path: Path, name: str) -> None:
+def test_secret_file_is_stripped_of_bom_and_blanks(tmp_path: Path, name: str) -> None:
     file = tmp_path / "secret"
     file.write_bytes(b"\xef\xbb\xbf " + KEYS[name].encode() + b"\r\n\n")
     others = {key: value for key, value in KEYS.items() if key != name}
@@ -80,42 +78,42 @@ def test_byte_order_mark_and_blanks_in_a_secrets_file_are_stripped(tmp_path: Pat
 
 
 @pytest.mark.parametrize("host", ["[::1]", "::1", " [::1]\n"])
-def test_ipv6_host_may_stand_in_brackets(host: str) -> None:
+def test_ipv6_host_may_have_brackets(host: str) -> None:
     assert read_settings({"DB_HOST": host}).database_url == "postgresql://postgres@[::1]:5432/mldata"
 
 
 @pytest.mark.parametrize("host", ["db:5432", "[db]", "postgresql://me:hush@db/houses", "::1]:5432"])
-def test_host_that_is_more_than_a_host_is_refused_and_not_shown(host: str) -> None:
+def test_invalid_host_is_rejected_and_hidden(host: str) -> None:
     with pytest.raises(InvalidSettings, match=r"^DB_HOST must be a host name or an IP address") as caught:
         read_settings({"DB_HOST": host})
     assert "hush" not in str(caught.value)
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "x", "-1", "\u0661"])
-def test_port_that_is_none_is_refused(port: str) -> None:
+def test_invalid_port_is_rejected(port: str) -> None:
     with pytest.raises(InvalidSettings, match=r"^DB_PORT must be a whole number from 1 to 65535"):
         read_settings({"DB_PORT": port})
 
 
 @pytest.mark.parametrize("url", ["postgresql://u:hu[sh@h/d", "postgresql://u:hush\u2100@h/d", "postgresql://[::1/d"])
-def test_url_that_the_standard_library_refuses_is_left_to_the_driver(url: str) -> None:
+def test_url_rejected_by_urllib_is_left_to_driver(url: str) -> None:
     settings = read_settings({"HOUSEPREDICT_DATABASE_URL": url})
     assert settings.postgres_url == url
     assert shown_database(url) == ""
 
 
 @pytest.mark.parametrize("schema", [" ", "pg_catalog", "x" * 64, "ü" * 32])
-def test_schema_that_can_be_none_is_refused(schema: str) -> None:
+def test_invalid_database_schema_is_rejected(schema: str) -> None:
     with pytest.raises(InvalidSettings, match=r"^HOUSEPREDICT_DATABASE_SCHEMA must be a schema name"):
         read_settings({"HOUSEPREDICT_DATABASE_SCHEMA": schema})
 
 
-def test_a_url_of_ones_own_wins_over_the_labs_variables() -> None:
+def test_database_url_overrides_lab_variables() -> None:
     url = "postgresql://me@there/houses"
     assert read_settings({"DB_HOST": "db", "HOUSEPREDICT_DATABASE_URL": url}).database_url == url
 
 
-def test_what_kubernetes_tells_of_services_configures_nothing() -> None:
+def test_kubernetes_service_variables_are_ignored() -> None:
     environment = {
         "DB_PORT": "tcp://10.0.0.7:5432",
         "DB_PORT_5432_TCP_ADDR": "10.0.0.7",
@@ -137,11 +135,11 @@ def test_what_kubernetes_tells_of_services_configures_nothing() -> None:
     assert read_settings(environment) == read_settings({})
 
 
-def test_an_empty_variable_is_not_set() -> None:
+def test_empty_variable_counts_as_unset() -> None:
     assert read_settings({"DB_HOST": "", "HOUSEPREDICT_PORT": ""}) == read_settings({})
 
 
-def test_every_problem_is_reported_at_once_and_no_value_is_shown() -> None:
+def test_problems_are_reported_together_without_values() -> None:
     environment = {
         "HOUSEPREDICT_PORT": "70000",
         "HOUSEPREDICT_DEMO": "maybe",
@@ -165,7 +163,7 @@ def test_every_problem_is_reported_at_once_and_no_value_is_shown() -> None:
     assert "short" not in str(caught.value)
 
 
-def test_what_resembles_no_setting_is_given_no_suggestion() -> None:
+def test_unknown_setting_without_match_gets_no_suggestion() -> None:
     with pytest.raises(InvalidSettings) as caught:
         read_settings({"HOUSEPREDICT_QQQ": "1"})
     assert caught.value.problems == ("HOUSEPREDICT_QQQ is not a setting",)
@@ -182,23 +180,23 @@ def test_removed_setting_is_ignored_with_a_warning(name: str, caplog: pytest.Log
         ]
 
 
-def test_what_the_caller_gives_wins_over_the_environment(tmp_path: Path) -> None:
+def test_arguments_override_environment(tmp_path: Path) -> None:
     settings = read_settings({"HOUSEPREDICT_PORT": "1", "HOUSEPREDICT_DEMO": "1"}, port=2, data_dir=tmp_path)
     assert (settings.port, settings.demo, settings.data_dir) == (2, True, tmp_path)
 
 
-def test_what_the_caller_gives_is_checked_as_the_environment_is() -> None:
+def test_arguments_are_validated() -> None:
     with pytest.raises(InvalidSettings, match="database_url must be a postgresql:// URL"):
         read_settings({}, database_url="mysql://there")
 
 
-def test_secrets_are_not_shown_with_the_settings() -> None:
+def test_secrets_are_hidden_in_repr() -> None:
     settings = read_settings({"DB_PASSWORD": PASSWORD, "HOUSEPREDICT_TOKEN": "t" * 16})
     assert "t" * 16 not in repr(settings)
     assert "p%40ss" not in repr(settings)
 
 
-def test_predictions_can_be_kept_in_memory_alone() -> None:
+def test_database_url_may_be_memory() -> None:
     assert read_settings({"HOUSEPREDICT_DATABASE_URL": IN_MEMORY}).database_url == IN_MEMORY
 
 
@@ -215,7 +213,7 @@ KEY, OTHER = bytes(range(32)), bytes(range(40, 80))
     ],
     ids=["one", "capitals", "a comma", "lines"],
 )
-def test_signing_keys_come_from_a_variable_or_a_file(tmp_path: Path, text: str, keys: tuple[bytes, ...]) -> None:
+def test_signing_keys_are_read_from_variable_or_file(tmp_path: Path, text: str, keys: tuple[bytes, ...]) -> None:
     file = tmp_path / "key"
     file.write_text(text)
     for environment in {"HOUSEPREDICT_SIGNING_KEY": text}, {"HOUSEPREDICT_SIGNING_KEY_FILE": str(file)}:
@@ -236,7 +234,7 @@ def test_signing_keys_come_from_a_variable_or_a_file(tmp_path: Path, text: str, 
         "\xff" * 64,
     ],
 )
-def test_what_is_no_signing_key_is_refused_and_not_shown(tmp_path: Path, text: str) -> None:
+def test_invalid_signing_key_is_rejected_and_hidden(tmp_path: Path, text: str) -> None:
     file = tmp_path / "key"
     file.write_text(text, encoding="utf-8")
     for name, value in (("HOUSEPREDICT_SIGNING_KEY", text), ("HOUSEPREDICT_SIGNING_KEY_FILE", str(file))):
@@ -245,7 +243,7 @@ def test_what_is_no_signing_key_is_refused_and_not_shown(tmp_path: Path, text: s
         assert len(text) < 8 or text[:8] not in str(caught.value)
 
 
-def test_an_empty_file_is_no_signing_key_and_neither_is_one_that_is_not_there(tmp_path: Path) -> None:
+def test_signing_key_file_empty_or_missing_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     for name, reason in (
         ("empty", "must be a key of at least 64"),
@@ -256,14 +254,14 @@ def test_an_empty_file_is_no_signing_key_and_neither_is_one_that_is_not_there(tm
             read_settings({"HOUSEPREDICT_SIGNING_KEY_FILE": str(tmp_path / name)})
 
 
-def test_a_signing_key_is_said_once(tmp_path: Path) -> None:
+def test_signing_key_variable_and_file_conflict(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(KEY.hex())
     with pytest.raises(InvalidSettings, match="KEY_FILE must not be set together with HOUSEPREDICT_SIGNING_KEY"):
         read_settings({"HOUSEPREDICT_SIGNING_KEY": KEY.hex(), "HOUSEPREDICT_SIGNING_KEY_FILE": str(file)})
 
 
-def test_a_token_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
+def test_token_is_read_from_variable_or_file(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("an-example-of-a-token\n")
     settings = read_settings({"HOUSEPREDICT_TOKEN_FILE": str(tmp_path / "token")})
     assert settings.token == "an-example-of-a-token"
@@ -271,14 +269,14 @@ def test_a_token_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "short", "with a space in it", "\xe9" * 16, "two-lines-of-a\ntoken-that-is-none"])
-def test_what_is_no_token_is_refused_and_not_shown(tmp_path: Path, text: str) -> None:
+def test_invalid_token_is_rejected_and_hidden(tmp_path: Path, text: str) -> None:
     (tmp_path / "token").write_text(text, encoding="utf-8")
     with pytest.raises(InvalidSettings, match=r"^HOUSEPREDICT_TOKEN_FILE must have at least 16 ASCII") as caught:
         read_settings({"HOUSEPREDICT_TOKEN_FILE": str(tmp_path / "token")})
     assert not text or text not in str(caught.value)
 
 
-def test_a_token_file_that_is_not_there_is_refused_and_so_is_one_beside_a_token(tmp_path: Path) -> None:
+def test_token_file_missing_or_conflicting_is_rejected(tmp_path: Path) -> None:
     file = {"HOUSEPREDICT_TOKEN_FILE": str(tmp_path / "token")}
     with pytest.raises(InvalidSettings, match=r"^HOUSEPREDICT_TOKEN_FILE cannot be read: No such file"):
         read_settings(file)
@@ -287,11 +285,11 @@ def test_a_token_file_that_is_not_there_is_refused_and_so_is_one_beside_a_token(
         read_settings({**file, "HOUSEPREDICT_TOKEN": "t" * 16})
 
 
-def test_each_setting_has_a_variable() -> None:
+def test_every_setting_has_variable() -> None:
     assert {"HOUSEPREDICT_DATABASE_URL", "HOUSEPREDICT_DEMO", "DB_PASSWORD"} < set(variables())
 
 
-def test_a_database_url_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
+def test_database_url_is_read_from_variable_or_file(tmp_path: Path) -> None:
     file, url = tmp_path / "url", "postgresql://me:p%40ss@db/houses"
     file.write_text(url + "\n")
     named = {"HOUSEPREDICT_DATABASE_URL_FILE": str(file)}
@@ -302,20 +300,20 @@ def test_a_database_url_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
         read_settings(named | {"HOUSEPREDICT_DATABASE_URL": url})
 
 
-def test_the_labs_password_comes_from_a_variable_or_a_file(tmp_path: Path) -> None:
+def test_lab_password_is_read_from_variable_or_file(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text(f"{PASSWORD}ü\n", encoding="utf-8")
     assert read_settings({"DB_PASSWORD_FILE": str(file)}) == read_settings({"DB_PASSWORD": f"{PASSWORD}ü"})
-    for more, said in (
+    for more, message in (
         ({"DB_PASSWORD": PASSWORD}, "DB_PASSWORD_FILE must not be set together with DB_PASSWORD"),
         ({"DB_PASSWORD_FILE": f"{file}.gone"}, "DB_PASSWORD_FILE cannot be read: No such file"),
     ):
-        with pytest.raises(InvalidSettings, match=said) as caught:
+        with pytest.raises(InvalidSettings, match=message) as caught:
             read_settings({"DB_PASSWORD_FILE": str(file)} | more)
         assert PASSWORD not in str(caught.value)
 
 
-def test_the_direct_way_to_a_database_is_a_second_one() -> None:
+def test_database_direct_url_needs_database_url() -> None:
     pool, server = "postgresql://pool/mldata", "postgresql://server/mldata"
     given = {"HOUSEPREDICT_DATABASE_URL": pool, "HOUSEPREDICT_DATABASE_DIRECT_URL": server}
     settings = read_settings(given)
@@ -331,7 +329,7 @@ def test_the_direct_way_to_a_database_is_a_second_one() -> None:
 
 
 @pytest.mark.parametrize("text", ["400", "0d", "20001d", "-1d", "1.5d", "4w", "\u0661d"])
-def test_how_long_predictions_are_kept_is_told_in_days(text: str) -> None:
+def test_keep_is_a_number_of_days(text: str) -> None:
     assert read_settings({"HOUSEPREDICT_KEEP": "400d"}).keep == 400
     with pytest.raises(InvalidSettings, match="HOUSEPREDICT_KEEP must be a number of days"):
         read_settings({"HOUSEPREDICT_KEEP": text})

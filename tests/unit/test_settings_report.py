@@ -1,4 +1,4 @@
-"""`housepredict config`: what is in effect, where it is from, and no secret."""
+"""`housepredict config`: the effective settings and their origins, without secrets."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SECRET = "s3cret-and-long-enough"
 KEY = "0123456789abcdef" * 4
 
 
-def told(environment: dict[str, str], **given: object) -> dict[str, tuple[object, list[str]]]:
+def report(environment: dict[str, str], **given: object) -> dict[str, tuple[object, list[str]]]:
     settings, origins = settings_and_origins(environment, **given)
     return {each["setting"]: (each["value"], each["from"]) for each in settings_document(settings, origins)}
 
 
-def test_each_setting_says_where_it_is_from(tmp_path: Path) -> None:
+def test_settings_report_their_origins(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(SECRET)
-    found = told(
+    values = report(
         {
             "HOUSEPREDICT_PORT": "5001",
             "HOUSEPREDICT_HOST": "::1",
@@ -34,20 +34,20 @@ def test_each_setting_says_where_it_is_from(tmp_path: Path) -> None:
         host="::",
         workers=2,
     )
-    assert found["port"] == (5001, ["HOUSEPREDICT_PORT"])
-    assert found["host"] == ("::", ["command line"])
-    assert found["workers"] == (2, ["command line"])
-    assert found["token"] == ("(hidden)", ["HOUSEPREDICT_TOKEN_FILE"])
-    assert found["database_url"] == ("postgresql://db:5432/mldata", ["DB_HOST", "DB_PASSWORD"])
-    assert found["tracing"] == (True, ["OTEL_TRACES_EXPORTER"])
-    assert found["demo"] == (False, ["default"])
-    assert found["signing_key"] == (None, ["default"])
+    assert values["port"] == (5001, ["HOUSEPREDICT_PORT"])
+    assert values["host"] == ("::", ["command line"])
+    assert values["workers"] == (2, ["command line"])
+    assert values["token"] == ("(hidden)", ["HOUSEPREDICT_TOKEN_FILE"])
+    assert values["database_url"] == ("postgresql://db:5432/mldata", ["DB_HOST", "DB_PASSWORD"])
+    assert values["tracing"] == (True, ["OTEL_TRACES_EXPORTER"])
+    assert values["demo"] == (False, ["default"])
+    assert values["signing_key"] == (None, ["default"])
 
 
-def test_a_url_of_ones_own_is_where_the_database_is_from() -> None:
+def test_database_url_is_reported_as_origin() -> None:
     url = f"postgresql://me:{SECRET}@there/houses?sslpassword={SECRET}"
-    found = told({"DB_HOST": "db", "HOUSEPREDICT_DATABASE_URL": url})
-    assert found["database_url"] == ("postgresql://there/houses", ["HOUSEPREDICT_DATABASE_URL"])
+    values = report({"DB_HOST": "db", "HOUSEPREDICT_DATABASE_URL": url})
+    assert values["database_url"] == ("postgresql://there/houses", ["HOUSEPREDICT_DATABASE_URL"])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_url_of_ones_own_is_where_the_database_is_from() -> None:
         f"postgresql://me@db/houses#{SECRET}",
     ],
 )
-def test_no_secret_is_shown(
+def test_config_shows_no_secret(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     secrets = {"DATABASE_URL": url, "DATABASE_DIRECT_URL": url, "TOKEN": SECRET, "SIGNING_KEY": KEY}
@@ -78,7 +78,7 @@ def test_no_secret_is_shown(
     assert json.loads(shown[shown.index("{") :])["settings"]
 
 
-def test_what_is_said_of_clients_is_told_as_it_is_set() -> None:
+def test_cors_origins_are_reported_as_list() -> None:
     given = {"HOUSEPREDICT_CORS_ORIGINS": "https://a.example https://b.example"}
     settings, origins = settings_and_origins(given)
     document = json.loads(json.dumps(settings_document(settings, origins)))
@@ -87,7 +87,7 @@ def test_what_is_said_of_clients_is_told_as_it_is_set() -> None:
     assert "https://a.example, https://b.example " in settings_text(settings_document(settings, origins))
 
 
-def test_it_is_a_table_to_read() -> None:
+def test_settings_text_is_a_table() -> None:
     settings, origins = settings_and_origins({"HOUSEPREDICT_DEMO": "1"})
     lines = [line.split() for line in settings_text(settings_document(settings, origins)).splitlines()]
     assert ["demo", "1", "HOUSEPREDICT_DEMO"] in lines
@@ -109,5 +109,5 @@ def test_it_is_a_table_to_read() -> None:
         ({"OTEL_SERVICE_NAME": "houses"}, False),
     ],
 )
-def test_traces_are_wanted_where_opentelemetrys_variables_say_so(environment: dict[str, str], tracing: bool) -> None:
+def test_tracing_follows_opentelemetry_variables(environment: dict[str, str], tracing: bool) -> None:
     assert settings_and_origins(environment)[0].tracing is tracing

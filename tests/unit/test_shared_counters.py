@@ -1,4 +1,4 @@
-"""What workers count in memory that they share: nothing is lost, whoever ends."""
+"""Counters in shared memory: counts survive the end of a worker."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _keys = st.tuples(_names, _names)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), _keys)))
-def test_the_sum_of_all_workers_is_what_each_counted(events: list[tuple[int, Key]]) -> None:
-    tally = SharedCounters.of(3)
-    regions = [tally.region(worker) for worker in range(3)]
+def test_counters_sum_over_workers(events: list[tuple[int, Key]]) -> None:
+    counters = SharedCounters.of(3)
+    regions = [counters.region(worker) for worker in range(3)]
     for worker, key in events:
         regions[worker].row(key).add()
-    assert {key: cells[0] for key, cells in tally.read().items()} == Counter(key for _, key in events)
+    assert {key: cells[0] for key, cells in counters.read().items()} == Counter(key for _, key in events)
 
 
 @given(st.lists(st.floats(0, 20)))
-def test_a_value_is_in_the_first_bucket_that_it_is_not_above(values: list[float]) -> None:
+def test_histogram_buckets_include_their_bounds(values: list[float]) -> None:
     meter = Meter.of(SharedCounters.of(1))
     row = meter.request("GET", "/", 200)
     for value in values:
@@ -39,34 +39,34 @@ def test_a_value_is_in_the_first_bucket_that_it_is_not_above(values: list[float]
     assert abs(total - sum(values)) < 1e-6
 
 
-def test_a_worker_that_was_forked_counts_for_all_and_another_goes_on_with_its_region() -> None:
-    tally = SharedCounters.of(2)
-    tally.region(0).row(("a", "b")).add(1)
+def test_region_of_forked_worker_is_reused() -> None:
+    counters = SharedCounters.of(2)
+    counters.region(0).row(("a", "b")).add(1)
     for number in (10, 100):
         child = os.fork()
         if child == 0:
-            tally.region(1).row(("a", "b")).add(number)
+            counters.region(1).row(("a", "b")).add(number)
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
-    assert {key: cells[0] for key, cells in tally.read().items()} == {("a", "b"): 111}
+    assert {key: cells[0] for key, cells in counters.read().items()} == {("a", "b"): 111}
 
 
-def test_what_there_is_no_room_for_harms_nobody() -> None:
-    tally = SharedCounters.of(2)
-    region = tally.region(0)
+def test_counters_beyond_capacity_are_dropped() -> None:
+    counters = SharedCounters.of(2)
+    region = counters.region(0)
     for number in range(600):
         region.row(("many", str(number))).add()
     region.row(("long" * 100,)).add()
-    tally.region(1).row(("other",)).add()
-    found = tally.read()
+    counters.region(1).row(("other",)).add()
+    found = counters.read()
     assert found["many", "0"][0] == found["other",][0] == 1
     assert len(found) == 513
     assert all(cells[0] == 1 for cells in found.values())
 
 
-def test_what_waited_in_a_worker_that_died_waits_no_longer() -> None:
-    tally = SharedCounters.of(2)
-    first, second = Meter.of(tally, 0), Meter.of(tally, 1)
+def test_waiting_requests_of_dead_worker_are_reset() -> None:
+    counters = SharedCounters.of(2)
+    first, second = Meter.of(counters, 0), Meter.of(counters, 1)
     first.watch(lambda: 3, int)
     second.watch(lambda: 4, int)
 
@@ -74,13 +74,13 @@ def test_what_waited_in_a_worker_that_died_waits_no_longer() -> None:
         return list(request_families(first))[-1].samples[0].value
 
     assert waiting() == 7
-    Meter.of(tally, 1).watch(lambda: 0, int)
+    Meter.of(counters, 1).watch(lambda: 0, int)
     assert waiting() == 3
 
 
-def test_generation_of_each_worker_is_published_until_another_takes_its_place() -> None:
-    tally, generations = SharedCounters.of(2), [7, 7]
-    meters = [Meter.of(tally, worker) for worker in range(2)]
+def test_model_generation_is_published_per_worker() -> None:
+    counters, generations = SharedCounters.of(2), [7, 7]
+    meters = [Meter.of(counters, worker) for worker in range(2)]
     for worker, meter in enumerate(meters):
         meter.watch(int, partial(generations.__getitem__, worker))
 
@@ -93,5 +93,5 @@ def test_generation_of_each_worker_is_published_until_another_takes_its_place() 
     assert published() == {"0": 8, "1": 7}
     meters[1].publish()
     assert published() == {"0": 8, "1": 8}
-    Meter.of(tally, 1).watch(int, lambda: 9)
+    Meter.of(counters, 1).watch(int, lambda: 9)
     assert published() == {"0": 8, "1": 9}

@@ -1,4 +1,4 @@
-"""What was not signed, or not so, is refused wherever it could come in; and nobody is told the key."""
+"""Signed models: unsigned or modified versions are rejected everywhere, and keys are never shown."""
 
 from __future__ import annotations
 
@@ -33,137 +33,143 @@ class TestSignedModels(ModelStoreContract):
         return lambda: SignedModels(InMemoryModels(), [KEY])
 
     def test_signature_is_stored(self, tested_store: ModelStore) -> None:
-        """By the store beneath; what comes out of this one bears none, and what goes in gets its own."""
+        """The underlying store has the signature: `get` removes it, and `add` replaces it."""
         version, artifact = sample_version()
-        tested_store.add(evolve(version, signature="somebody's"), artifact)
+        tested_store.add(evolve(version, signature="another signature"), artifact)
         assert tested_store.get("a") == (version, artifact)
         assert list(tested_store.versions()) == [version]
 
 
-def signed_by(key: bytes) -> InMemoryModels:
-    """A store with the versions `a` and `b`, both promoted."""
-    kept = InMemoryModels()
+def store_signed_by(key: bytes) -> InMemoryModels:
+    """Return a store with the versions `a` and `b`, both promoted."""
+    stored = InMemoryModels()
     for name in "ab":
-        SignedModels(kept, [key]).add(*sample_version(name))
-        kept.promote(name)
-    return kept
+        SignedModels(stored, [key]).add(*sample_version(name))
+        stored.promote(name)
+    return stored
 
 
-def with_signature(signature: Callable[[str], str | None]) -> InMemoryModels:
-    """The same with another signature of `a`."""
-    kept = signed_by(KEY)
-    version, artifact = kept._kept["a"]
-    kept._kept["a"] = evolve(version, signature=signature(version.signature or "")), artifact
-    return kept
+def store_with_signature(signature: Callable[[str], str | None]) -> InMemoryModels:
+    """Return such a store with another signature of `a`."""
+    stored = store_signed_by(KEY)
+    version, artifact = stored._kept["a"]
+    stored._kept["a"] = evolve(version, signature=signature(version.signature or "")), artifact
+    return stored
 
 
-def with_manifest(**changes: Any) -> InMemoryModels:
-    """The same with another manifest of `a`."""
-    kept = signed_by(KEY)
-    version, artifact = kept._kept["a"]
-    kept._kept["a"] = evolve(version, **changes), artifact
-    return kept
+def store_with_manifest(**changes: Any) -> InMemoryModels:
+    """Return such a store with another manifest of `a`."""
+    stored = store_signed_by(KEY)
+    version, artifact = stored._kept["a"]
+    stored._kept["a"] = evolve(version, **changes), artifact
+    return stored
 
 
 UNTRUSTED: dict[str, tuple[InMemoryModels, str]] = {
-    "no signature": (with_signature(lambda _own: None), "a is not signed, but HOUSEPREDICT_SIGNING_KEY requires it"),
-    "an empty signature": (with_signature(lambda _own: ""), "append that key"),
-    "half a signature": (with_signature(lambda own: own[:32]), "append that key"),
-    "more than a signature": (with_signature(lambda own: own + "0"), "append that key"),
-    "a signature in capitals": (with_signature(str.upper), "append that key"),
-    "a signature beyond ASCII": (with_signature(lambda own: "é" + own[1:]), "append that key"),
-    "a signature beyond Unicode": (with_signature(lambda own: "\ud800" + own[1:]), "append that key"),
-    "the signature of b": (with_signature(lambda _own: signed_by(KEY).get("b")[0].signature), "append that key"),
-    "another algorithm": (with_manifest(algorithm=Algorithm.RIDGE), "a was modified"),
-    "another library": (with_manifest(libraries={}), "a was modified"),
-    "a manifest that none can write": (with_manifest(name="\ud800"), "cannot be written"),
+    "no signature": (
+        store_with_signature(lambda _own: None),
+        "a is not signed, but HOUSEPREDICT_SIGNING_KEY requires it",
+    ),
+    "an empty signature": (store_with_signature(lambda _own: ""), "append that key"),
+    "half a signature": (store_with_signature(lambda own: own[:32]), "append that key"),
+    "more than a signature": (store_with_signature(lambda own: own + "0"), "append that key"),
+    "a signature in capitals": (store_with_signature(str.upper), "append that key"),
+    "a signature beyond ASCII": (store_with_signature(lambda own: "é" + own[1:]), "append that key"),
+    "a signature beyond Unicode": (store_with_signature(lambda own: "\ud800" + own[1:]), "append that key"),
+    "the signature of b": (
+        store_with_signature(lambda _own: store_signed_by(KEY).get("b")[0].signature),
+        "append that key",
+    ),
+    "another algorithm": (store_with_manifest(algorithm=Algorithm.RIDGE), "a was modified"),
+    "another library": (store_with_manifest(libraries={}), "a was modified"),
+    "a manifest that cannot be written": (store_with_manifest(name="\ud800"), "cannot be written"),
 }
 
 
-@pytest.mark.parametrize(("kept", "reason"), UNTRUSTED.values(), ids=UNTRUSTED)
-def test_what_was_not_signed_so_is_refused_and_the_pointer_stays(kept: InMemoryModels, reason: str) -> None:
-    store = SignedModels(kept, [KEY])
+@pytest.mark.parametrize(("stored", "reason"), UNTRUSTED.values(), ids=UNTRUSTED)
+def test_untrusted_version_is_rejected_and_pointer_unchanged(stored: InMemoryModels, reason: str) -> None:
+    store = SignedModels(stored, [KEY])
     for call in store.get, store.promote, store.rollback:
         with pytest.raises(RefusedModel, match=reason):
             call("a")
     assert list(store.history()) == ["b", "a"]
 
 
-@pytest.mark.parametrize(("kept", "reason"), UNTRUSTED.values(), ids=UNTRUSTED)
-def test_what_was_not_signed_so_is_left_out_of_the_list_and_the_log_says_so(
-    kept: InMemoryModels, reason: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("stored", "reason"), UNTRUSTED.values(), ids=UNTRUSTED)
+def test_untrusted_version_is_unlisted_and_logged(
+    stored: InMemoryModels, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        assert list(SignedModels(kept, [KEY]).versions()) == [sample_version("b")[0]]
+        assert list(SignedModels(stored, [KEY]).versions()) == [sample_version("b")[0]]
     (message,) = caplog.messages
     assert reason in message
 
 
-def test_a_store_that_gives_other_files_is_not_believed() -> None:
-    kept = signed_by(KEY)
-    kept._kept["a"] = kept._kept["a"][0], {"model.bin": b"other"}
+def test_changed_files_are_rejected() -> None:
+    stored = store_signed_by(KEY)
+    stored._kept["a"] = stored._kept["a"][0], {"model.bin": b"other"}
     with pytest.raises(RefusedModel, match=r"model\.bin was changed"):
-        SignedModels(kept, [KEY]).get("a")
+        SignedModels(stored, [KEY]).get("a")
 
 
-def test_another_key_refuses_everything(caplog: pytest.LogCaptureFixture) -> None:
-    store = SignedModels(signed_by(KEY), [OTHER])
+def test_version_signed_with_another_key_is_rejected(caplog: pytest.LogCaptureFixture) -> None:
+    store = SignedModels(store_signed_by(KEY), [OTHER])
     assert list(store.versions()) == []
     for name in "ab":
         with pytest.raises(RefusedModel, match="signed with a key that isn't in HOUSEPREDICT_SIGNING_KEY"):
             store.get(name)
 
 
-def test_the_first_key_signs_and_all_verify() -> None:
-    kept = signed_by(OTHER)
-    store = SignedModels(kept, [KEY, OTHER])
+def test_first_key_signs_and_all_verify() -> None:
+    stored = store_signed_by(OTHER)
+    store = SignedModels(stored, [KEY, OTHER])
     store.add(*sample_version("c"))
     assert [version.name for version in store.versions()] == ["a", "b", "c"]
-    assert [version.name for version in SignedModels(kept, [KEY]).versions()] == ["c"]
+    assert [version.name for version in SignedModels(stored, [KEY]).versions()] == ["c"]
 
 
-def test_without_a_key_a_signed_version_is_as_any_other() -> None:
-    version, artifact = signed_by(KEY).get("a")
+def test_signed_version_is_usable_without_key() -> None:
+    version, artifact = store_signed_by(KEY).get("a")
     assert (evolve(version, signature=None), artifact) == sample_version("a")
 
 
-def test_a_version_that_is_not_there_is_still_unknown() -> None:
+def test_missing_version_is_unknown() -> None:
     store = SignedModels(InMemoryModels(), [KEY])
     for call in store.get, store.promote, store.rollback:
         with pytest.raises(UnknownModel):
             call("a")
 
 
-OF_FIRST_RELEASE = "4a3a5c0826d79f45797f99813d38208032bee3f065ee379f3193a472239e85e8"
+FIRST_RELEASE_SIGNATURE = "4a3a5c0826d79f45797f99813d38208032bee3f065ee379f3193a472239e85e8"
 
 
-def test_signature_of_the_first_release_is_valid() -> None:
-    """It was over a manifest without fields that had their default value."""
-    store = SignedModels(with_signature(lambda _own: OF_FIRST_RELEASE), [KEY])
+def test_signature_of_first_release_is_valid() -> None:
+    """It covered the manifest without fields that had default values."""
+    store = SignedModels(store_with_signature(lambda _own: FIRST_RELEASE_SIGNATURE), [KEY])
     assert store.get("a") == sample_version("a")
 
 
-def test_signature_of_the_first_release_is_over_every_field_that_it_could_know_of() -> None:
+def test_signature_of_first_release_rejects_added_fields() -> None:
     for path in ((), ("source",), ("evaluation", "accuracy"), ("schema", "features", 0)):
-        kept = with_signature(lambda _own: OF_FIRST_RELEASE)
-        version, artifact = kept._kept["a"]
+        stored = store_with_signature(lambda _own: FIRST_RELEASE_SIGNATURE)
+        version, artifact = stored._kept["a"]
         document = json.loads(to_json(version))
         at(document, path)["added"] = None
-        kept._kept["a"] = from_json(json.dumps(document)), artifact
+        stored._kept["a"] = from_json(json.dumps(document)), artifact
         with pytest.raises(RefusedModel, match="a was modified"):
-            SignedModels(kept, [KEY]).get("a")
+            SignedModels(stored, [KEY]).get("a")
 
 
 def _read_from(document: Any) -> InMemoryModels:
-    """A store whose version was read from this manifest."""
-    kept = InMemoryModels()
+    """Return a store whose version was read from this manifest."""
+    stored = InMemoryModels()
     version = from_json(json.dumps(document))
-    kept._kept[version.name] = version, {}
-    return kept
+    stored._kept[version.name] = version, {}
+    return stored
 
 
 def _signed_by_a_newer_release(version: ModelVersion) -> Any:
-    """A manifest with fields of a newer release in each of its objects, signed with them."""
+    """Return a signed manifest whose objects all have fields of a newer release."""
     newer = with_new_fields(ModelVersion, json.loads(to_json(version)))
     store = _read_from(newer)
     read = store._kept.pop(version.name)[0]
@@ -174,20 +180,20 @@ def _signed_by_a_newer_release(version: ModelVersion) -> Any:
 @pytest.mark.slow
 @given(model_versions({}))
 @_few
-def test_signature_over_fields_of_a_newer_release_is_valid_in_every_copy(version: ModelVersion) -> None:
+def test_signature_over_newer_fields_is_valid_in_copies(version: ModelVersion) -> None:
     document = _signed_by_a_newer_release(version)
     for copy in (document, dict(reversed(document.items())), {**document, "signature": document["signature"]}):
         store = _read_from(copy)
         assert exactly(SignedModels(store, [KEY]).get(version.name)[0]) == exactly(version)
         again = InMemoryModels()
-        SignedModels(again, [OTHER]).add(*SignedModels(store, [KEY]).get(version.name))  # by somebody with another key
+        SignedModels(again, [OTHER]).add(*SignedModels(store, [KEY]).get(version.name))  # signed again with another key
         assert exactly(SignedModels(again, [OTHER]).get(version.name)[0]) == exactly(version)
         assert json.loads(to_json(again.get(version.name)[0])).keys() == document.keys()
 
 
 @given(model_versions({}), st.data())
 @_few
-def test_change_of_any_field_known_or_not_is_found(version: ModelVersion, data: st.DataObject) -> None:
+def test_signature_detects_change_of_any_field(version: ModelVersion, data: st.DataObject) -> None:
     document = _signed_by_a_newer_release(version)
     _, path = data.draw(st.sampled_from(list(objects(ModelVersion, document))))
     place = at(document, path)
@@ -205,7 +211,7 @@ def test_change_of_any_field_known_or_not_is_found(version: ModelVersion, data: 
     try:
         store = _read_from(document)
     except RefusedModel:
-        return  # which is damage
+        return  # The document is damaged.
     with pytest.raises(RefusedModel, match="was modified"):
         SignedModels(store, [KEY]).get(version.name)
 
@@ -214,8 +220,8 @@ def _different(one: Any, other: Any) -> bool:
     return bool(json.dumps(one) != json.dumps(other))
 
 
-def test_no_error_and_no_repr_shows_a_key() -> None:
-    store: ModelStore = SignedModels(signed_by(OTHER), [KEY])
+def test_key_is_hidden_in_errors_and_repr() -> None:
+    store: ModelStore = SignedModels(store_signed_by(OTHER), [KEY])
     with pytest.raises(RefusedModel) as raised:
         store.get("a")
     for text in repr(store), str(raised.value):
@@ -223,7 +229,7 @@ def test_no_error_and_no_repr_shows_a_key() -> None:
 
 
 @given(model_versions({}), model_versions({}), st.sampled_from([each.name for each in fields(ModelVersion)]))
-def test_a_signature_is_over_every_field(version: ModelVersion, other: ModelVersion, field: str) -> None:
+def test_signature_covers_every_field(version: ModelVersion, other: ModelVersion, field: str) -> None:
     changed = evolve(version, **{field: getattr(other, field)})
     same = exactly(changed) == exactly(version) or field in ("signature", "document")
     assert (signed_texts(changed)[0] == signed_texts(version)[0]) is same
@@ -231,8 +237,8 @@ def test_a_signature_is_over_every_field(version: ModelVersion, other: ModelVers
 
 
 @given(model_versions({"model.bin": b"content"}), st.text())
-def test_what_a_store_makes_of_the_text_changes_no_signature(version: ModelVersion, signature: str) -> None:
-    """A database may put the names of a mapping in an order of its own."""
+def test_signature_ignores_order_of_mappings(version: ModelVersion, signature: str) -> None:
+    """A database may change the order of the names in a mapping."""
     backwards = evolve(
         version,
         signature=signature,
@@ -242,7 +248,7 @@ def test_what_a_store_makes_of_the_text_changes_no_signature(version: ModelVersi
     assert signed_texts(backwards) == signed_texts(version)
 
 
-def test_a_whole_number_where_there_may_be_fractions_is_signed_as_it_is_read() -> None:
+def test_signature_of_whole_number_equals_that_of_float() -> None:
     version, _ = sample_version()
     whole, fractional = (
         evolve(version, self_test=(evolve(version.self_test[0], price=price),)) for price in (250_000, 250_000.0)

@@ -1,4 +1,4 @@
-"""What a version was trained on, as it is kept with it."""
+"""Snapshots of the training data that are stored with a version."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _HOUSES = st.fixed_dictionaries(
 
 
 @given(st.lists(_HOUSES, min_size=1, max_size=30), st.lists(st.floats(0, 1e13), min_size=1, max_size=30))
-def test_a_snapshot_is_read_again_and_each_feature_counts_every_house(houses: list[House], prices: list[float]) -> None:
+def test_snapshot_is_read_back_and_counts_every_house(houses: list[House], prices: list[float]) -> None:
     taken = snapshot(SCHEMA, houses, prices)
     assert read_snapshot({SNAPSHOT_FILE: write_snapshot(taken), "serving.npz": b""}) == taken
     assert list(taken.features) == ["size", "rooms", "renovated", "pool", "area"]
@@ -54,7 +54,7 @@ def test_a_snapshot_is_read_again_and_each_feature_counts_every_house(houses: li
     assert taken.estimates.n == len(prices)
 
 
-def test_a_snapshot_has_the_shares_of_values_and_of_what_is_missing() -> None:
+def test_snapshot_counts_values_and_missing_values() -> None:
     houses = [House({"size": 90.0, "pool": True}), House({"size": 120.0, "area": "north"})]
     taken = snapshot(SCHEMA, houses, [1.004, 2.0])
     assert taken.features["size"] == Distribution(Ranges((90.0,)), (1, 1, 0))
@@ -64,11 +64,11 @@ def test_a_snapshot_has_the_shares_of_values_and_of_what_is_missing() -> None:
     assert taken.estimates == Distribution(Ranges((1.0,)), (1, 1, 0))
 
 
-def test_an_artifact_of_before_has_none() -> None:
+def test_older_artifact_has_no_snapshot() -> None:
     assert read_snapshot({"serving.npz": b""}) is None
 
 
-SOUND: dict[str, Any] = {
+VALID: dict[str, Any] = {
     "format": 1,
     "features": {"size": {"edges": [1, 2.5], "counts": [1, 2, 3, 0]}},
     "estimates": {"edges": [], "counts": [1, 0]},
@@ -81,11 +81,11 @@ SOUND: dict[str, Any] = {
         b"",
         b"[]",
         b"\xff",
-        json.dumps(SOUND | {"format": 2}).encode(),
-        json.dumps(SOUND | {"features": []}).encode(),
+        json.dumps(VALID | {"format": 2}).encode(),
+        json.dumps(VALID | {"features": []}).encode(),
         json.dumps({"format": 1, "features": {}}).encode(),
         *(
-            json.dumps(SOUND | {"estimates": spread}).encode()
+            json.dumps(VALID | {"estimates": spread}).encode()
             for spread in (
                 {"counts": [1]},
                 {"edges": [2, 1], "counts": [1, 2, 3, 0]},
@@ -100,7 +100,7 @@ SOUND: dict[str, Any] = {
     ],
     ids=str,
 )
-def test_a_damaged_file_is_refused(content: bytes) -> None:
-    assert isinstance(read_snapshot({SNAPSHOT_FILE: json.dumps(SOUND).encode()}), Snapshot)
+def test_damaged_snapshot_is_rejected(content: bytes) -> None:
+    assert isinstance(read_snapshot({SNAPSHOT_FILE: json.dumps(VALID).encode()}), Snapshot)
     with pytest.raises(RefusedModel, match=SNAPSHOT_FILE):
         read_snapshot({SNAPSHOT_FILE: content})

@@ -1,4 +1,4 @@
-"""The synthetic sales are the tutorial's: the same numbers, the same split, the same model."""
+"""The synthetic sales match the tutorial: same numbers, same split, same model."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ def table() -> SalesTable:
     return SyntheticSales().read()
 
 
-def test_they_are_made_up_and_the_same_each_time(table: SalesTable) -> None:
+def test_synthetic_sales_are_deterministic(table: SalesTable) -> None:
     assert SyntheticSales().location is None
     assert SyntheticSales().read() == table
     assert (len(table), table.rejected) == (1000, {})
     assert len(table.digest) == 64
 
 
-def test_they_have_the_types_of_the_features(table: SalesTable) -> None:
+def test_synthetic_sales_have_feature_types(table: SalesTable) -> None:
     types = {name: {type(cell) for cell in column} for name, column in table.columns.items()}
     assert types == {"size": {float}, "bedrooms": {int}, "age": {int}, "price": {float}}
     assert {type(flag) for flag in table.held_out or ()} == {bool}
 
 
-def test_the_schema_is_declared_and_observed_in_the_training_rows_alone(table: SalesTable) -> None:
+def test_schema_ranges_come_from_training_rows_only(table: SalesTable) -> None:
     assert table.schema is not None
     assert [(each.name, each.kind, each.unit, each.minimum, each.maximum) for each in table.schema.features] == [
         ("size", Kind.NUMBER, "sq ft", 0, None),
@@ -39,19 +39,23 @@ def test_the_schema_is_declared_and_observed_in_the_training_rows_alone(table: S
     ]
     assert table.held_out is not None
     for feature in table.schema.features:
-        cells = [cell for cell, aside in zip(table.columns[feature.name], table.held_out, strict=True) if not aside]
+        cells = [
+            cell
+            for cell, is_held_out in zip(table.columns[feature.name], table.held_out, strict=True)
+            if not is_held_out
+        ]
         assert feature.observed == (min(cells), max(cells))  # type: ignore[type-var]
 
 
 @pytest.mark.slow
-def test_a_linear_model_of_them_is_the_tutorials_to_the_cent(table: SalesTable) -> None:
+def test_linear_model_equals_tutorial_to_the_cent(table: SalesTable) -> None:
     from sklearn.linear_model import LinearRegression
     from sklearn.model_selection import train_test_split
 
     features = np.array([table.columns[name] for name in ("size", "bedrooms", "age")], dtype=float).T
     prices = np.array(table.columns["price"], dtype=float)
     train, test = train_test_split(np.arange(1000), test_size=0.2, random_state=42)
-    assert [row for row, aside in enumerate(table.held_out or ()) if aside] == sorted(test)
+    assert [row for row, is_held_out in enumerate(table.held_out or ()) if is_held_out] == sorted(test)
 
     for rows in train, sorted(train):
         model = LinearRegression().fit(features[rows], prices[rows])
@@ -60,7 +64,7 @@ def test_a_linear_model_of_them_is_the_tutorials_to_the_cent(table: SalesTable) 
         assert f"{model.predict([[2500, 3, 10]])[0]:.2f}" == "254206.02"
 
 
-def test_what_their_schema_says_is_not_taken_for_the_words_of_whoever_trains(table: SalesTable) -> None:
+def test_schema_kinds_are_not_reported_as_requested(table: SalesTable) -> None:
     decisions = assign_roles(table, TrainingOptions()).decisions
     assert decisions[1].why == "by the schema; 1 to 5"
     assert not [each for each in decisions if "you said" in each.why]

@@ -1,4 +1,4 @@
-"""The campaign's torn files: every byte is one of the places, and an adapter that loses a batch is found."""
+"""The campaign's torn files: they cover every byte, and detect an adapter that loses a batch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LosesTheLastFrame(Predictions):
 
 
 class AppendsTwice(Predictions):
-    """Once more with other ids, as soon as what was written is read."""
+    """Appends a batch again with other ids, after the written batches are read."""
 
     def append(self, opened: SqlitePredictions, batch: int) -> None:
         super().append(opened, batch)
@@ -40,12 +40,12 @@ def tear(folder: Path, kind: Kind) -> Trial:
     return trial
 
 
-def test_every_byte_is_a_place_and_so_is_the_end() -> None:
+def test_places_include_every_byte_and_the_end() -> None:
     assert list(Places(Random(1), every=True).of(100)) == list(range(101))
     assert {0, 1, 49, 50, 51, 99, 100} <= set(Places(Random(1), every=False).of(100, [50]))
 
 
-def test_tears_keep_what_was_written() -> None:
+def test_tears_keep_bytes_before_the_place() -> None:
     assert Tear.CUT.tear(b"written", 3, Random(1)) == b"wri"
     assert Tear.ZEROS.tear(b"written", 3, Random(1)) == b"wri\0\0\0\0"
     assert Tear.NOISE.tear(b"written", 3, Random(1))[:3] == b"wri"
@@ -53,11 +53,11 @@ def test_tears_keep_what_was_written() -> None:
 
 
 @pytest.mark.slow
-def test_an_adapter_that_keeps_what_it_acknowledged_passes(tmp_path: Path) -> None:
+def test_adapter_that_keeps_acknowledged_rows_passes(tmp_path: Path) -> None:
     assert sum(tear(tmp_path, Sales()).counts.values()) > 50
 
 
 @pytest.mark.parametrize("kind", [LosesTheLastFrame(), AppendsTwice()])
-def test_an_adapter_that_does_not_is_found(tmp_path: Path, kind: Kind) -> None:
+def test_adapter_that_loses_rows_is_detected(tmp_path: Path, kind: Kind) -> None:
     with pytest.raises(Broken):
         tear(tmp_path, kind)

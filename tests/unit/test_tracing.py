@@ -1,4 +1,4 @@
-"""Traces: what OpenTelemetry is told of requests, where it is told at all."""
+"""Tracing: the spans that OpenTelemetry gets for requests."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def ids_of(span: ReadableSpan) -> tuple[str, str]:
     return f"{context.trace_id:032x}", f"{context.span_id:016x}"
 
 
-def test_a_request_is_a_span_with_its_estimate_and_its_commit_below(service: Traced) -> None:
+def test_request_span_has_estimate_and_commit_children(service: Traced) -> None:
     service.client.post("/predict", json=LAB_HOUSE, headers={"traceparent": PARENT})
     spans = service.spans()
     assert spans.keys() == {"POST /predict", "estimate", "commit"}
@@ -79,24 +79,24 @@ def test_a_request_is_a_span_with_its_estimate_and_its_commit_below(service: Tra
     assert times == sorted(times)
 
 
-def test_without_a_parent_a_trace_begins(service: Traced) -> None:
+def test_request_without_parent_starts_trace(service: Traced) -> None:
     service.client.get("/models/lab", headers={"traceparent": "nonsense"})
     assert service.spans()["GET /models/{name}"].parent is None
 
 
-def test_one_that_is_not_sampled_is_not_told(service: Traced) -> None:
+def test_unsampled_request_has_no_span(service: Traced) -> None:
     service.client.get("/health", headers={"traceparent": PARENT[:-2] + "00"})
     assert service.spans() == {}
 
 
-def test_a_path_that_is_not_there_is_in_no_name(service: Traced) -> None:
+def test_unknown_path_is_not_in_span(service: Traced) -> None:
     service.client.get("/private/street")
     span = service.spans()["GET"]
     assert "private" not in span.to_json()
     assert span.status.status_code is StatusCode.UNSET
 
 
-def test_a_failure_is_one_of_its_span_too() -> None:
+def test_failure_sets_span_status() -> None:
     made = application(lab_version())
     made.storage.predictions = Faulty(fault=ZeroDivisionError())
     made.storage.predictions.fault = None
@@ -106,7 +106,7 @@ def test_a_failure_is_one_of_its_span_too() -> None:
         assert service.spans()["POST /predict"].status.status_code is StatusCode.ERROR
 
 
-def test_the_line_of_a_request_names_its_trace(service: Traced, caplog: pytest.LogCaptureFixture) -> None:
+def test_access_log_names_trace(service: Traced, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "housepredict.access")
     service.client.get("/health")
     trace_id, span_id = ids_of(service.spans()["GET /health"])
@@ -115,7 +115,7 @@ def test_the_line_of_a_request_names_its_trace(service: Traced, caplog: pytest.L
     assert fields["traceparent"].startswith(f"00-{trace_id}-{span_id}-")
 
 
-def test_a_training_is_a_part_of_the_request_for_it() -> None:
+def test_training_span_is_child_of_request() -> None:
     exporter = InMemorySpanExporter()
     with traced(provider(exporter), "train", PARENT):
         pass
@@ -123,7 +123,7 @@ def test_a_training_is_a_part_of_the_request_for_it() -> None:
     assert (span.name, parent_of(span)) == ("train", (TRACE, SPAN))
 
 
-def test_without_traces_opentelemetry_is_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opentelemetry_is_not_loaded_without_tracing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with configured(False) as nothing, traced(nothing, "train", PARENT):
         assert nothing is None

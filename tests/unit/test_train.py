@@ -1,4 +1,4 @@
-"""The use case of training, over the in-memory adapters and doubles that fail, change and wait when told to."""
+"""The use case of training, over in-memory adapters and doubles that fail or wait on request."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ DATED = ListedSales(
 
 
 class TestTrain:
-    def test_a_version_is_kept_and_promoted(self) -> None:
+    def test_version_is_stored_and_promoted(self) -> None:
         models = InMemoryModels()
         made = training(models=models)(ListedSales("/sales.csv"), OPTIONS, ignore)
         assert models.pointer().name == made.version.name
@@ -61,7 +61,7 @@ class TestTrain:
         assert artifact.keys() == {"model.bin", HELD_OUT_FILE, SNAPSHOT_FILE}
         assert made.version.name.startswith("20250601-120000-")
 
-    def test_the_manifest_says_how_the_version_came_about(self) -> None:
+    def test_manifest_records_training_inputs(self) -> None:
         version = training()(ListedSales("/sales.csv"), OPTIONS, ignore).version
         assert version.created_at == NOON
         assert version.algorithm is Algorithm.BOOSTING
@@ -71,50 +71,50 @@ class TestTrain:
         assert [each.name for each in version.schema.features] == ["size"]
         assert version.valuation_date is None
 
-    def test_it_is_evaluated_on_sales_that_it_has_not_learned_from(self) -> None:
+    def test_version_is_evaluated_on_held_out_sales(self) -> None:
         trainer = ListedTrainer()
         made = training(trainer=trainer)(ListedSales("/sales.csv"), OPTIONS, ignore)
-        [(learned, _, seed)] = trainer.seen
-        assert learned == made.sales.training
+        [(training_sales, _, seed)] = trainer.seen
+        assert training_sales == made.sales.training
         assert seed == 7
-        assert not {sale.house_key for sale in learned} & {sale.house_key for sale in made.sales.held_out}
+        assert not {sale.house_key for sale in training_sales} & {sale.house_key for sale in made.sales.held_out}
         evaluation = made.version.evaluation
-        assert (evaluation.trained_on, evaluation.held_out) == (len(learned), ROWS - len(learned))
+        assert (evaluation.trained_on, evaluation.held_out) == (len(training_sales), ROWS - len(training_sales))
         assert evaluation.accuracy.n == evaluation.held_out
         assert evaluation.accuracy.median_ratio == pytest.approx(1000 / 1100)
 
-    def test_it_is_evaluated_on_the_latest_sales_by_what_the_earlier_ones_teach(self) -> None:
+    def test_out_of_time_evaluation_refits_on_earlier_sales(self) -> None:
         trainer = ListedTrainer(price=mostly_right, calibration=Calibration(0.5, 1.5, 1.0))
         made = training(trainer=trainer)(DATED, OPTIONS, ignore)
         later = made.version.evaluation.out_of_time
         assert later
         split = latest_sales([*made.sales.training, *made.sales.held_out])
         assert isinstance(split, OutOfTimeSales)
-        assert trainer.seen_again == [split.earlier]
+        assert trainer.refit_sales == [split.earlier]
         assert (later.since, later.trained_on, later.held_out) == (split.since, 160, 40)
         assert later.accuracy.n == 40
         assert later.accuracy.median_ratio == pytest.approx(1)
         assert [(each.level, each.share) for each in later.coverage] == [(80, 80.0), (90, 90.0)]
         assert made.version.evaluation.out_of_time_skipped is None
 
-    def test_without_sales_that_are_later_than_others_it_says_why(self) -> None:
+    def test_out_of_time_evaluation_skipped_has_reason(self) -> None:
         trainer = ListedTrainer()
         evaluation = training(trainer=trainer)(ListedSales("/sales.csv"), OPTIONS, ignore).version.evaluation
         assert (evaluation.out_of_time, evaluation.out_of_time_skipped) == (None, "the sales have no dates")
-        assert trainer.seen_again == []
+        assert trainer.refit_sales == []
 
-    def test_the_manifest_says_how_many_of_the_sales_came_back(self) -> None:
+    def test_manifest_counts_recorded_sales(self) -> None:
         sales = ListedSales("/sales.csv", sales=evolve(table(), recorded=7))
         source = training()(sales, OPTIONS, ignore).version.source
         assert source == TrainingSource("/sales.csv", "d" * 64, 7, date(2025, 6, 2))
 
-    def test_sales_that_came_back_without_a_file_are_not_synthetic(self) -> None:
+    def test_recorded_sales_without_file_are_not_synthetic(self) -> None:
         made = training()(ListedSales(None, sales=evolve(table(), recorded=ROWS)), OPTIONS, ignore)
         assert not made.version.source.synthetic
         assert made.version.algorithm is Algorithm.BOOSTING
 
     @pytest.mark.parametrize("recorded", [None, 7])
-    def test_training_again_asks_for_the_same_sales_with_the_same_options(self, recorded: int | None) -> None:
+    def test_retrain_uses_same_sales_and_options(self, recorded: int | None) -> None:
         asked: list[object] = []
 
         def sources(location: str | None, options: TrainingOptions, with_recorded: bool) -> ListedSales:
@@ -128,13 +128,13 @@ class TestTrain:
         assert (again.version.source, again.version.options) == (first.version.source, options)
         assert again.version.name != first.version.name
 
-    def test_training_again_without_a_file_is_of_synthetic_sales(self) -> None:
+    def test_retrain_without_file_uses_synthetic_sales(self) -> None:
         train = training()
         first = train(ListedSales(None), OPTIONS, ignore).version
         again = train.retrain(first, ignore).version
         assert (again.source, again.algorithm) == (first.source, Algorithm.LINEAR)
 
-    def test_its_snapshot_is_of_what_it_learned_from_and_of_its_estimates_of_other_houses(self) -> None:
+    def test_snapshot_has_training_houses_and_held_out_estimates(self) -> None:
         models = InMemoryModels()
         made = training(models=models)(ListedSales("/sales.csv"), OPTIONS, ignore)
         taken = snapshots.read_snapshot(models.get(made.version.name)[1])
@@ -143,11 +143,11 @@ class TestTrain:
         assert taken.estimates.n == len(made.sales.held_out)
 
     @pytest.mark.parametrize("why", [None, "there was no time"])
-    def test_a_version_says_whether_it_can_be_made_again(self, why: str | None) -> None:
+    def test_version_records_why_it_is_irreproducible(self, why: str | None) -> None:
         trainer = ListedTrainer(irreproducible=why)
         assert training(trainer=trainer)(ListedSales("/sales.csv"), OPTIONS, ignore).version.irreproducible == why
 
-    def test_the_sales_that_it_was_evaluated_on_are_kept_with_it_and_are_the_same_each_time(self) -> None:
+    def test_held_out_sales_are_stored_deterministically(self) -> None:
         models = InMemoryModels()
         train = training(models=models, trainer=ListedTrainer(calibration=Calibration(1.0, 2.0, 1.0)))
         made = [train(ListedSales("/sales.csv"), OPTIONS, ignore) for _ in range(2)]
@@ -161,7 +161,7 @@ class TestTrain:
         ]
         assert made[0].version.digests == digests_of(first)
 
-    def test_the_manifest_says_what_was_decided(self) -> None:
+    def test_manifest_records_verdict(self) -> None:
         models = InMemoryModels()
         train = training(models=models)
         for policy in (PromotionPolicy.IF_BETTER, PromotionPolicy.IF_BETTER, PromotionPolicy.NEVER):
@@ -169,7 +169,7 @@ class TestTrain:
             version, _ = models.get(made.version.name)
             assert version.verdict == made.verdict
 
-    def test_the_self_test_holds_the_models_own_prices_of_a_few_houses(self) -> None:
+    def test_self_test_has_model_prices_of_some_houses(self) -> None:
         made = training()(ListedSales("/sales.csv"), OPTIONS, ignore)
         assert [(each.house, each.price) for each in made.version.self_test] == [
             (sale.house, 1000.0 * float(sale.house.values["size"])) for sale in made.sales.held_out[:SELF_TEST_ROWS]
@@ -184,7 +184,7 @@ class TestTrain:
             ("/sales.csv", Algorithm.LINEAR, Algorithm.LINEAR),
         ],
     )
-    def test_the_algorithm_is_the_one_asked_for_or_follows_from_the_sales(
+    def test_algorithm_is_requested_or_depends_on_sales(
         self, location: str | None, asked: Algorithm, expected: Algorithm
     ) -> None:
         trainer = ListedTrainer()
@@ -192,15 +192,13 @@ class TestTrain:
         assert made.version.algorithm is expected
         assert made.version.source.synthetic is (location is None)
 
-    @pytest.mark.parametrize(("location", "is_kept"), [(None, False), ("/sales.csv", True)])
-    def test_how_sure_a_model_is_of_houses_that_were_made_up_is_not_told(
-        self, location: str | None, is_kept: bool
-    ) -> None:
+    @pytest.mark.parametrize(("location", "expects_calibration"), [(None, False), ("/sales.csv", True)])
+    def test_model_of_synthetic_sales_has_no_calibration(self, location: str | None, expects_calibration: bool) -> None:
         calibration = Calibration(within_80=1.0, within_90=2.0, deviation=1.0)
         made = training(trainer=ListedTrainer(calibration=calibration))(ListedSales(location), OPTIONS, ignore)
-        assert made.version.calibration == (calibration if is_kept else None)
+        assert made.version.calibration == (calibration if expects_calibration else None)
 
-    def test_intervals_that_hold_are_kept_with_the_tests_of_them(self) -> None:
+    def test_valid_intervals_are_stored_with_their_tests(self) -> None:
         trainer = ListedTrainer(price=mostly_right, calibration=HOLDS, plain_calibration=NARROW)
         made = training(trainer=trainer)(MANY, OPTIONS, ignore)
         choice = made.version.intervals
@@ -216,7 +214,7 @@ class TestTrain:
         assert made.version.calibration == HOLDS
         assert made.verdict.promoted
 
-    def test_scaled_intervals_that_fail_give_way_to_plain_ones(self) -> None:
+    def test_failed_scaled_intervals_are_replaced_by_plain(self) -> None:
         models = InMemoryModels()
         trainer = ListedTrainer(price=mostly_right, calibration=NARROW, plain_calibration=HOLDS)
         made = training(trainer=trainer, models=models)(MANY, OPTIONS, ignore)
@@ -229,21 +227,21 @@ class TestTrain:
         assert made.version.calibration == HOLDS
         assert models.get(made.version.name)[1]["model.bin"] == b"plain"
         assert made.verdict.promoted
-        # the latest sales get the same kind
+        # The out-of-time evaluation uses the same kind.
         assert made.version.evaluation.out_of_time
         assert [each.share for each in made.version.evaluation.out_of_time.coverage] == [80.0, 90.0]
-        assert len(trainer.seen) == len(trainer.seen_again) == 1
+        assert len(trainer.seen) == len(trainer.refit_sales) == 1
 
     @pytest.mark.parametrize(
         "calibrations", [(NARROW, None), (NARROW, NARROW), (WIDE, ENDLESS), (ENDLESS, NARROW)], ids=str
     )
     @pytest.mark.parametrize("policy", PromotionPolicy)
-    def test_version_whose_intervals_all_fail_has_none_and_is_promoted_by_request_alone(
+    def test_version_with_failed_intervals_is_promoted_only_on_request(
         self, calibrations: tuple[Calibration, Calibration | None], policy: PromotionPolicy
     ) -> None:
         models = InMemoryModels()
-        own, plain = calibrations
-        trainer = ListedTrainer(price=mostly_right, calibration=own, plain_calibration=plain)
+        scaled, plain = calibrations
+        trainer = ListedTrainer(price=mostly_right, calibration=scaled, plain_calibration=plain)
         made = training(trainer=trainer, models=models)(MANY, OPTIONS, ignore, policy)
         version, choice = made.version, made.version.intervals
         assert choice
@@ -261,7 +259,7 @@ class TestTrain:
         assert choice.reasons[-1] == "This version therefore has no intervals, and is not promoted automatically."
         assert (made.verdict.reasons == choice.reasons) is (policy is PromotionPolicy.IF_BETTER)
 
-    def test_endless_intervals_fail_on_too_few_sales_for_a_test_too(self) -> None:
+    def test_endless_intervals_fail_even_with_few_sales(self) -> None:
         made = training(trainer=ListedTrainer(calibration=ENDLESS))(ListedSales("/x", sales=table(30)), OPTIONS, ignore)
         assert made.version.intervals
         assert made.version.intervals.failed
@@ -287,7 +285,7 @@ class TestTrain:
         assert made.version.calibration == (calibration if location else None)
         assert made.verdict.promoted
 
-    def test_progress_is_told(self) -> None:
+    def test_progress_is_reported(self) -> None:
         steps: list[tuple[int, int]] = []
         training()(ListedSales("/sales.csv"), OPTIONS, lambda done, total: steps.append((done, total)))
         assert steps == [(1, 1)]
@@ -305,7 +303,7 @@ class TestTrain:
         ],
         ids=["trainer", "no price", "endless price", "loader", "source", "store", "pointer"],
     )
-    def test_a_training_that_fails_leaves_the_pointer_and_lets_the_next_one_in(
+    def test_failed_training_keeps_pointer_and_releases_lock(
         self, parts: dict[str, Any], source: ListedSales, error: type[HousepredictError]
     ) -> None:
         models = parts.get("models", InMemoryModels())
@@ -320,7 +318,7 @@ class TestTrain:
         if "promote" not in getattr(models, "fails_at", ""):
             assert models.versions() == [version]
 
-    def test_there_is_one_training_at_a_time(self) -> None:
+    def test_second_training_is_rejected_while_one_runs(self) -> None:
         trainer = ListedTrainer(waits_for=Event())
         train = training(trainer=trainer)
         first = Thread(target=train, args=(ListedSales("/sales.csv"), OPTIONS, ignore))

@@ -56,10 +56,10 @@ def test_training_interrupted_before_it_stores_is_cancelled(step: str) -> None:
     assert_ended(log, TrainingState.CANCELLED)
     assert models.versions() == []
     with models.training():
-        pass  # nobody else holds the lock
+        pass  # The lock is free.
 
 
-def test_training_interrupted_once_it_has_stored_has_succeeded() -> None:
+def test_training_interrupted_after_storing_has_succeeded() -> None:
     models, log = InMemoryModels(), InMemoryTrainings()
     with pytest.raises(KeyboardInterrupt):
         training(models=models, log=log, uninterrupted=interrupted_at_its_end)(
@@ -75,7 +75,7 @@ def assert_ended(log: InMemoryTrainings, state: TrainingState) -> None:
     assert record.state is state
 
 
-def test_steps_can_be_interrupted_so_that_the_tests_above_can_fail() -> None:
+def test_interrupting_steps_raise() -> None:
     steps: list[Callable[..., Any]] = [interrupt, InterruptedSales("/sales.csv").read]
     for step in steps:
         with pytest.raises(KeyboardInterrupt):

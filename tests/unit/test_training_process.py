@@ -1,4 +1,4 @@
-"""What a trainer is told, and what its service makes of what it says and how it ends."""
+"""The training process: its order, its messages, and how the service interprets its exit."""
 
 from __future__ import annotations
 
@@ -69,18 +69,18 @@ _requests = st.builds(
 )
 
 
-def test_every_setting_is_told() -> None:
+def test_sample_settings_differ_from_every_default() -> None:
     usual = Settings(Path("/nowhere"))
     assert all(getattr(SETTINGS, each.name) != getattr(usual, each.name) for each in fields(Settings))
 
 
 @given(_requests, st.dictionaries(st.text(), st.text()))
-def test_whatever_is_told_is_understood(request: TrainingRequest, log_fields: dict[str, str]) -> None:
+def test_training_order_is_read_back(request: TrainingRequest, log_fields: dict[str, str]) -> None:
     order = TrainingOrder(SETTINGS, request, log_fields)
     assert TrainingOrder.from_json(order.to_json()) == order
 
 
-def test_what_went_wrong_is_the_same_error_in_the_service() -> None:
+def test_error_of_trainer_is_raised_in_service() -> None:
     error = _error({"error": "UnusableSales", "message": "They are gone."}, "otherwise")
     assert (type(error), str(error)) == (errors.UnusableSales, "They are gone.")
     for training in UUID(int=7), None:
@@ -89,19 +89,19 @@ def test_what_went_wrong_is_the_same_error_in_the_service() -> None:
         assert busy.training == training
 
 
-@pytest.mark.parametrize("said", [{}, {"error": "NoSuchError"}, {"error": "Sequence"}, {"error": "InvalidHouses"}])
-def test_what_is_not_known_is_a_training_that_broke(said: dict[str, str]) -> None:
-    error = _error(said, "It ended.")
+@pytest.mark.parametrize("report", [{}, {"error": "NoSuchError"}, {"error": "Sequence"}, {"error": "InvalidHouses"}])
+def test_unknown_error_becomes_training_broken(report: dict[str, str]) -> None:
+    error = _error(report, "It ended.")
     assert (type(error), str(error)) == (errors.TrainingBroken, "It ended.")
 
 
-def test_what_was_cut_off_says_nothing() -> None:
+def test_truncated_line_is_ignored() -> None:
     assert _read(b'{"error": "UnusableSales", "message": "x"}\n') == {"error": "UnusableSales", "message": "x"}
     for line in b"", b'{"error": "Unus':
         assert _read(line) == {}
 
 
-def test_an_end_is_told_by_the_name_of_its_signal() -> None:
+def test_exit_is_described_by_signal_or_code() -> None:
     assert "SIGKILL" in _describe_exit(-signal.SIGKILL)
     assert "exited with code 7" in _describe_exit(7)
     assert "exited with code -99" in _describe_exit(-99)
@@ -117,11 +117,11 @@ def test_an_end_is_told_by_the_name_of_its_signal() -> None:
         ("postgresql://there/db", "database", PostgresTrainings),
     ],
 )
-def test_trainings_are_logged_where_versions_are_kept(url: str | None, models: str, kind: type) -> None:
+def test_training_log_is_beside_model_store(url: str | None, models: str, kind: type) -> None:
     assert type(Application(Settings(Path("/data"), database_url=url, models=models)).storage.training_log) is kind
 
 
-def test_the_version_to_train_again_may_be_the_demonstration() -> None:
+def test_version_may_be_demonstration() -> None:
     made = Application(Settings(Path("/data"), demo=True))
     made.storage.model_store = InMemoryModels()
     version, artifact = sample_version("a")

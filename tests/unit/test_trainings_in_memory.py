@@ -1,4 +1,4 @@
-"""The in-memory log keeps the contract, and the contract finds every log that breaks a promise."""
+"""The in-memory log meets the contract, and the contract detects every broken log."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class LosesLocations(InMemoryTrainings):
 
 
 class Altering(InMemoryTrainings):
-    """Keeps something other than what was made of a record."""
+    """Stores an altered record."""
 
     def alter(self, before: TrainingStatus, after: TrainingStatus) -> TrainingStatus:
         raise NotImplementedError
@@ -80,15 +80,15 @@ class KeepsTen(InMemoryTrainings):
         return super().recent(min(limit, 10))
 
 
-class ForgetsWishes(Altering):
+class LosesCancellations(Altering):
     def alter(self, before: TrainingStatus, after: TrainingStatus) -> TrainingStatus:
         return after if after.done == before.done else evolve(after, cancelling=False)
 
 
-class CancelsWhatIsKept(InMemoryTrainings):
+class CancelsWhileStoring(InMemoryTrainings):
     def change(self, training: UUID, how: Change) -> TrainingStatus:
-        wished = how == TrainingStatus.request_cancellation
-        return super().change(training, (lambda record: evolve(record, cancelling=True)) if wished else how)
+        is_cancellation = how == TrainingStatus.request_cancellation
+        return super().change(training, (lambda record: evolve(record, cancelling=True)) if is_cancellation else how)
 
 
 class EndsTwice(InMemoryTrainings):
@@ -96,20 +96,20 @@ class EndsTwice(InMemoryTrainings):
         return super().change(training, lambda record: how(evolve(record, outcome=None)))
 
 
-class LosesWhatOthersChange(InMemoryTrainings):
-    """Of four changes that are made at once, a wish to cancel is written first, and the others over it."""
+class LosesConcurrentChanges(InMemoryTrainings):
+    """Of four concurrent changes, a cancellation is written first and overwritten by the others."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._read, self._wished, self._written = Barrier(4), Barrier(4), Barrier(4)
+        self._read, self._cancelled, self._written = Barrier(4), Barrier(4), Barrier(4)
 
     def change(self, training: UUID, how: Change) -> TrainingStatus:
-        record, wished = how(self._records[training]), how == TrainingStatus.request_cancellation
+        record, is_cancellation = how(self._records[training]), how == TrainingStatus.request_cancellation
         self._read.wait()
-        if wished:
+        if is_cancellation:
             self._records[training] = record
-        self._wished.wait()
-        if not wished:
+        self._cancelled.wait()
+        if not is_cancellation:
             self._records[training] = record
         self._written.wait()
         return record
@@ -124,19 +124,19 @@ class LosesWhatOthersChange(InMemoryTrainings):
         (RaisesItsOwnError, "missing_training_is_unknown"),
         (OldestFirst, "recent_lists_newest_hundred_first"),
         (KeepsTen, "recent_lists_newest_hundred_first"),
-        (ForgetsWishes, "cancellation_is_visible_to_progress_updates"),
-        (CancelsWhatIsKept, "training_cannot_be_cancelled_while_storing"),
+        (LosesCancellations, "cancellation_is_visible_to_progress_updates"),
+        (CancelsWhileStoring, "training_cannot_be_cancelled_while_storing"),
         (EndsTwice, "ended_training_never_changes"),
-        (LosesWhatOthersChange, "concurrent_changes_are_all_applied"),
-        (CancelsWhatIsKept, "first_of_cancel_and_store_wins"),
+        (LosesConcurrentChanges, "concurrent_changes_are_all_applied"),
+        (CancelsWhileStoring, "first_of_cancel_and_store_wins"),
         *[
             (broken, "random_calls_match_the_model")
-            for broken in (LosesLocations, OldestFirst, ForgetsWishes, CancelsWhatIsKept, EndsTwice)
+            for broken in (LosesLocations, OldestFirst, LosesCancellations, CancelsWhileStoring, EndsTwice)
         ],
     ],
 )
-def test_the_contract_finds_a_log_that_breaks_a_promise(broken: NewLog, promise: str) -> None:
-    # a search that comes upon several faults raises a group of them
+def test_contract_detects_broken_log(broken: NewLog, promise: str) -> None:
+    # A search that finds several faults raises a group.
     faults = (AssertionError, LookupError, pytest.fail.Exception, BaseExceptionGroup)
     settings.load_profile("search")
     try:
@@ -168,6 +168,6 @@ class Forgets(TrainingLogContract):
         "random_calls_match_the_model",
     ],
 )
-def test_the_contract_finds_a_log_that_forgets(promise: str) -> None:
+def test_contract_detects_log_that_forgets(promise: str) -> None:
     with pytest.raises((AssertionError, UnknownTraining, BaseExceptionGroup)):
         run_contract_test(Forgets(), promise, InMemoryTrainings)

@@ -1,4 +1,4 @@
-"""The tensors of the Open Inference Protocol: what was written is read, in JSON as in binary."""
+"""Tensors of the Open Inference Protocol are read back, in JSON and binary."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def values_of(datatype: str) -> st.SearchStrategy[Any]:
 
 
 def request_for(batch: list[dict[str, Any]], *, binary: bool) -> tuple[bytes, str | None]:
-    """Houses as a request, a column a tensor; what cannot be said to be missing in binary has a wider datatype."""
+    """Return houses as a request, one tensor per column. Binary columns with missing values may be widened."""
     inputs, parts = [], []
     for feature in OPTIONAL.features:
         column = [house.get(feature.name) for house in batch]
         datatype = datatype_of(feature.kind)
         if binary and None in column and datatype == "INT64":
-            # which holds every whole number of these
+            # FP64 represents all of these whole numbers exactly.
             datatype, column = "FP64", [math.nan if each is None else float(each) for each in column]
         elif binary and None in column and datatype == "BOOL":
             datatype, column = "BYTES", ["" if each is None else str(each).lower() for each in column]
@@ -79,7 +79,7 @@ def request_for(batch: list[dict[str, Any]], *, binary: bool) -> tuple[bytes, st
 
 
 @given(houses, st.booleans())
-def test_houses_survive_the_way_through_tensors(batch: list[dict[str, Any]], binary: bool) -> None:
+def test_houses_are_read_back_from_tensors(batch: list[dict[str, Any]], binary: bool) -> None:
     inference = read_inference(OPTIONAL, *request_for(batch, binary=binary), 1000)
     assert inference.houses == batch
     assert [{name: type(value) for name, value in house.items()} for house in inference.houses] == [
@@ -88,7 +88,7 @@ def test_houses_survive_the_way_through_tensors(batch: list[dict[str, Any]], bin
 
 
 @given(st.sampled_from(sorted(DATATYPES)).flatmap(lambda each: st.tuples(st.just(each), st.lists(values_of(each)))))
-def test_values_of_every_datatype_survive_both_forms(drawn: tuple[str, list[Any]]) -> None:
+def test_datatypes_are_read_back_in_json_and_binary(drawn: tuple[str, list[Any]]) -> None:
     datatype, values = drawn
     assert list(from_binary(datatype, to_binary(datatype, values), len(values))) == values
     sent = json.loads(json.dumps(to_json(values)))
@@ -97,7 +97,7 @@ def test_values_of_every_datatype_survive_both_forms(drawn: tuple[str, list[Any]
 
 
 @given(st.lists(st.floats()))
-def test_in_json_null_stands_for_nan(values: list[float]) -> None:
+def test_nan_is_null_in_json(values: list[float]) -> None:
     assert [each is None for each in to_json(values)] == [math.isnan(each) for each in values]
 
 
@@ -130,7 +130,7 @@ requests = st.fixed_dictionaries(
 
 
 @given(requests.map(json.dumps).map(str.encode) | st.binary(), st.binary(max_size=60), st.none() | st.integers(-5, 5))
-def test_whatever_is_sent_is_read_or_refused(head: bytes, rest: bytes, off: int | None) -> None:
+def test_random_request_is_read_or_rejected(head: bytes, rest: bytes, off: int | None) -> None:
     length = None if off is None else str(len(head) + off)
     try:
         inference = read_inference(MIXED, head + rest, length, 1000)
@@ -141,7 +141,7 @@ def test_whatever_is_sent_is_read_or_refused(head: bytes, rest: bytes, off: int 
 
 
 @given(st.sampled_from(sorted(DATATYPES)), st.binary(max_size=40), st.integers(0, 2**70))
-def test_no_binary_data_are_taken_for_more_or_less_than_they_are(datatype: str, content: bytes, count: int) -> None:
+def test_binary_data_of_wrong_length_is_rejected(datatype: str, content: bytes, count: int) -> None:
     try:
         values = from_binary(datatype, content, count)
     except InvalidTensor:
@@ -153,5 +153,5 @@ def test_no_binary_data_are_taken_for_more_or_less_than_they_are(datatype: str, 
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_there_is_a_datatype_for_every_kind(kind: Kind) -> None:
+def test_every_kind_has_datatype(kind: Kind) -> None:
     assert datatype_of(kind) in DATATYPES

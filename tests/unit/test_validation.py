@@ -1,4 +1,4 @@
-"""Whatever is given as a house: it passes with its values, or every fault of it is listed with its place."""
+"""Validation of houses: valid ones keep their values, and every violation is listed with its pointer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def rules(value: object, feature: Feature) -> list[Rule]:
 
 
 def at(document: Any, pointer: str) -> Any:
-    """What a JSON pointer points at (RFC 6901), None if nothing is there."""
+    """Return the value at a JSON pointer (RFC 6901), or None."""
     for step in pointer.split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
         document = document[int(name)] if isinstance(document, list) else document.get(name)
@@ -56,7 +56,7 @@ def at(document: Any, pointer: str) -> Any:
 
 
 @given(st.lists(houses | junk, max_size=4))
-def test_no_junk_raises_anything_but_a_list_of_violations(given_houses: list[Any]) -> None:
+def test_random_houses_are_accepted_or_violations_listed(given_houses: list[Any]) -> None:
     broken = [each for row, house in enumerate(given_houses) for each in SCHEMA.violations(house, row)]
     if given_houses and not broken:
         assert not any(SCHEMA.violations(house.values) for house in SCHEMA.houses(given_houses))
@@ -70,7 +70,7 @@ def test_no_junk_raises_anything_but_a_list_of_violations(given_houses: list[Any
         assert violation.describe() in str(caught.value)
 
 
-def test_message_of_many_violations_is_capped_and_counts_them() -> None:
+def test_message_of_many_violations_is_truncated() -> None:
     violations = [Violation(f"/{row}/size", Rule.MISSING, "required") for row in range(100_000)]
     error = InvalidHouses(violations)
     assert error.violations == tuple(violations)
@@ -90,7 +90,7 @@ good_houses = st.fixed_dictionaries(
 
 
 @given(st.lists(good_houses, min_size=1, max_size=5))
-def test_a_good_house_passes_and_keeps_its_values_and_their_types(given_houses: list[Any]) -> None:
+def test_valid_house_keeps_values_and_types(given_houses: list[Any]) -> None:
     checked = SCHEMA.houses(given_houses)
     assert [repr({**house.values}) for house in checked] == [
         repr({feature.name: feature.spelled(each[feature.name]) for feature in SCHEMA.features if feature.name in each})
@@ -99,7 +99,7 @@ def test_a_good_house_passes_and_keeps_its_values_and_their_types(given_houses: 
 
 
 @given(st.lists(st.dictionaries(st.sampled_from([*GOOD, "stranger"]), st.just(float("nan"))), min_size=1, max_size=4))
-def test_every_violation_of_every_house_is_listed(broken: list[dict[str, float]]) -> None:
+def test_violations_of_all_houses_are_listed(broken: list[dict[str, float]]) -> None:
     with pytest.raises(InvalidHouses) as caught:
         SCHEMA.houses(broken)
     expected = {
@@ -147,7 +147,7 @@ def test_every_violation_of_every_house_is_listed(broken: list[dict[str, float]]
         (SOLD, "\ud800", Rule.DATE),
     ],
 )  # fmt: skip
-def test_a_value_that_is_not_what_its_feature_holds_is_refused(feature: Feature, value: object, rule: Rule) -> None:
+def test_invalid_value_is_rejected(feature: Feature, value: object, rule: Rule) -> None:
     assert rules(value, feature) == [rule]
 
 
@@ -155,12 +155,12 @@ def test_a_value_that_is_not_what_its_feature_holds_is_refused(feature: Feature,
     ("feature", "value"),
     [(AREA, 0), (AREA, 10_000.0), (ROOMS, 3.0), (ZIP, "elsewhere"), (ZIP, ""), (ZIP, "x" * MAX_TEXT)],
 )
-def test_bounds_belong_to_what_is_allowed_and_open_categories_to_everyone(feature: Feature, value: object) -> None:
+def test_bounds_are_inclusive_and_open_categories_accept_any(feature: Feature, value: object) -> None:
     assert rules(value, feature) == []
 
 
 @pytest.mark.parametrize("value", [98178, 98178.0, np.int64(98178), np.float64(98178), "98178"], ids=repr)
-def test_a_whole_number_is_read_as_the_code_that_it_spells(value: object) -> None:
+def test_whole_number_is_read_as_category_code(value: object) -> None:
     assert SCHEMA.houses([{**GOOD, "zip": value}])[0].values["zip"] == "98178"
 
 
@@ -178,16 +178,16 @@ def test_a_whole_number_is_read_as_the_code_that_it_spells(value: object) -> Non
         ("sold", pd.Timestamp("2015-05-27"), "2015-05-27"),
     ],
 )
-def test_what_python_users_have_becomes_what_json_has(name: str, value: object, plain: object) -> None:
-    kept = SCHEMA.houses([{**GOOD, name: value}])[0].values[name]
-    assert kept == plain
-    assert type(kept) is type(plain)
+def test_python_values_become_json_values(name: str, value: object, plain: object) -> None:
+    checked = SCHEMA.houses([{**GOOD, name: value}])[0].values[name]
+    assert checked == plain
+    assert type(checked) is type(plain)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        # numpy's boolean is no bool to Python, and the domain does not know numpy
+        # NumPy's boolean is not a Python bool, and the domain does not import NumPy.
         ("pool", np.bool_(True), "must be true or false, not bool"),
         ("area", np.bool_(True), "must be a number, not bool"),
         ("sold", pd.NaT, "must be a valid date"),
@@ -199,13 +199,13 @@ def test_what_python_users_have_becomes_what_json_has(name: str, value: object, 
         ("sold", False, "must be a date (YYYY-MM-DD), not a boolean"),
     ],
 )
-def test_a_message_says_what_is_wanted_and_what_was_given(name: str, value: object, message: str) -> None:
+def test_message_names_expected_and_actual_type(name: str, value: object, message: str) -> None:
     [violation] = SCHEMA.violations({**GOOD, name: value})
     assert violation.message == message
     assert violation.describe() == f"{name}: {message}"
 
 
-def test_nothing_has_the_name_that_json_has_for_it() -> None:
+def test_none_is_called_null_in_messages() -> None:
     assert check_value(AREA, None) == (Rule.TYPE, "must be a number, not null")
 
 
@@ -213,7 +213,7 @@ class Repeating(dict[str, object]):
     repeated = ("area", "a/b")
 
 
-def test_names_given_more_than_once_are_refused_whatever_their_values() -> None:
+def test_repeated_names_are_rejected() -> None:
     with pytest.raises(InvalidHouses) as caught:
         SCHEMA.houses([GOOD, Repeating(GOOD)])
     assert [(each.pointer, each.rule, each.value) for each in caught.value.violations] == [
@@ -223,7 +223,7 @@ def test_names_given_more_than_once_are_refused_whatever_their_values() -> None:
 
 
 @pytest.mark.parametrize("value", [None, 3, "house", ["area", 99], [["area", 99]], GOOD.items()])
-def test_a_house_is_an_object(value: object) -> None:
+def test_house_must_be_an_object(value: object) -> None:
     with pytest.raises(InvalidHouses) as caught:
         SCHEMA.houses([GOOD, value])
     assert caught.value.violations == (
@@ -231,14 +231,14 @@ def test_a_house_is_an_object(value: object) -> None:
     )
 
 
-def test_a_lone_house_is_pointed_into_without_a_position() -> None:
+def test_single_house_pointers_have_no_position() -> None:
     assert SCHEMA.house(GOOD).values == GOOD
     with pytest.raises(InvalidHouses) as caught:
         SCHEMA.house({**GOOD, "rooms": -1})
     assert [each.pointer for each in caught.value.violations] == ["/rooms"]
 
 
-def test_a_batch_of_nothing_is_refused() -> None:
+def test_empty_batch_is_rejected() -> None:
     with pytest.raises(InvalidHouses) as caught:
         SCHEMA.houses([])
     assert [(each.pointer, each.rule) for each in caught.value.violations] == [("", Rule.EMPTY)]
@@ -246,18 +246,18 @@ def test_a_batch_of_nothing_is_refused() -> None:
 
 
 @pytest.mark.parametrize("missing", [{}, {"sold": None}])
-def test_null_for_an_optional_feature_is_the_same_as_leaving_it_out(missing: dict[str, object]) -> None:
+def test_null_equals_missing_optional_feature(missing: dict[str, object]) -> None:
     given_house = {name: value for name, value in GOOD.items() if name != "sold"} | missing
     assert "sold" not in SCHEMA.houses([given_house])[0].values
 
 
 @given(st.lists(st.text(), max_size=4))
-def test_a_pointer_leads_back_to_its_names(path: list[str]) -> None:
+def test_pointer_can_be_parsed_back(path: list[str]) -> None:
     pointer = pointer_to(*path)
     assert [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]] == path
 
 
-def test_pointers_escape_as_rfc_6901_says() -> None:
+def test_pointers_are_escaped_per_rfc_6901() -> None:
     assert pointer_to(3, "a/b", "m~n", "~1", "") == "/3/a~1b/m~0n/~01/"
     assert pointer_to() == ""
 
@@ -280,19 +280,19 @@ def test_pointers_escape_as_rfc_6901_says() -> None:
         (2**70, 2**70),
     ],
 )
-def test_plain_value_is_what_json_has(value: object, expected: object) -> None:
+def test_plain_converts_to_json_values(value: object, expected: object) -> None:
     found = plain(value)
     assert (found, type(found)) == (expected, type(expected))
 
 
 @pytest.mark.parametrize("value", [Fraction(10**400), Decimal("-Infinity"), np.float32("inf")])
-def test_number_that_is_not_finite_is_refused(value: object) -> None:
+def test_number_that_is_not_finite_is_rejected(value: object) -> None:
     broken = check_value(Feature("area", Kind.NUMBER), plain(value))
     assert broken is not None
     assert broken[0] is Rule.FINITE
 
 
-def test_date_is_a_category_as_its_text() -> None:
+def test_date_as_category_becomes_text() -> None:
     schema = FeatureSchema((Feature("listed", Kind.CATEGORY),))
     for day in (date(2025, 6, 1), datetime(2025, 6, 1, 12, tzinfo=UTC), "2025-06-01"):
         assert schema.house({"listed": day}).values == {"listed": "2025-06-01"}

@@ -1,4 +1,4 @@
-"""The page of a model version: well-formed, self-contained, and true to the manifest."""
+"""The page of a model version: well-formed, self-contained, and consistent with the manifest."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from housepredict.entrypoints.pages.version_page import POLICY, version_page
 from housepredict.testing.drawing import model_versions, sample_version
 from tests.unit.test_held_out import held_out_sales
 
-SALES = ["estimate-by-price", "ratio-by-price"]
-OVER_TIME, ON_MAP = ["error-over-time"], ["ratio-on-map"]
-OF_INTERVALS = ["actual-by-nominal", "coverage-by-estimate"]
+SALES_PLOTS = ["estimate-by-price", "ratio-by-price"]
+TIME_PLOTS, MAP_PLOTS = ["error-over-time"], ["ratio-on-map"]
+INTERVAL_PLOTS = ["actual-by-nominal", "coverage-by-estimate"]
 SCHEMA = FeatureSchema(
     (
         Feature("lat", Kind.NUMBER, minimum=-90.0, maximum=90.0, observed=(47.0, 48.0)),
@@ -40,7 +40,7 @@ SCHEMA = FeatureSchema(
         Feature("zip", Kind.CATEGORY, categories=tuple(f"Z{number}" for number in range(7)), closed=True),
     )
 )
-SURE = Calibration(0.24, 0.27, deviation=0.2, within_tenths=tuple(0.03 * tenth for tenth in range(1, 10)))
+CALIBRATION = Calibration(0.24, 0.27, deviation=0.2, within_tenths=tuple(0.03 * tenth for tenth in range(1, 10)))
 
 
 def sales(count: int, *, dated: bool = True, placed: bool = True) -> list[Sale]:
@@ -59,13 +59,13 @@ def sales(count: int, *, dated: bool = True, placed: bool = True) -> list[Sale]:
     ]
 
 
-def estimated(rows: Sequence[Sale], calibration: Calibration | None = SURE) -> Sequence[Valued]:
+def estimated(rows: Sequence[Sale], calibration: Calibration | None = CALIBRATION) -> Sequence[Valued]:
     draw = Random(4)
     prices = [each.price * draw.lognormvariate(0, 0.15) for each in rows]
     return valued(rows, Valuation(prices, [draw.uniform(0.5, 1.5) for _ in rows]), calibration)
 
 
-def version_of(rows: Sequence[Valued], calibration: Calibration | None = SURE, **changes: Any) -> ModelVersion:
+def version_of(rows: Sequence[Valued], calibration: Calibration | None = CALIBRATION, **changes: Any) -> ModelVersion:
     version, _ = sample_version()
     return evolve(
         version,
@@ -77,7 +77,7 @@ def version_of(rows: Sequence[Valued], calibration: Calibration | None = SURE, *
 
 
 def parsed(page: str) -> ET.Element:
-    """The document, which is XML too: whatever is not well-formed or not escaped fails here."""
+    """Parse the page as XML, which fails if it is not well-formed or escaped."""
     start = "<!DOCTYPE html>\n"
     assert page.startswith(start)
     return ET.fromstring(page.removeprefix(start))
@@ -95,10 +95,12 @@ def figures(page: str) -> list[str]:
 @pytest.mark.slow
 @settings(max_examples=60)
 @given(st.data())
-def test_the_page_of_whatever_version_is_well_formed_and_needs_nothing_else(data: st.DataObject) -> None:
+def test_page_is_well_formed_and_self_contained(data: st.DataObject) -> None:
     version = data.draw(model_versions({"model.bin": b""}))
-    kept = data.draw(st.none() | st.builds(HeldOut, st.lists(held_out_sales, max_size=30).map(tuple), st.integers(30)))
-    page = version_page(version, data.draw(st.none() | st.just(version.name)), kept)
+    held_out_data = data.draw(
+        st.none() | st.builds(HeldOut, st.lists(held_out_sales, max_size=30).map(tuple), st.integers(30))
+    )
+    page = version_page(version, data.draw(st.none() | st.just(version.name)), held_out_data)
     document = parsed(page)
     assert not {each.tag for each in document.iter()} & {"script", "link", "img", "iframe", "image", "use", "object"}
     for element in document.iter():
@@ -110,14 +112,14 @@ def test_the_page_of_whatever_version_is_well_formed_and_needs_nothing_else(data
 
 
 @given(st.text())
-def test_every_text_comes_out_as_it_went_in(text: str) -> None:
+def test_texts_are_escaped(text: str) -> None:
     element = ET.fromstring(tag("p", text, class_=text))
     spaced = re.sub("\r\n?", "\n", re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text))
     assert (element.text or "") == spaced
     assert element.attrib["class"] == re.sub("[\t\n]", " ", spaced)
 
 
-def test_names_that_look_like_markup_are_text() -> None:
+def test_names_that_look_like_markup_are_escaped() -> None:
     evil = "</style><script>alert(1)</script>\"'&"
     rows = estimated(sales(40))
     version = version_of(rows, source=TrainingSource(f"/{evil}.csv", "0" * 64), libraries={evil: evil})
@@ -134,29 +136,29 @@ def test_names_that_look_like_markup_are_text() -> None:
 @pytest.mark.parametrize(
     ("dated", "placed", "calibration", "expected"),
     [
-        (True, True, SURE, SALES + OVER_TIME + ON_MAP + OF_INTERVALS),
-        (False, True, SURE, SALES + ON_MAP + OF_INTERVALS),
-        (True, False, SURE, SALES + OVER_TIME + OF_INTERVALS),
-        (True, True, None, SALES + OVER_TIME + ON_MAP),
-        (False, False, evolve(SURE, within_80=None, within_90=None), SALES),
-        (False, False, evolve(SURE, within_90=None), SALES + OF_INTERVALS),
+        (True, True, CALIBRATION, SALES_PLOTS + TIME_PLOTS + MAP_PLOTS + INTERVAL_PLOTS),
+        (False, True, CALIBRATION, SALES_PLOTS + MAP_PLOTS + INTERVAL_PLOTS),
+        (True, False, CALIBRATION, SALES_PLOTS + TIME_PLOTS + INTERVAL_PLOTS),
+        (True, True, None, SALES_PLOTS + TIME_PLOTS + MAP_PLOTS),
+        (False, False, evolve(CALIBRATION, within_80=None, within_90=None), SALES_PLOTS),
+        (False, False, evolve(CALIBRATION, within_90=None), SALES_PLOTS + INTERVAL_PLOTS),
     ],
 )
-def test_there_are_the_plots_that_the_sales_allow(
+def test_plots_depend_on_the_sales(
     dated: bool, placed: bool, calibration: Calibration | None, expected: list[str]
 ) -> None:
     rows = estimated(sales(60, dated=dated, placed=placed), calibration)
     assert figures(version_page(version_of(rows, calibration), None, held_out(rows, SCHEMA))) == expected
 
 
-def test_a_version_of_before_has_no_plots_and_says_why() -> None:
+def test_older_version_has_no_plots_and_says_why() -> None:
     page = version_page(version_of(estimated(sales(40))), None, None)
     assert figures(page) == []
     assert "No plots (trained by an older release)" in page
     assert "No promotion decision was recorded" in page
 
 
-def test_every_figure_can_be_understood_without_being_seen() -> None:
+def test_figures_are_accessible() -> None:
     rows = estimated(sales(60))
     for figure in parsed(version_page(version_of(rows), None, held_out(rows, SCHEMA))).iter("figure"):
         picture = figure.find("svg")
@@ -177,17 +179,17 @@ def test_every_figure_can_be_understood_without_being_seen() -> None:
         assert words(caption).endswith(".")
 
 
-def test_the_figures_are_those_of_the_manifest() -> None:
+def test_numbers_match_the_manifest() -> None:
     rows = estimated(sales(150))
-    version, kept = version_of(rows), held_out(rows, SCHEMA)
-    page = words(parsed(version_page(version, version.name, kept)))
+    version, held_out_data = version_of(rows), held_out(rows, SCHEMA)
+    page = words(parsed(version_page(version, version.name, held_out_data)))
     tenths = ", ".join(f"{each.median_ratio:.3f}" for each in version.evaluation.price_tenths)
     assert f"cheapest first: {tenths}." in page
     for each in version.evaluation.coverage:
         assert f"{each.level}% interval: covered {each.share:.1f}%" in page
     measured = version.evaluation.accuracy
-    for told in (f"{measured.mdape:.1f}%", f"{measured.ppe5:.1f}%", f"{measured.rmse:,.0f}", f"{measured.prd:.3f}"):
-        assert told in page
+    for text in (f"{measured.mdape:.1f}%", f"{measured.ppe5:.1f}%", f"{measured.rmse:,.0f}", f"{measured.prd:.3f}"):
+        assert text in page
     for name, between in version.evaluation.bounds.items():
         digits = 1 if name in ("mdape", "ppe10", "cod") else 3
         assert f"{between.low:.{digits}f} to {between.high:.{digits}f}".replace("-", MINUS) in page
@@ -195,14 +197,14 @@ def test_the_figures_are_those_of_the_manifest() -> None:
         assert f"{segment.name} {segment.n} {segment.median_ratio:.3f} {segment.mdape:.1f}%" in page
 
 
-def test_the_coverage_is_that_of_the_intervals() -> None:
+def test_coverage_matches_the_intervals() -> None:
     rows = estimated(sales(150))
-    kept = held_out(rows, SCHEMA)
+    held_out_data = held_out(rows, SCHEMA)
     shares = {each.level: each.share for each in evaluate(rows, SCHEMA, 0, "the sales have no dates").coverage}
-    assert shares == {80: coverage(kept.sales, 0.24), 90: coverage(kept.sales, 0.27)}
+    assert shares == {80: coverage(held_out_data.sales, 0.24), 90: coverage(held_out_data.sales, 0.27)}
 
 
-def test_the_latest_sales_stand_beside_those_of_all_dates() -> None:
+def test_out_of_time_measures_are_beside_overall_ones() -> None:
     rows = estimated(sales(150))
     version = version_of(rows)
     later = evaluate_out_of_time(estimated(sales(40)), date(2015, 3, 10), 700)
@@ -218,19 +220,19 @@ def test_the_latest_sales_stand_beside_those_of_all_dates() -> None:
     assert "Not available: the sales have no dates." in words(parsed(version_page(version_of(rows), None, None)))
 
 
-def test_what_was_compared_and_decided_is_told() -> None:
+def test_comparison_and_verdict_are_shown() -> None:
     rows = estimated(sales(40))
     version = version_of(rows)
     ours = Performance(0.1, evolve(version.evaluation.accuracy, cod=11.1), 91.5, 0.0)
     theirs = Performance(0.2, evolve(version.evaluation.accuracy, cod=22.2), None, 3.0)
     verdict = Verdict(True, ("It is closer.",), Comparison("the-champion", 40, 99.0, ours, theirs))
     page = words(parsed(version_page(evolve(version, verdict=verdict), None, None)))
-    for told in ("This version was promoted", "It is closer.", "the-champion", "COD 11.1 22.2", "10.52% 22.14%"):
-        assert told in page
+    for text in ("This version was promoted", "It is closer.", "the-champion", "COD 11.1 22.2", "10.52% 22.14%"):
+        assert text in page
     assert "90% coverage 91.5% -" in page
 
 
-def test_of_many_sales_some_are_drawn_and_the_caption_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_plot_draws_a_sample_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = estimated(sales(90))
     monkeypatch.setattr(plots, "MAX_DRAWN", 50)
     [scatter, *_] = parsed(version_page(version_of(rows), None, held_out(rows, SCHEMA))).iter("figure")
@@ -238,7 +240,7 @@ def test_of_many_sales_some_are_drawn_and_the_caption_says_so(monkeypatch: pytes
     assert "Shown: 50 of 90 held-out sales." in words(scatter)
 
 
-def test_what_lies_beyond_the_axes_is_drawn_at_their_edge_and_counted() -> None:
+def test_points_beyond_axes_are_drawn_at_edge_and_counted() -> None:
     rows = [*estimated(sales(90)), Valued(Sale(House({}), 4e5, "free"), 0.0)]
     scatter, ratios, *_ = parsed(version_page(version_of(rows), None, held_out(rows, SCHEMA))).iter("figure")
     assert re.search(r"including [1-9]\d* outside the axes, drawn at the edge", words(scatter))
@@ -248,36 +250,39 @@ def test_what_lies_beyond_the_axes_is_drawn_at_their_edge_and_counted() -> None:
     assert max(heights) == 250
 
 
-def test_a_single_sale_can_be_drawn() -> None:
+def test_single_sale_can_be_drawn() -> None:
     rows = estimated(sales(1))
-    assert figures(version_page(version_of(rows), None, held_out(rows, SCHEMA))) == SALES + ON_MAP + OF_INTERVALS
+    assert (
+        figures(version_page(version_of(rows), None, held_out(rows, SCHEMA)))
+        == SALES_PLOTS + MAP_PLOTS + INTERVAL_PLOTS
+    )
 
 
-def test_the_median_of_a_tenth_lies_where_its_numbers_say() -> None:
+def test_median_of_tenth_is_drawn_at_its_values() -> None:
     rows = estimated(sales(10))
-    kept = held_out(rows, SCHEMA)
-    _, ratios, *_ = parsed(version_page(version_of(rows), None, kept)).iter("figure")
+    held_out_data = held_out(rows, SCHEMA)
+    _, ratios, *_ = parsed(version_page(version_of(rows), None, held_out_data)).iter("figure")
     medians = [each for each in ratios.iter("circle") if each.attrib["r"] == "4.5"]
     dots = [each for each in ratios.iter("circle") if each.attrib["r"] == "1.8"]
-    # each tenth is one sale
+    # Each tenth has one sale.
     assert {(each.attrib["cx"], each.attrib["cy"]) for each in medians} == {
         (each.attrib["cx"], each.attrib["cy"]) for each in dots
     }
-    assert median(sale.ratio for sale in kept.sales) > 0
+    assert median(sale.ratio for sale in held_out_data.sales) > 0
 
 
-def colours(block: str) -> dict[str, str]:
+def colors(block: str) -> dict[str, str]:
     return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6}|\.\d+);", block))
 
 
 def luminance(channels: Sequence[float]) -> float:
-    """Relative luminance, as WCAG 2.2 defines it."""
+    """Return the relative luminance as defined by WCAG 2.2."""
     red, green, blue = (each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def channels(colour: str) -> list[float]:
-    return [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+def channels(color: str) -> list[float]:
+    return [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
 
 
 def contrast(one: Sequence[float], other: Sequence[float]) -> float:
@@ -286,9 +291,9 @@ def contrast(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
-def test_colours_have_the_contrast_of_wcag_aa(scheme: int) -> None:
+def test_colors_have_wcag_aa_contrast(scheme: int) -> None:
     style = files("housepredict.entrypoints.pages").joinpath("style.css").read_text(encoding="utf-8")
-    found = colours(re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme])
+    found = colors(re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme])
     paper, card, shaded = (channels(found[name]) for name in ("paper", "card", "band"))
     for name in ("ink", "soft", "good", "bad"):
         assert contrast(channels(found[name]), paper) >= 4.5, name

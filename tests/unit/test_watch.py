@@ -1,4 +1,4 @@
-"""A watch looks when the server has sent something, and each second; and it gives back its descriptor."""
+"""A watch polls when the server sends data and once a second, and releases its descriptor."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from housepredict.adapters.postgres.writer import Watch
 
 @define(eq=False)
 class Server:
-    """A connection of which both ends are here, and what is pending on it."""
+    """A connection with both ends in this process, and its pending answers."""
 
     near: socket.socket
     far: socket.socket
     unsent: int = 0
-    """So many flushes are not the last."""
+    """The number of flushes that do not finish."""
     breaks: bool = False
-    """Whether the last one fails."""
+    """Whether the last flush fails."""
     pending: int = 0
-    """So many looks find an answer pending."""
+    """The number of polls that find an answer pending."""
     looks: asyncio.Queue[None] = field(factory=asyncio.Queue)
     flushed: asyncio.Event = field(factory=asyncio.Event)
 
@@ -68,51 +68,51 @@ def is_open(descriptor: int) -> bool:
     return False
 
 
-def test_watch_looks_when_the_server_speaks_and_ends_when_nothing_is_pending(server: Server) -> None:
-    async def scene() -> None:
+def test_watch_polls_on_server_data_and_ends_when_idle(server: Server) -> None:
+    async def scenario() -> None:
         server.pending = 1
         watch = server.watch()
         assert is_open(watch._descriptor)
         assert watch.covers(asyncio.get_running_loop(), watch._server)
         server.far.send(b".")
         await server.looks.get()
-        await server.looks.get()  # it was not read
+        await server.looks.get()  # The data was not read, so the watch polls again.
         assert not watch.covers(asyncio.get_running_loop(), watch._server)
         assert not is_open(watch._descriptor)
 
-    asyncio.run(scene())
+    asyncio.run(scenario())
     assert server.looks.empty()
 
 
-def test_watch_looks_each_second_where_nothing_is_heard(server: Server) -> None:
-    async def scene() -> None:
+def test_watch_polls_each_second_without_data(server: Server) -> None:
+    async def scenario() -> None:
         server.pending = 1
         server.watch()
         await server.looks.get()
         await server.looks.get()
 
-    asyncio.run(scene())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("breaks", [False, True])
-def test_watch_sends_what_is_left_as_the_connection_takes_it(server: Server, breaks: bool) -> None:
-    async def scene() -> None:
+def test_watch_flushes_unsent_data(server: Server, breaks: bool) -> None:
+    async def scenario() -> None:
         server.unsent, server.breaks = 3, breaks
         server.watch().flush()
         assert server.unsent == 2
         await server.flushed.wait()
 
-    asyncio.run(scene())
+    asyncio.run(scenario())
 
 
-def test_watch_of_a_loop_that_has_ended_covers_no_other_and_leaves_no_descriptor(server: Server) -> None:
-    async def scene() -> Watch:
+def test_watch_of_closed_loop_releases_descriptor(server: Server) -> None:
+    async def scenario() -> Watch:
         return server.watch()
 
     async def is_covered(watch: Watch) -> bool:
         return watch.covers(asyncio.get_running_loop(), watch._server)
 
-    watch = asyncio.run(scene())
+    watch = asyncio.run(scenario())
     descriptor = watch._descriptor
     assert is_open(descriptor)
     assert not asyncio.run(is_covered(watch))

@@ -1,4 +1,4 @@
-"""The use case of estimating, over the in-memory adapters and doubles that fail, change and wait when told to."""
+"""The use case of estimating, over in-memory adapters and doubles."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def predictor(name: str = "one", *, location: str | None = "/sales.csv", per_are
 
 @define
 class Promoted:
-    """Hands out one predictor after another, as if a version were promoted after each look."""
+    """Returns the next predictor at each call, as if a version had been promoted in between."""
 
     _predictors: list[PricePerArea]
 
@@ -51,7 +51,7 @@ class Promoted:
 
 @define
 class FullPredictions(InMemoryPredictions):
-    """A repository that records nothing."""
+    """A repository without space."""
 
     def append(self, predictions: Sequence[Prediction]) -> None:
         raise RepositoryUnavailable("the disk is full")
@@ -59,7 +59,7 @@ class FullPredictions(InMemoryPredictions):
 
 @define
 class CalledLater(InMemoryPredictions):
-    """A repository that a test makes call back."""
+    """A repository whose callbacks the test calls."""
 
     done: list[Callable[[Exception | None], None]] = field(factory=list)
 
@@ -82,25 +82,25 @@ def violations(raised: pytest.ExceptionInfo[InvalidHouses]) -> list[tuple[str, R
 
 
 class TestPredict:
-    def test_predictions_come_in_order_and_are_recorded_when_they_return(self) -> None:
+    def test_predictions_are_recorded_in_order(self) -> None:
         recorded = InMemoryPredictions()
-        given = predict(predictor(), into=recorded)([{"size": 100.005}, {"size": 60}])
-        assert [each.price for each in given] == [100_005.0, 60_000.0]
-        assert recorded.recent(10) == [*reversed(given)]
-        assert [each.created_at for each in given] == [NOON, NOON]
+        predictions = predict(predictor(), into=recorded)([{"size": 100.005}, {"size": 60}])
+        assert [each.price for each in predictions] == [100_005.0, 60_000.0]
+        assert recorded.recent(10) == [*reversed(predictions)]
+        assert [each.created_at for each in predictions] == [NOON, NOON]
 
-    def test_an_estimate_tells_its_house_its_version_and_what_to_doubt(self) -> None:
-        [given] = predict(predictor())([{"size": 500}])
-        assert given.estimate.house == House({"size": 500})
-        assert given.estimate.model_version == "one"
-        assert given.estimate.valued_on is None
-        assert [each.code for each in given.estimate.warnings] == ["outside_observed_range"]
+    def test_estimate_has_house_version_and_warnings(self) -> None:
+        [prediction] = predict(predictor())([{"size": 500}])
+        assert prediction.estimate.house == House({"size": 500})
+        assert prediction.estimate.model_version == "one"
+        assert prediction.estimate.valued_on is None
+        assert [each.code for each in prediction.estimate.warnings] == ["outside_observed_range"]
 
-    def test_what_was_not_recorded_is_not_returned(self) -> None:
+    def test_unrecorded_prediction_is_not_returned(self) -> None:
         with pytest.raises(RepositoryUnavailable, match="full"):
             predict(predictor(), into=FullPredictions())([{"size": 100}])
 
-    def test_begin_passes_on_predictions_or_the_error_when_the_repository_calls_back(self) -> None:
+    def test_begin_passes_on_outcome_of_repository(self) -> None:
         outcomes: list[Sequence[Prediction] | Exception] = []
         error = RepositoryUnavailable("the disk is full")
         recorded = CalledLater()
@@ -114,23 +114,23 @@ class TestPredict:
         [[prediction], failed] = outcomes  # type: ignore[misc]  # the first outcome is a sequence
         assert (prediction.price, failed) == (100_000.0, error)
 
-    def test_begin_does_nothing_without_a_repository_for_event_loops(self) -> None:
+    def test_begin_needs_repository_for_event_loops(self) -> None:
         outcomes: list[object] = []
         use_case, serving = predict(), InService(predictor(), 7)
         assert not use_case.can_begin_in_loop
         assert not use_case.begin(serving, [House({"size": 100})], outcomes.append)
         assert outcomes == []
 
-    def test_a_batch_is_estimated_by_one_version_whatever_is_promoted_meanwhile(self) -> None:
+    def test_batch_is_estimated_by_one_version(self) -> None:
         use_case = predict(predictor("one"), predictor("two", per_area=2000.0))
         for name, per_area in (("one", 1000), ("two", 2000)):
-            given = use_case([{"size": 100}, {"size": 60}])
-            assert [(each.estimate.model_version, each.price) for each in given] == [
+            predictions = use_case([{"size": 100}, {"size": 60}])
+            assert [(each.estimate.model_version, each.price) for each in predictions] == [
                 (name, 100.0 * per_area),
                 (name, 60.0 * per_area),
             ]
 
-    def test_later_predictions_have_higher_ids_though_the_clock_steps_back(self) -> None:
+    def test_ids_increase_even_if_clock_steps_back(self) -> None:
         clock = FrozenClock()
         use_case = predict(predictor(), predictor(), clock=clock)
         first = use_case([{"size": 100}] * 3)
@@ -140,15 +140,15 @@ class TestPredict:
         assert ids == sorted(set(ids))
 
     @pytest.mark.parametrize("location", ["/sales.csv", None])
-    def test_a_model_of_made_up_sales_says_so_in_every_answer(self, location: str | None) -> None:
-        [given] = predict(predictor(location=location))([{"size": 100}])
-        assert given.estimate.warnings == (() if location else (DEMONSTRATION,))
+    def test_model_of_synthetic_sales_warns_in_every_answer(self, location: str | None) -> None:
+        [prediction] = predict(predictor(location=location))([{"size": 100}])
+        assert prediction.estimate.warnings == (() if location else (DEMONSTRATION,))
 
-    def test_without_a_model_there_is_no_estimate(self) -> None:
+    def test_estimate_without_model_raises_no_model(self) -> None:
         with pytest.raises(NoModel, match="Train one"):
             predict()([{"size": 100}])
 
-    def test_a_batch_over_the_limit_is_refused_whole_and_before_anything_else(self) -> None:
+    def test_batch_over_limit_is_rejected_first(self) -> None:
         recorded = InMemoryPredictions()
         with pytest.raises(InvalidHouses, match="at most 2 houses, not 3") as raised:
             predict(into=recorded, limit=2)([{"size": 100}] * 3)
@@ -156,12 +156,12 @@ class TestPredict:
         assert len(predict(predictor(), into=recorded, limit=2)([{"size": 100}] * 2)) == 2
         assert len(recorded.recent(10)) == 2
 
-    def test_an_empty_batch_is_refused(self) -> None:
+    def test_empty_batch_is_rejected(self) -> None:
         with pytest.raises(InvalidHouses) as raised:
             predict(predictor())([])
         assert violations(raised) == [("", Rule.EMPTY)]
 
-    def test_one_bad_house_refuses_the_batch_and_is_pointed_at(self) -> None:
+    def test_invalid_house_rejects_batch_with_pointer(self) -> None:
         recorded = InMemoryPredictions()
         with pytest.raises(InvalidHouses) as raised:
             predict(predictor(), into=recorded)([{"size": 100}, {"size": "big", "colour": "red"}])
@@ -169,21 +169,21 @@ class TestPredict:
         assert recorded.recent(10) == []
 
     @pytest.mark.parametrize("per_area", [MAX_PRICE, float("inf"), float("nan")])
-    def test_a_house_that_the_model_has_no_price_for_is_a_violation(self, per_area: float) -> None:
+    def test_house_without_price_is_violation(self, per_area: float) -> None:
         recorded = InMemoryPredictions()
         with pytest.raises(InvalidHouses, match="too far outside") as raised:
             predict(predictor(per_area=per_area), into=recorded)([{"size": 100}, {"size": 60}])
         assert violations(raised) == [("/0", Rule.EXTRAPOLATION), ("/1", Rule.EXTRAPOLATION)]
         assert recorded.recent(10) == []
 
-    def test_a_price_is_never_negative(self) -> None:
+    def test_price_is_never_negative(self) -> None:
         assert predict(predictor(per_area=-1.0)).one({"size": 100}).price == 0.0
 
-    def test_a_lone_house_is_recorded_and_pointed_into_without_a_position(self) -> None:
+    def test_single_house_pointers_have_no_position(self) -> None:
         recorded = InMemoryPredictions()
         use_case = predict(predictor(), predictor(), predictor(per_area=MAX_PRICE), into=recorded)
-        given = use_case.one({"size": 100})
-        assert recorded.recent(10) == [given]
+        prediction = use_case.one({"size": 100})
+        assert recorded.recent(10) == [prediction]
         for house, expected in (
             ({"a/b": 1}, [("/size", Rule.MISSING), ("/a~1b", Rule.UNKNOWN)]),
             ({"size": 100}, [("", Rule.EXTRAPOLATION)]),

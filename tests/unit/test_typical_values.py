@@ -1,4 +1,4 @@
-"""A house as most are: in the middle of what was learned from."""
+"""The typical house: median and most common values of the training data."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ def typical(bins: Bins, values: list[Value | None]) -> Value | None:
 
 
 @given(st.lists(st.integers(-99, 99), min_size=2, max_size=60), st.integers(0, 60))
-def test_of_numbers_it_is_the_median_as_near_as_the_bins_tell(numbers: list[int], lacking: int) -> None:
-    found = typical(ranges_of(numbers), [*numbers, *[None] * lacking])
+def test_typical_number_is_median_within_bins(numbers: list[int], lacking: int) -> None:
+    value = typical(ranges_of(numbers), [*numbers, *[None] * lacking])
     if lacking > len(numbers) or len(set(numbers)) == 1:
-        assert found is None
+        assert value is None
     else:
-        assert found in numbers
-        # a value of several tenths has a bin of its own; what is above the last edge stands for it
-        assert found == median_low(numbers) or found == max(set(ranges_of(numbers).edges))
+        assert value in numbers
+        # A value that fills several tenths has its own bin, represented by the largest edge.
+        assert value == median_low(numbers) or value == max(set(ranges_of(numbers).edges))
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1))
-def test_of_categories_it_is_the_commonest(names: list[str]) -> None:
+def test_typical_category_is_most_common(names: list[str]) -> None:
     assert Counter(names)[str(typical(groups_of(names), list(names)))] == max(Counter(names).values())
 
 
-def test_of_dates_it_is_one_in_the_middle() -> None:
+def test_typical_date_is_median() -> None:
     days = [f"2024-01-{day:02}" for day in range(1, 31)]
     assert typical(ranges_of(days), list(days)) == "2024-01-15"
 
 
-def test_what_nobody_knows_is_left_out() -> None:
+def test_typical_value_of_empty_feature_is_missing() -> None:
     assert typical(groups_of([]), [None]) is None
     assert typical(ranges_of([]), [None, None]) is None

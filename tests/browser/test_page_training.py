@@ -1,4 +1,4 @@
-"""The page of a closed service within another: with its token, trainings are begun, followed and cancelled on it."""
+"""The page of a mounted service with a token: training jobs are started, followed, and cancelled on it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Mounted:
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Mounted]:
-    """The service below a path of another one, with a token, and a trainer that waits to be let go on."""
+    """The service mounted below a path, with a token and a trainer that blocks until `may_end` is set."""
     may_end = Event()
     trainer = FakeTrainer(may_end=may_end)
     made = trainable(application(lab_version(), token=TOKEN), trainer)
@@ -70,17 +70,17 @@ def serving(app: Starlette) -> Iterator[str]:
             thread.join()
 
 
-def test_it_works_below_the_path_of_another_service(browser: Browser, mounted: Mounted) -> None:
+def test_page_works_when_mounted_below_a_path(browser: Browser, mounted: Mounted) -> None:
     with opened(browser, mounted.url) as seen:
         page = seen.page
         expect(page.locator(".moved")).to_have_count(0)
-        expect(seen.estimate()).to_have_text("254,206")  # by a model that cannot explain
+        expect(seen.estimate()).to_have_text("254,206")  # The model has no explanations.
         expect(page.locator("#recent tbody tr")).to_have_count(1)
         page.get_by_role("link", name="Details and plots").click()
         expect(page.get_by_role("heading", level=1)).to_contain_text("lab")
 
 
-def test_the_token_opens_training_which_is_followed_to_its_end(browser: Browser, mounted: Mounted) -> None:
+def test_token_unlocks_training_with_progress(browser: Browser, mounted: Mounted) -> None:
     with opened(browser, mounted.url) as seen:
         page = seen.page
         expect(page.locator("#closed")).to_contain_text("Enter the service token")
@@ -99,20 +99,20 @@ def test_the_token_opens_training_which_is_followed_to_its_end(browser: Browser,
         expect(page.locator("#progress")).to_contain_text("Training succeeded.")
         expect(page.locator("#trainings tbody tr")).to_have_count(1)
         page.reload(wait_until="networkidle")
-        expect(page.locator("#closed")).to_contain_text("Enter the service token")  # nothing keeps it
+        expect(page.locator("#closed")).to_contain_text("Enter the service token")  # The token is not stored.
         assert page.context.storage_state() == {"cookies": [], "origins": []}
 
 
-def let_in(page: Page) -> None:
+def enter_token(page: Page) -> None:
     page.get_by_label("Token").fill(TOKEN)
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Train")).to_be_visible()
 
 
-def test_a_training_that_is_cancelled_ends_without_a_version(browser: Browser, mounted: Mounted) -> None:
+def test_cancelled_training_stores_no_version(browser: Browser, mounted: Mounted) -> None:
     with opened(browser, mounted.url) as seen:
         page = seen.page
-        let_in(page)
+        enter_token(page)
         page.get_by_role("button", name="Train").dblclick()
         mounted.began()
         page.get_by_role("button", name="Cancel").click()
@@ -125,20 +125,20 @@ def test_a_training_that_is_cancelled_ends_without_a_version(browser: Browser, m
 
 
 @pytest.mark.parametrize("name", ["sales.csv", "SALES.CSV.GZ"])
-def test_a_file_of_sales_is_sent_and_trained_on(browser: Browser, mounted: Mounted, tmp_path: Path, name: str) -> None:
+def test_uploaded_sales_file_is_trained_on(browser: Browser, mounted: Mounted, tmp_path: Path, name: str) -> None:
     rows = "\n".join(f"{100 * row},{row % 4},{15_000 * row}" for row in range(1, 60))
     content = f"size,rooms,paid\n{rows}\n".encode()
     content = gzip.compress(content) if name.endswith("GZ") else content
     with opened(browser, mounted.url, 390, dark=True) as seen:
         page = seen.page
-        let_in(page)
+        enter_token(page)
         page.get_by_label("Sales CSV").set_input_files({"name": name, "mimeType": "", "buffer": content})
         page.get_by_label("Price column").fill("paid")
         page.get_by_role("button", name="Train").click()
         mounted.began()
-        (kept,) = (tmp_path / "uploads").iterdir()
-        assert kept.read_bytes() == content
-        assert kept.name.endswith(name.lower().removeprefix("sales"))
+        (upload,) = (tmp_path / "uploads").iterdir()
+        assert upload.read_bytes() == content
+        assert upload.name.endswith(name.lower().removeprefix("sales"))
         assert mounted.trainer.options
         assert mounted.trainer.options.price == "paid"
         assert page.evaluate("document.documentElement.scrollWidth") == 390
@@ -149,10 +149,10 @@ def test_a_file_of_sales_is_sent_and_trained_on(browser: Browser, mounted: Mount
         expect(page.locator("#trainings tbody tr")).to_contain_text("stored but not promoted")
 
 
-def test_what_a_file_cannot_be_trained_on_for_is_told_in_the_pages_words(browser: Browser, mounted: Mounted) -> None:
+def test_unusable_file_is_reported_on_page(browser: Browser, mounted: Mounted) -> None:
     with opened(browser, mounted.url, 390) as seen:
         page = seen.page
-        let_in(page)
+        enter_token(page)
         page.get_by_label("Price column").fill("paid")
         page.get_by_role("button", name="Train").click()
         expect(page.locator("#progress")).to_contain_text("Choose a sales file")

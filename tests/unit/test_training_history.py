@@ -1,4 +1,4 @@
-"""What the log says of trainings: of those that end, however they do, and of those that never say so."""
+"""The training log: trainings that end in any way, and trainings whose end is never logged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.training import NOON, OPTIONS, FaultyModels, FrozenClock, ListedSales
 
 @define
 class FaultyLog(InMemoryTrainings):
-    """A log that cannot be reached while it is told so."""
+    """A log that is unavailable while `down` is set."""
 
     down: bool = field(default=False, kw_only=True)
 
@@ -50,7 +50,7 @@ class FaultyLog(InMemoryTrainings):
 
 @define
 class DownAfterAdding(FaultyModels):
-    """A store that takes a version, and from then on the log is down."""
+    """A store that takes the log down as soon as it has stored a version."""
 
     log: FaultyLog = field(factory=FaultyLog)
 
@@ -79,8 +79,8 @@ class Bench:
         [record] = self.log.recent(1)
         return record
 
-    def left_over(self) -> TrainingStatus:
-        """One whose process is gone: the log tells of it, and nobody holds the lock."""
+    def abandoned(self) -> TrainingStatus:
+        """Log a training whose process is gone: it is running, but the lock is free."""
         record = sample_training()
         self.log.begin(record)
         return record
@@ -92,7 +92,7 @@ def bench() -> Bench:
 
 
 class Cancelling(ListedTrainer):
-    """While it fits, somebody asks it to end."""
+    """A trainer whose training is cancelled while it fits."""
 
     def __init__(self, bench: Bench, steps: int = 1) -> None:
         super().__init__()
@@ -103,8 +103,8 @@ class Cancelling(ListedTrainer):
         return super().fit(*given)  # type: ignore[arg-type]
 
 
-class TestATraining:
-    def test_that_succeeds_is_logged_with_what_came_of_it(self, bench: Bench) -> None:
+class TestTraining:
+    def test_success_is_logged_with_outcome(self, bench: Bench) -> None:
         bench.train()
         record = bench.newest()
         assert record.state is TrainingState.SUCCEEDED
@@ -116,20 +116,20 @@ class TestATraining:
         assert record.outcome.reasons == ("No version is promoted yet.",)
         assert not record.synthetic
 
-    def test_on_synthetic_sales_says_so(self, bench: Bench) -> None:
+    def test_synthetic_sales_are_logged(self, bench: Bench) -> None:
         bench.train(location=None)
         assert bench.newest().synthetic
 
     @pytest.mark.parametrize(
-        ("fault", "state", "said"),
+        ("fault", "state", "message"),
         [
             (UnusableSales("They are gone."), TrainingState.FAILED, "They are gone."),
             (KeyboardInterrupt(), TrainingState.CANCELLED, "The training was cancelled."),
             (ZeroDivisionError("secret"), TrainingState.FAILED, "Unexpected error: ZeroDivisionError."),
         ],
     )
-    def test_that_fails_is_logged_with_why(
-        self, bench: Bench, fault: HousepredictError, state: TrainingState, said: str
+    def test_failure_is_logged_with_reason(
+        self, bench: Bench, fault: HousepredictError, state: TrainingState, message: str
     ) -> None:
         with pytest.raises(type(fault)):
             bench.train(ListedTrainer(fault=fault))
@@ -137,18 +137,18 @@ class TestATraining:
         assert record.outcome
         assert (record.state, record.ended_at) == (state, NOON)
         assert record.outcome.error
-        assert record.outcome.error.endswith(said)
+        assert record.outcome.error.endswith(message)
         assert record.outcome.version is None
         with bench.models.training():
             pass
 
-    def test_that_is_cancelled_keeps_no_version(self, bench: Bench) -> None:
+    def test_cancelled_training_stores_no_version(self, bench: Bench) -> None:
         with pytest.raises(TrainingCancelled):
             bench.train(Cancelling(bench))
         assert bench.newest().state is TrainingState.CANCELLED
         assert list(bench.models.versions()) == []
 
-    def test_is_asked_for_its_wishes_once_a_second_at_most_and_before_it_keeps_its_version(self, bench: Bench) -> None:
+    def test_cancellation_is_checked_each_second_and_before_storing(self, bench: Bench) -> None:
         record = sample_training()
         bench.log.begin(record)
         run = TrainingRun(record.id, bench.log, bench.clock, ignore)
@@ -163,7 +163,7 @@ class TestATraining:
         with pytest.raises(TrainingCancelled):
             run.start_storing()
 
-    def test_shows_its_progress_to_whoever_trains_too(self, bench: Bench) -> None:
+    def test_progress_is_passed_to_caller(self, bench: Bench) -> None:
         shown: list[tuple[int, int]] = []
         record = sample_training()
         bench.log.begin(record)
@@ -172,7 +172,7 @@ class TestATraining:
             run.progress(step, 2)
         assert shown == [(0, 2), (1, 2), (2, 2)]
 
-    def test_goes_on_while_the_log_is_down_but_keeps_no_version_unlogged(self, bench: Bench) -> None:
+    def test_training_without_log_stores_no_version(self, bench: Bench) -> None:
         class Down(ListedTrainer):
             def fit(self, *given: object) -> TrainedModel:
                 bench.log.down = True
@@ -187,31 +187,31 @@ class TestATraining:
         assert bench.newest().outcome is None
         assert bench.trainings.get(bench.newest().id).state is TrainingState.FAILED
 
-    def test_that_says_nothing_of_a_version_cannot_end_well(self, bench: Bench) -> None:
+    def test_training_must_report_outcome(self, bench: Bench) -> None:
         with (
             pytest.raises(ValueError, match="needs an outcome"),
             bench.trainings.record_training(ListedSales(None), ignore, lambda _: None),
         ):
             pass
 
-    def test_tells_its_id_as_soon_as_it_is_logged(self, bench: Bench) -> None:
-        told: list[UUID] = []
-        with bench.trainings.record_training(ListedSales("/x"), ignore, told.append) as run:
-            assert told == [run.id]
+    def test_id_is_reported_once_logged(self, bench: Bench) -> None:
+        reported: list[UUID] = []
+        with bench.trainings.record_training(ListedSales("/x"), ignore, reported.append) as run:
+            assert reported == [run.id]
             assert bench.log.get(run.id).outcome is None
             run.succeeded("a", Verdict(promoted=False, reasons=()))
 
-    def test_marks_those_before_it_that_never_ended(self, bench: Bench) -> None:
-        before = bench.left_over()
+    def test_start_marks_abandoned_trainings_failed(self, bench: Bench) -> None:
+        before = bench.abandoned()
         bench.train()
         assert bench.log.get(before.id).outcome == TrainingOutcome.failure(PROCESS_ENDED)
 
 
-class TestATrainingWhoseEndIsNotLogged:
-    """The disk is full, say, or its process was killed."""
+class TestUnloggedEnd:
+    """The end is not logged, for example because the disk is full or the process was killed."""
 
     @pytest.mark.parametrize("fails_at", ["", "promote"])
-    def test_has_succeeded_if_its_version_is_stored(self, fails_at: str) -> None:
+    def test_training_succeeded_if_version_is_stored(self, fails_at: str) -> None:
         models = DownAfterAdding(fails_at=fails_at)
         bench = Bench(models, models.log)
         with nullcontext() if not fails_at else pytest.raises(ModelStoreUnavailable):
@@ -229,15 +229,15 @@ class TestATrainingWhoseEndIsNotLogged:
         else:
             assert record.outcome == TrainingOutcome.success(version.name, version.verdict)
 
-    def test_has_failed_if_its_version_is_not_stored(self, bench: Bench) -> None:
+    def test_training_failed_if_version_is_missing(self, bench: Bench) -> None:
         bench.train(location="/other.csv")
-        record = bench.left_over()
+        record = bench.abandoned()
         bench.log.change(record.id, TrainingStatus.start_storing)
         assert bench.trainings.get(record.id).outcome == TrainingOutcome.failure(PROCESS_ENDED)
 
 
-class TestASecondTraining:
-    def test_is_told_which_is_under_way(self, bench: Bench) -> None:
+class TestSecondTraining:
+    def test_error_names_running_training(self, bench: Bench) -> None:
         may_end, trainer = Event(), ListedTrainer(waits_for=Event())
         trainer.waits_for = may_end
         first = Thread(target=bench.train, args=[trainer])
@@ -253,13 +253,13 @@ class TestASecondTraining:
         bench.trainings.require_no_training()
 
     @pytest.mark.parametrize("down", [True, False])
-    def test_is_told_that_there_is_one_where_the_log_does_not_know(self, bench: Bench, down: bool) -> None:
+    def test_error_has_no_id_if_log_does_not_know(self, bench: Bench, down: bool) -> None:
         bench.log.down = down
         with bench.models.training(), pytest.raises(TrainingInProgress) as caught:
             bench.train()
         assert caught.value.training is None
 
-    def test_does_not_give_way_to_whoever_only_reads_the_log(self, bench: Bench) -> None:
+    def test_lock_held_briefly_by_reader_is_retried(self, bench: Bench) -> None:
         class HeldForAMoment(InMemoryModels):
             asked = 0
 
@@ -274,22 +274,22 @@ class TestASecondTraining:
         assert bench.newest().state is TrainingState.SUCCEEDED
 
 
-class TestWhoeverReads:
-    def test_finds_that_a_process_is_gone_where_nobody_holds_the_lock(self, bench: Bench) -> None:
-        one, other = bench.left_over(), bench.left_over()
+class TestReading:
+    def test_training_without_lock_is_marked_failed(self, bench: Bench) -> None:
+        one, other = bench.abandoned(), bench.abandoned()
         assert bench.trainings.get(one.id) == one.ended(NOON, TrainingOutcome.failure(PROCESS_ENDED))
         assert bench.log.get(one.id).state is TrainingState.FAILED
         assert [each.id for each in bench.trainings.recent(10)] == [other.id, one.id]
         assert bench.log.get(other.id).state is TrainingState.FAILED
 
-    def test_finds_one_running_while_somebody_holds_the_lock(self, bench: Bench) -> None:
-        record = bench.left_over()
+    def test_training_with_lock_is_running(self, bench: Bench) -> None:
+        record = bench.abandoned()
         with bench.models.training():
             assert bench.trainings.get(record.id) == record
             assert list(bench.trainings.recent(1)) == [record]
 
-    def test_believes_what_it_reads_under_the_lock(self, bench: Bench) -> None:
-        record = bench.left_over()
+    def test_state_is_read_again_under_lock(self, bench: Bench) -> None:
+        record = bench.abandoned()
 
         class EndsMeanwhile(InMemoryModels):
             def training(self):  # type: ignore[no-untyped-def]  # as the store has it
@@ -299,15 +299,15 @@ class TestWhoeverReads:
         bench.models = EndsMeanwhile()
         assert bench.trainings.get(record.id).outcome == SUCCESS
 
-    def test_of_what_was_never_there_is_told_so(self, bench: Bench) -> None:
+    def test_missing_training_is_unknown(self, bench: Bench) -> None:
         for ask in bench.trainings.get, bench.trainings.cancel, bench.trainings.over:
             with pytest.raises(UnknownTraining):
                 ask(sample_training().id)
 
 
-class TestCancelling:
-    def test_is_a_wish_that_whoever_trains_can_look_for(self, bench: Bench) -> None:
-        record = bench.left_over()
+class TestCancellation:
+    def test_cancellation_is_visible_to_trainer(self, bench: Bench) -> None:
+        record = bench.abandoned()
         with bench.models.training():
             assert not bench.trainings.is_cancelling(record.id)
             assert bench.trainings.cancel(record.id).cancelling
@@ -317,8 +317,8 @@ class TestCancelling:
             bench.log.down = False
             assert not bench.trainings.is_cancelling(sample_training().id)
 
-    def test_comes_too_late_for_what_has_ended_or_keeps_its_version(self, bench: Bench) -> None:
-        gone, keeping = bench.left_over(), bench.left_over()
+    def test_cancellation_after_end_or_storing_is_rejected(self, bench: Bench) -> None:
+        gone, keeping = bench.abandoned(), bench.abandoned()
         with pytest.raises(TrainingEnded):
             bench.trainings.cancel(gone.id)
         with bench.models.training():
@@ -327,8 +327,8 @@ class TestCancelling:
                 bench.trainings.cancel(keeping.id)
         assert not bench.trainings.is_cancelling(gone.id)
 
-    def test_makes_of_a_process_that_is_gone_one_that_was_cancelled(self, bench: Bench) -> None:
-        record = bench.left_over()
+    def test_cancelled_training_without_process_is_cancelled(self, bench: Bench) -> None:
+        record = bench.abandoned()
         bench.log.change(record.id, TrainingStatus.request_cancellation)
         assert bench.trainings.over(record.id).state is TrainingState.CANCELLED
         assert bench.trainings.over(record.id, "again").ended_at == NOON
@@ -336,7 +336,7 @@ class TestCancelling:
 
 class TestRecord:
     @given(st.text(st.characters(codec=None, exclude_categories=())), st.lists(st.text()))
-    def test_every_text_of_it_is_one_that_can_be_stored(self, text: str, reasons: list[str]) -> None:
+    def test_record_texts_can_be_stored(self, text: str, reasons: list[str]) -> None:
         record = sample_training(text).ended(
             NOON, TrainingOutcome(TrainingState.FAILED, error=text, reasons=(text, *reasons))
         )
@@ -347,7 +347,7 @@ class TestRecord:
             assert each.encode().decode() == each
 
     @given(st.datetimes())
-    def test_nothing_changes_what_has_ended(self, at: datetime) -> None:
+    def test_ended_record_never_changes(self, at: datetime) -> None:
         ended = sample_training().ended(NOON, SUCCESS)
         for again in (
             ended.at(1, 2),
@@ -357,7 +357,7 @@ class TestRecord:
         ):
             assert again is ended
 
-    def test_of_a_wish_to_cancel_and_one_to_keep_the_first_counts(self) -> None:
+    def test_first_of_cancel_and_store_wins(self) -> None:
         record = sample_training()
         assert not record.request_cancellation().start_storing().keeping
         assert not record.start_storing().request_cancellation().cancelling
