@@ -67,4 +67,4 @@ def test_linear_model_equals_tutorial_to_the_cent(table: SalesTable) -> None:
 def test_schema_kinds_are_not_reported_as_requested(table: SalesTable) -> None:
     decisions = assign_roles(table, TrainingOptions()).decisions
     assert decisions[1].why == "by the schema; 1 to 5"
-    assert not [each for each in decisions if "you said" in each.why]
+    assert not [each for each in decisions if "requested" in each.why]
