@@ -82,7 +82,7 @@ def test_violations_are_shown_beside_fields_and_first_is_focused(browser: Browse
         expect(bedrooms).to_be_focused()
         expect(bedrooms).to_have_attribute("aria-invalid", "true")
         expect(bedrooms).to_have_accessible_description("1 to 5 Must be a number, not text")
-        expect(age).to_have_accessible_description("0 to 49 Is missing")
+        expect(age).to_have_accessible_description("0 to 49 Required")
         expect(size).not_to_have_attribute("aria-invalid", "true")
         assert violations(page) == []
         bedrooms.fill("3")

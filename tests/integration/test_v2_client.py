@@ -81,7 +81,7 @@ def test_client_infer_reports_all_violations(client: Any) -> None:
     with pytest.raises(InferenceServerException) as refusal:
         client.infer("housepredict", [size, *inputs([LAB_HOUSE] * 2, binary=True)[1:]])
     assert refusal.value.status() == "400"
-    assert "size[0]: is missing" in refusal.value.message()
+    assert "size[0]: required" in refusal.value.message()
     assert "size[1]: must be at least 0" in refusal.value.message()
     with pytest.raises(InferenceServerException, match="no model 'another'"):
         client.infer("another", inputs([LAB_HOUSE], binary=True))
