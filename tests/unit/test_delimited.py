@@ -197,3 +197,43 @@ def test_csv_round_trips(
     expected = [[tidy(cell) or None for cell in row] for row in rows if any(cell.strip() for cell in row)]
     assert rows_of(table) == expected
     assert (table.rejected, table.notes) == ({}, ())
+
+
+@given(
+    titles=st.lists(
+        st.sampled_from(["Sales of 2024", "As of 9/14/2016  Co-op Sales", '"a title, quoted"', "2024"]),
+        min_size=1,
+        max_size=6,
+    ),
+    padded=st.booleans(),
+    blank=st.booleans(),
+    delimiter=st.sampled_from(",;\t|"),
+    width=st.integers(3, 8),
+)
+def test_title_rows_above_header_are_skipped_and_counted(
+    tmp_path_factory: pytest.TempPathFactory, titles: list[str], padded: bool, blank: bool, delimiter: str, width: int
+) -> None:
+    header = [f"name {position}" for position in range(width)]
+    rows = [[f"cell {row} {position}" for position in range(width)] for row in range(20)]
+    end = delimiter * (width - 1) * padded + "\n"
+    above = "".join(title + end for title in titles) + end * blank
+    file = tmp_path_factory.getbasetemp() / "titled.csv"
+    file.write_text(above + lines([header, *rows], delimiter), newline="")
+    table = SalesFile(file).read()
+    assert (list(table.columns), rows_of(table), table.rejected) == (header, rows, {})
+    skipped = f"{len(titles)} title row{'s' if len(titles) > 1 else ''} above the header skipped"
+    assert table.notes == (skipped,)
+
+
+def test_line_numbers_count_title_rows(read: SalesReader) -> None:
+    table = read("A title\n\nprice,size,beds\n1,2,3\n4,5\n6,7,8\n")
+    assert table.notes == (
+        "1 title row above the header skipped",
+        "the header has 3 fields, but some rows have more or fewer: line 5 has 2",
+    )
+
+
+@pytest.mark.parametrize("header", ["price", "price,,,,,,", "price,size,,,,,"])
+def test_short_header_is_not_a_title_row(read: SalesReader, header: str) -> None:
+    with pytest.raises(UnusableSales, match="price"):
+        read(f"{header}\n" + "1,2,3,4,5,6,7\n" * 5)

@@ -8,9 +8,11 @@ import re
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence, Set
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from itertools import chain, islice
 from re import compile as pattern
+from statistics import median
 from unicodedata import category, name
 
 from attrs import define, field, frozen
@@ -202,6 +204,10 @@ _NAMED = re.compile(r'"?sep=([^\w\s"]|\t)"?\s*', re.IGNORECASE)  # Excel's optio
 _SAMPLE_LINES = 50
 _LIKELY_SHARE = 0.5
 _CONSISTENT_SHARE = 0.95
+_MAX_TITLE_SHARE = 1 / 3  # of the cells of most rows; a title row has text in no more of them
+_MIN_CELLS = 3  # with fewer cells in most rows, a short header and a title row look alike
+_MIN_ROWS = 3  # from the header on; in fewer rows, title rows can't be told from others
+_NUMBER_LIKE = re.compile(r"[^\w]*\d[\d\s.,'%-]*")
 _MIN_DELIMITERS = 4  # with fewer, the commas in a remark could pass for the delimiters of a row
 _UNIT = "\x1f"  # replaces the blanks between aligned cells
 _WORDS = re.compile(r'("(?:[^"]|"")*")|[ \t]+')
@@ -222,11 +228,13 @@ class Rows:
             followed by a delimiter or the end of the line.
         nul_lines: the numbers of lines that contain NUL characters. The characters are removed.
         invalid: the number of lines that contain REPLACED, which is shown as U+FFFD.
+        titles: the number of title rows above the header. They are skipped.
     """
 
     delimiter: str
     _lines: Iterator[str]
     line: int
+    titles: int = 0
     named: int = field(default=0, init=False)
     _widths: Set[int] = field(default=frozenset(), init=False)
     _keeps_empty: bool = field(default=False, init=False)
@@ -321,12 +329,52 @@ class Rows:
 
 
 def rows_of(lines: Iterable[str]) -> Rows:
-    """Parse lines of text as rows. The delimiter is declared in the first line or detected from the first lines."""
+    """Parse lines of text as rows, without title rows above the header.
+
+    The delimiter is declared in the first line or detected from the first lines.
+    """
     lines = iter(lines)
     sample = list(islice(lines, _SAMPLE_LINES))
     named = _NAMED.fullmatch(sample[0]) if sample else None
-    delimiter = named[1] if named else _delimiter([line.replace("\0", "") for line in sample])
-    return Rows(delimiter, chain(sample[bool(named) :], lines), line=1 + bool(named))
+    start = int(bool(named))
+    clean = [line.replace("\0", "") for line in sample[start:]]
+    delimiter = named[1] if named else _delimiter(clean)
+    title_lines, titles = _titles(_split(clean, delimiter))
+    start += title_lines
+    return Rows(delimiter, chain(sample[start:], lines), line=1 + start, titles=titles)
+
+
+def _split(sample: Iterable[str], delimiter: str) -> list[tuple[int, list[str]]]:
+    """Split lines into rows, each with the number of the lines before it, up to the first line that can't be parsed."""
+    aligned = delimiter == BLANKS
+    reader = csv.reader(
+        map(_aligned, sample) if aligned else sample,
+        delimiter=_UNIT if aligned else delimiter,
+        skipinitialspace=True,
+    )
+    rows, before = [], 0
+    with suppress(csv.Error):
+        for row in reader:
+            rows.append((before, row))
+            before = reader.line_num
+    return rows
+
+
+def _titles(rows: Sequence[tuple[int, list[str]]]) -> tuple[int, int]:
+    """Return the number of lines above the header, and of the title rows in these lines.
+
+    A title row has text in at most a third as many cells as most rows have. Where most rows have only two cells, a
+    title row is one without any delimiter. Without a row of names below the titles, there are no titles.
+    """
+    texts = [(line, len(row), [cell for cell in map(str.strip, row) if cell]) for line, row in rows if has_text(row)]
+    typical = median(len(cells) for _, _, cells in texts) if texts else 0
+    for titles, (line, width, cells) in enumerate(texts):
+        is_title = len(cells) <= typical * _MAX_TITLE_SHARE if typical >= _MIN_CELLS else width == 1 < typical
+        if not is_title:
+            numbers = sum(_NUMBER_LIKE.fullmatch(cell) is not None for cell in cells)
+            is_header = numbers * 3 <= len(cells) and len(texts) - titles >= _MIN_ROWS
+            return (line, titles) if titles and is_header else (0, 0)
+    return 0, 0
 
 
 def trim_row(row: list[str], width: int) -> list[str]:
@@ -335,15 +383,15 @@ def trim_row(row: list[str], width: int) -> list[str]:
 
 
 def _delimiter(sample: Sequence[str]) -> str:
-    """Return the delimiter that splits most lines into as many cells as the header, or BLANKS if only blanks do."""
+    """Return the delimiter that splits most lines into as many cells as the header, or BLANKS if only blanks do.
 
-    def score(delimiter: str, lines: Iterable[str] = sample) -> tuple[float, int]:
-        try:
-            widths = [
-                len(row) for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if has_text(row)
-            ]
-        except csv.Error:
-            return 0.0, 0
+    Title rows above the header are considered only if no delimiter fits otherwise.
+    """
+
+    def score(delimiter: str, *, titled: bool = False) -> tuple[float, int]:
+        rows = [(line, row) for line, row in _split(sample, delimiter) if has_text(row)]
+        title_lines = _titles(rows)[0] if titled else 0
+        widths = [len(row) for line, row in rows if line >= title_lines]
         width = widths[0] if widths else 0
         # a row may have one extra cell: the row's name, or an empty cell
         matching = sum(row_width in (width, width + 1) for row_width in widths)
@@ -354,8 +402,10 @@ def _delimiter(sample: Sequence[str]) -> str:
         return best
     if score(rare)[0] >= _CONSISTENT_SHARE:
         return rare
-    is_aligned = len(sample) > 1 and score(_UNIT, map(_aligned, sample))[0] >= _CONSISTENT_SHARE
-    return BLANKS if is_aligned else best
+    if len(sample) > 1 and score(BLANKS)[0] >= _CONSISTENT_SHARE:
+        return BLANKS
+    below_titles = max(_DELIMITERS, key=partial(score, titled=True))
+    return below_titles if score(below_titles, titled=True)[0] >= _LIKELY_SHARE else best
 
 
 def _aligned(line: str) -> str:

@@ -123,6 +123,8 @@ class TextTable:
         source = self._source
         invalid = self.encoding.describe_invalid(source.invalid, "line") if source.invalid else None
         notes = ["; ".join(filter(None, [self.encoding.note, invalid]))]
+        if source.titles:
+            notes.append(f"{source.titles} title row{'s' if source.titles > 1 else ''} above the header skipped")
         if source.repaired:
             notes.append(f"{_counted(source.repaired, 'row')} with unbalanced quotes, which were read literally")
         if source.nul_lines:
