@@ -237,3 +237,9 @@ def test_line_numbers_count_title_rows(read: SalesReader) -> None:
 def test_short_header_is_not_a_title_row(read: SalesReader, header: str) -> None:
     with pytest.raises(UnusableSales, match="price"):
         read(f"{header}\n" + "1,2,3,4,5,6,7\n" * 5)
+
+
+def test_rows_that_repeat_the_header_are_skipped_and_counted(read: SalesReader) -> None:
+    table = read(lines([HEADER, *ROWS[:30], HEADER, *ROWS[30:], HEADER]))
+    assert (rows_of(table), table.rejected) == (ROWS, {})
+    assert table.notes == ("2 rows repeating the header skipped",)

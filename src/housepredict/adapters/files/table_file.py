@@ -9,7 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, compress, islice
+from itertools import chain, compress, filterfalse, islice
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -89,6 +89,7 @@ class TextTable:
         names: the column names, tidied.
         encoding: the text encoding.
         ragged: the number of rows read so far that have more or fewer fields than the header.
+        repeated: the number of rows read so far that repeat the header. They are skipped.
     """
 
     chunk: ClassVar = 500  # rows per batch: few enough to avoid triggering the garbage collector
@@ -99,13 +100,22 @@ class TextTable:
     _rows: Iterator[tuple[int, list[str]]]
     _dropped: slice
     ragged: int = 0
+    repeated: int = 0
     _ragged_lines: list[str] = field(factory=list)
 
     def batches(self, size: int) -> Iterator[TextRows]:
-        """Yield all non-blank rows in batches of `size`."""
+        """Yield all rows except blank ones and repeated headers, in batches of `size`."""
         delimiter = "," if self._source.delimiter == BLANKS else self._source.delimiter
-        while rows := [self._checked(line, row) for line, row in islice(self._rows, size)]:
+        checked = (self._checked(line, row) for line, row in self._rows)
+        kept = filterfalse(self._repeats_header, checked)
+        while rows := list(islice(kept, size)):
             yield TextRows(self.header, delimiter, rows)
+
+    def _repeats_header(self, row: list[str]) -> bool:
+        """Return whether a row repeats the header, as in exports of several pages, and count it if so."""
+        is_repeated = row == self.header
+        self.repeated += is_repeated
+        return is_repeated
 
     def _checked(self, line: int, row: list[str]) -> list[str]:
         """Strip a row's blank cells beyond the header, and count the row if it still doesn't match the header."""
@@ -125,6 +135,8 @@ class TextTable:
         notes = ["; ".join(filter(None, [self.encoding.note, invalid]))]
         if source.titles:
             notes.append(f"{source.titles} title row{'s' if source.titles > 1 else ''} above the header skipped")
+        if self.repeated:
+            notes.append(f"{self.repeated} row{'s' if self.repeated > 1 else ''} repeating the header skipped")
         if source.repaired:
             notes.append(f"{_counted(source.repaired, 'row')} with unbalanced quotes, which were read literally")
         if source.nul_lines:
