@@ -121,7 +121,12 @@ class TrainingSource:
 
 @frozen
 class SelfTest:
-    """A self-test case: a house and its price estimate. A version is put into service if it estimates these prices."""
+    """A self-test case: a house and its estimate. A version that estimates another price is not put into service.
+
+    Attributes:
+        house: the house.
+        price: the price that the version must estimate.
+    """
 
     house: House
     price: float
@@ -141,9 +146,8 @@ class ModelVersion:
         verdict: the promotion decision made right after training. Later promotions don't change it.
         intervals: the chosen kind of intervals, or None if the version was trained by an older release.
         signature: the signature of all other fields, or None if the version is unsigned.
-        document: the manifest as JSON, as another release wrote it, or None if this release made the version. Stores
-            write this document unchanged, so fields added by newer releases are preserved and the signature stays
-            valid.
+        document: the original manifest if another release wrote it in a different form, otherwise None. Stores copy
+            this document, so fields added by newer releases are preserved and the signature stays valid.
     """
 
     name: str
