@@ -104,7 +104,7 @@ class CombinedSales:
 _Features = tuple[Value | None, ...]
 """A house's feature values without the sale date, in the order of `_Table.features`.
 
-Houses are matched by these tuples. Python treats 7 and 7.0 as equal, so both spellings match.
+Houses are matched by these tuples. Python treats 7 and 7.0 as equal, so they match.
 """
 
 
@@ -123,7 +123,7 @@ class _Table:
         house_id: the name of the column that identifies the house, or None if there is no such column.
         columns: the cells of each column, by column name.
         house_keys: the house key of each row.
-        houses: the houses with each combination of feature values. They are a mapping of house keys to the houses'
+        houses: a mapping of feature values to the houses with these values. The houses are a mapping of house keys to
             cells in the `house_id` column.
         sold: the house key, price and sale date (see `_day`) of each sale.
         added: the feature values, price and sale date of each sale that `add` has added.

@@ -188,8 +188,8 @@ class MissingExtra(HousepredictError):
 def interrupt_in(error: BaseException) -> KeyboardInterrupt | None:
     """Find the KeyboardInterrupt that led to an error.
 
-    A library that is interrupted may raise an error of its own. Therefore the error, the error that was being handled
-    when it was raised, and so on are all searched.
+    A library that is interrupted may raise an error of its own. Therefore, this function also searches the chain of
+    errors that were being handled when the error was raised (`__context__`).
 
     Returns:
         The KeyboardInterrupt, which may be the error itself. None if no KeyboardInterrupt led to the error.

@@ -130,7 +130,7 @@ class Prediction:
 
 
 _MAX_AMOUNT = 700.0
-"""Upper bound on the amount in `Contribution.percent`. exp(x) overflows a float if x is above about 709."""
+"""Limit to which `Contribution.percent` reduces larger amounts. exp(x) overflows a float if x is above about 709."""
 
 
 class Unit(StrEnum):

@@ -94,8 +94,8 @@ class Feature:
     def spelled(self, value: object) -> object:
         """Return a category as it is spelled in the training sales.
 
-        An unknown category is returned tidy (see validation.tidy). A value that is not a category is returned
-        unchanged.
+        An unknown category is returned tidy (see validation.tidy). A value that is not text, or that belongs to a
+        feature of another kind, is returned unchanged.
         """
         if self.kind is not Kind.CATEGORY or not isinstance(value, str) or value in self.known_categories:
             return value
@@ -240,9 +240,9 @@ class FeatureSchema:
     def usual_values(self) -> Sequence[tuple[Feature, frozenset[str] | None, Value, Value]]:
         """The values of each feature that get no warning, as tuples (feature, categories, low, high).
 
-        If `categories` is None, these are the values from `low` to `high`. Otherwise, they are the `categories`, and
-        `low` and `high` have no meaning. A feature without categories and without a range, such as a boolean, is not
-        included.
+        If `categories` is None, the values from `low` to `high` get no warning. Otherwise, the `categories` get no
+        warning, and `low` and `high` have no meaning. Features without categories and without a range, such as
+        booleans, are not included.
         """
         usual_values: list[tuple[Feature, frozenset[str] | None, Value, Value]] = []
         for feature in self.features:

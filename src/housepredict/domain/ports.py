@@ -43,7 +43,12 @@ class PredictionRepository(Protocol):
         """
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """Return up to `limit` predictions, newest first. If `before` is given, their ids are below it."""
+        """Return the newest predictions, newest first.
+
+        Args:
+            limit: the maximum number of predictions.
+            before: the id that the ids of the predictions must be below, or None if there is no such limit.
+        """
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
         """Return the predictions with these ids, sorted by id and without duplicates. Skips unknown ids.
@@ -104,8 +109,8 @@ class AppendsInLoop(Protocol):
 
         Args:
             predictions: the batch.
-            done: called by the event loop when the append has finished. The argument is None on success, otherwise the
-                error that `append` would have raised.
+            done: the function that the event loop calls when the append has finished. Its argument is None on success.
+                Otherwise, it is the error that `append` would have raised.
 
         Returns:
             Whether the append was started. If not, `done` is never called, and the caller should call `append` in a
@@ -122,7 +127,11 @@ class HasLabIds(Protocol):
     """
 
     def find_by_lab_id(self, number: int) -> Prediction | None:
-        """Return the imported prediction with this lab id, or None if there is none. Raises RepositoryUnavailable."""
+        """Return the imported prediction with this lab id, or None if there is none.
+
+        Raises:
+            RepositoryUnavailable: if the repository can't be read.
+        """
 
 
 RepositoryOpener = Callable[[str], AbstractContextManager[PredictionRepository]]
@@ -157,7 +166,8 @@ class Backlog:
 class HasBacklog(Protocol):
     """A PredictionRepository that may store a batch locally first, and send it to a database later.
 
-    Until then, other processes can't see the batch. Every method raises RepositoryUnavailable.
+    Until then, other processes can't see the batch. Every method raises RepositoryUnavailable if the predictions can't
+    be read or stored.
     """
 
     def backlog(self) -> Backlog:
@@ -174,7 +184,8 @@ class HasBacklog(Protocol):
         """Store a batch directly in the database, so that every process can read it when this call returns.
 
         Use this method if another process may store other predictions with the same ids. The database then retains
-        those that were stored first. If this method raises RepositoryUnavailable, the batch may still be stored.
+        those that were stored first. If this method raises RepositoryUnavailable, the batch may have been stored
+        anyway.
         """
 
 
@@ -182,7 +193,7 @@ class PredictionKeys(Protocol):
     """A store of idempotency keys and the prediction ids that are reserved for them.
 
     Ids are reserved before the predictions are stored, so a retried request stores its predictions with the same ids.
-    Every method raises RepositoryUnavailable.
+    Every method raises RepositoryUnavailable if the store is currently unavailable.
     """
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
@@ -213,7 +224,7 @@ class PredictionKeys(Protocol):
 
 
 class SaleRepository(Protocol):
-    """A store of recorded sales. Every method raises RepositoryUnavailable.
+    """A store of recorded sales. Every method raises RepositoryUnavailable if the store is currently unavailable.
 
     A sale is corrected by recording another sale for the same prediction. The one with the largest id counts.
     """
@@ -226,7 +237,7 @@ class SaleRepository(Protocol):
             delivery: the request that contains the sales, or None if it has no idempotency key.
 
         Returns:
-            The batch that is stored for the key, sorted by id. If the key was used before, this is the earlier batch.
+            The stored batch, sorted by id. If the key was used before, this is the batch that was stored then.
 
         Raises:
             RepeatedKey: if the key was used for a different request.
@@ -238,9 +249,14 @@ class SaleRepository(Protocol):
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:
-        """Return up to `limit` sales dated from `since` to `until` (inclusive), sorted by date and id, latest first.
+        """Return recorded sales, sorted by sale date and id, latest first.
 
         If several sales were recorded for the same prediction, all except the one with the largest id are ignored.
+
+        Args:
+            since: the earliest sale date, or None if there is no limit.
+            until: the latest sale date, or None if there is no limit.
+            limit: the maximum number of sales, or None if there is no limit.
         """
 
     def erase(self, predictions: Sequence[UUID]) -> int:
@@ -331,7 +347,7 @@ class Explainer(Protocol):
 class ModelStore(Protocol):
     """A store of immutable model versions, with a pointer to the promoted version.
 
-    Every method raises ModelStoreUnavailable.
+    Every method raises ModelStoreUnavailable if the store can't be read or written.
     """
 
     def add(self, version: ModelVersion, artifact: Artifact) -> None:
@@ -345,7 +361,12 @@ class ModelStore(Protocol):
         """Return all versions, oldest first. Skips damaged versions."""
 
     def get(self, name: str) -> tuple[ModelVersion, Artifact]:
-        """Return a version and its files. Raises UnknownModel, or RefusedModel if the version is damaged."""
+        """Return a version and its files.
+
+        Raises:
+            UnknownModel: if the version is not stored.
+            RefusedModel: if the version is damaged.
+        """
 
     def promote(self, name: str) -> None:
         """Move the pointer to a version, and add the version to the history. Does nothing if it is already promoted.
@@ -371,7 +392,7 @@ class ModelStore(Protocol):
         """Return a context manager that holds the training lock. The lock is also released if the process exits.
 
         Raises:
-            TrainingInProgress: if a process already holds the lock. There is no wait for the lock.
+            TrainingInProgress: if a process already holds the lock. The context manager doesn't wait for the lock.
         """
 
 
@@ -420,7 +441,7 @@ class TrainedModel(CalibratedModel):
 
 
 class Trainer(Protocol):
-    """An algorithm that trains models."""
+    """A component that trains models."""
 
     def fit(
         self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress
@@ -464,8 +485,8 @@ Its arguments are the file's location (None for no file), the training options, 
 class TrainingLog(Protocol):
     """A log of the status of training jobs, shared by all processes. It retains at least the newest 100 jobs.
 
-    Updates are atomic, so no concurrent update is lost. Every method raises ModelStoreUnavailable, or UnknownTraining
-    if the id is unknown.
+    Updates are atomic, so no concurrent update is lost. Every method raises ModelStoreUnavailable if the log can't be
+    read or written. Methods that take an id raise UnknownTraining if no job has this id.
     """
 
     def begin(self, record: TrainingStatus) -> None:
