@@ -117,7 +117,7 @@ class _Table:
         required: the names of the features that a recorded sale must have. In a file, these are the features that have
             a value in every usable row.
         price: the name of the price column.
-        sale_date: the name of the sale date, or None if sales have no dates.
+        sale_date: the name of the sale date feature, or None if the sales have no dates.
         months: the names of the year column and the month column, or None if the sale date is not split into two such
             columns.
         house_id: the name of the column that identifies the house, or None if there is no such column.

@@ -203,8 +203,8 @@ class TrainingOptions:
         features: the columns to use as features. If empty, all suitable columns are used.
         exclude: the columns to ignore.
         kinds: a mapping of column names to kinds. The kinds of other columns are inferred.
-        closed: the categorical features whose categories all occur in the sales. Houses with other categories are
-            invalid.
+        closed: the categorical features for which only the categories in the sales are valid. Houses with other
+            categories are rejected.
         allow: the columns to use even if they appear to leak the price.
         algorithm: the algorithm. For synthetic sales, `auto` means `linear` because these sales follow a linear model.
         effort: the effort spent on the search for the best model.
