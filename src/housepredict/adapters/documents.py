@@ -240,7 +240,7 @@ def readable_versions(names: Iterable[str], read: Callable[[str], ModelVersion])
 
 
 def signed_texts(version: ModelVersion) -> Sequence[bytes]:
-    """Return the encodings of a version's manifest for which a signature is valid. This release signs the first one.
+    """Return the encodings of a version's manifest that may have been signed. This release signs the first one.
 
     Each encoding is the manifest without its signature, as JSON with sorted keys and no spaces. It therefore depends
     neither on how a store formats the manifest nor on the release that reads it. The second encoding omits fields with

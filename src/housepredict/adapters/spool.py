@@ -7,7 +7,8 @@ spool can't restore a prediction.
 A read takes three steps. It reads the spool, asks the database which of those predictions were erased or pruned, and
 then reads the database. Therefore, a read omits every prediction whose erasure was committed before the read began, and
 it can't miss a prediction that is being drained. A read also deletes erased predictions from the spool, so that reads
-during the next outage don't return them. If the spool can't be written, the process that reads it hides them in memory.
+during the next outage don't return them. If the spool can't be written, the reading process remembers
+their ids and omits them from its reads.
 
 In this module, `behind` means the repository behind the spool, which is usually PostgreSQL.
 """
@@ -54,14 +55,15 @@ class ClosableRepository(PredictionRepository, Protocol):
 class Backoff:
     """Exponential backoff with jitter.
 
-    Delays double from `first` up to `cap` seconds. Each delay is then shortened at random by up to half.
+    After failures, delays double from `first` up to `cap` seconds. After a success, the delay is `cap`. Each delay is
+    then shortened at random by up to half.
     """
 
     first: float = 0.1
     cap: float = 5.0
 
     def delay(self, failures: int) -> float:
-        """Return how many seconds to wait after `failures` consecutive failures (0: after a success)."""
+        """Return how many seconds to wait after `failures` consecutive failures, or after a success if this is 0."""
         max_delay = min(self.cap, self.first * 2.0 ** min(failures - 1, 30)) if failures else self.cap
         return max_delay * _random.uniform(0.5, 1.0)
 

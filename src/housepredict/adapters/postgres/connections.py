@@ -245,8 +245,8 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
 
         Args:
             error: the error raised by the last statement.
-            may_wait: whether this method may wait for a round trip. It needs one if a pool still has connections to a
-                server that has become read-only: this method then makes the server end them.
+            may_wait: whether this method may wait for a round trip. If True, and if the server behind a pool has become
+                read-only, this method also makes the server end the pool's connections.
         """
         if _are_rows_to_blame(error):
             return False
@@ -372,7 +372,7 @@ class Database:
             raise self.translation(error, contents) from error
 
     def translation(self, error: psycopg.Error, contents: str = "predictions") -> RepositoryUnavailable:
-        """Return the domain error for a driver error, with a one-line message that begins with `contents`."""
+        """Return the domain error for a driver error, with a one-line message. `contents` describes the stored data."""
         parts = [error.diag.message_primary or str(error), error.diag.message_hint or ""]
         if error.sqlstate == _READ_ONLY:
             parts.append("(read-only: the server is a standby, or default_transaction_read_only is on)")

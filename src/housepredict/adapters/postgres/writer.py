@@ -211,7 +211,7 @@ class Writer:
     def _disconnect_if_broken(
         self, connection: TimeLimitedConnection, fault: psycopg.Error | None, *, may_wait: bool
     ) -> None:
-        """Disconnect if a statement is still in progress, or if `fault` was not caused by invalid rows.
+        """Disconnect if a statement is still in progress, or after a `fault` that invalid rows didn't cause.
 
         See `close_after` for `may_wait`.
         """

@@ -29,7 +29,7 @@ class SqliteFile:
     _upgrades: ClassVar[Mapping[int, Sequence[str]]] = {}
     """Upgrade statements by schema version. The statements for a version upgrade a file to the next version."""
     _additions: ClassVar[Sequence[str]] = ()
-    """Statements that add tables without a new schema version, so that older releases can still open the file."""
+    """Statements that add tables but keep the schema version, so that older releases can still open the file."""
     _fault: ClassVar[type[RepositoryUnavailable]] = RepositoryUnavailable
     """The exception class to which SQLite errors are translated."""
 

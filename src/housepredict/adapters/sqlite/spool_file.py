@@ -135,7 +135,7 @@ class SqliteSpool(SqlitePredictions):
         self._on_reserve(lambda connection: connection.execute(_ADD_DEAD_LETTER, row), self._writing)
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Erase predictions and dead letters with these ids, and those that are hidden. Return how many were stored.
+        """Erase predictions and dead letters with these ids or with hidden ids. Return how many were stored.
 
         Raises:
             SpoolUnavailable: if the file can't be written. The ids stay hidden until a later call erases them.
@@ -172,9 +172,9 @@ class SqliteSpool(SqlitePredictions):
 
     @contextmanager
     def draining(self) -> Iterator[bool]:
-        """Try to hold the drain lock. Yield whether it is held, or False if another process holds it.
+        """Try to acquire the drain lock, which only one process can hold. Yield whether it was acquired.
 
-        If the lock was held, shrink the file afterwards.
+        If it was acquired, shrink the file when the context exits.
         """
         with file_lock.held(self._path.with_suffix(".lock")) as has_lock:
             yield has_lock
