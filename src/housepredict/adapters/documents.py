@@ -1,7 +1,7 @@
 """Conversion of attrs values, model manifests and prediction rows to and from JSON documents.
 
-Integers stay integers, and floats stay floats. PostgreSQL's `jsonb` preserves the difference unless a number is so
-large that it needs an exponent. `housepredict.domain.validation` rejects such numbers.
+Integers stay integers, and floats stay floats. PostgreSQL's `jsonb` preserves the difference, except for floats that
+are so large that JSON writes them with an exponent. `housepredict.domain.validation` rejects such numbers.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def structure(document: object, kind: type[T]) -> T:
 
 
 def unstructure(value: object) -> Any:
-    """Convert a value to a JSON document that contains every field used by `==`."""
+    """Convert a value to a JSON document. Omit attrs fields that are declared with `eq=False`."""
     return _converter.unstructure(value)
 
 
@@ -181,7 +181,9 @@ _without_defaults = _make_converter(omit_if_default=True)
 FORMAT = 1
 
 MAX_MANIFEST = 2**22
-"""Maximum size of a manifest in bytes. Twenty features take about 16 KiB; thousands of categories take more."""
+"""Maximum size of a manifest in bytes. A manifest with twenty features takes about 16 KiB. Thousands of
+categories make it larger.
+"""
 
 
 def to_json(version: ModelVersion) -> bytes:
@@ -220,7 +222,14 @@ def read_manifest(name: str, manifest: bytes | str) -> ModelVersion:
 
 
 def readable_versions(names: Iterable[str], read: Callable[[str], ModelVersion]) -> list[ModelVersion]:
-    """Read the versions with these names, oldest first. Unreadable versions are skipped with a logged warning."""
+    """Read the versions with these names, and sort them from oldest to newest.
+
+    Unreadable versions are skipped, and a warning is logged for each of them.
+
+    Args:
+        names: the names of the versions.
+        read: function that reads the version with the given name.
+    """
     versions = []
     for name in names:
         try:
@@ -231,11 +240,11 @@ def readable_versions(names: Iterable[str], read: Callable[[str], ModelVersion])
 
 
 def signed_texts(version: ModelVersion) -> Sequence[bytes]:
-    """Return the byte strings that a valid signature of a version may cover. This release signs the first one.
+    """Return the encodings of a version's manifest that may have been signed. This release signs the first one.
 
-    Each byte string is the manifest without its signature, as JSON with sorted keys and no spaces. It therefore depends
-    neither on how a store formats the manifest nor on the release that reads it. The first release left out fields with
-    default values. That form is included if the manifest contains only fields that the first release could have known.
+    Each encoding is the manifest without its signature, as JSON with sorted keys and no spaces. It therefore depends
+    neither on how a store formats the manifest nor on the release that reads it. The second encoding omits fields with
+    default values, as the first release did. It is returned only if this release knows all fields of the manifest.
 
     Raises:
         RefusedModel: if the manifest can't be encoded.
@@ -252,7 +261,7 @@ def signed_texts(version: ModelVersion) -> Sequence[bytes]:
 
 
 def _document(version: ModelVersion) -> Mapping[str, Any]:
-    """Return the document that a version was read from, or a new document if the version has changed since."""
+    """Return the document from which a version was read, or a new document if the version no longer matches it."""
     stored = version.document
     if stored is not None and evolve(_read(stored), signature=version.signature) == version:
         return {**stored, "signature": version.signature}
@@ -295,7 +304,7 @@ def _read(document: Mapping[str, Any]) -> ModelVersion:
 
 
 def _with_valid_options(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Drop training options that this release rejects, because the model can serve without them."""
+    """Return the manifest without training options that this release rejects. Serving doesn't need them."""
     options = document.get("options")
     if not isinstance(options, dict):
         return document
@@ -374,7 +383,7 @@ def prediction_from_row(row: Mapping[str, Any]) -> Prediction:
 
 
 def encode_objects(encode: Callable[[object], str], objects: Sequence[Mapping[str, object]]) -> Sequence[str]:
-    """Encode each object as JSON. A single call to `encode` takes half the time of one call per object.
+    """Encode each object as JSON. Encoding all objects in one call to `encode` takes half as long as separate calls.
 
     Args:
         encode: a JSON encoder that writes no spaces.

@@ -1,4 +1,4 @@
-"""Model store wrappers: one survives outages of a shared store, and the other requires signed versions."""
+"""Model store wrappers. SharedModels survives outages of a shared store, and SignedModels requires signed versions."""
 
 from __future__ import annotations
 
@@ -94,10 +94,10 @@ class SharedModels:
 class SignedModels:
     """A ModelStore that signs the versions it adds to another store, and rejects versions without a valid signature.
 
-    A signature is the hexadecimal HMAC-SHA256 of a manifest, including any fields that newer releases added. It also
-    protects the files, because the manifest contains their digests. Added versions are signed with the first key, and
-    signatures with any of the keys are valid. Versions are returned without their signatures. The name of the promoted
-    version is not signed: anyone with write access to the store can promote another signed version.
+    A signature is the hexadecimal HMAC-SHA256 of a manifest, including any fields that newer releases added. The
+    signature also protects the files, because the manifest contains their digests. Added versions are signed with the
+    first key, and signatures with any of the keys are valid. Versions are returned without their signatures. The name
+    of the promoted version is not signed: anyone with write access to the store can promote another signed version.
     """
 
     _models: ModelStore

@@ -29,9 +29,9 @@ POLL_INTERVAL_S = 1.0
 class LiveModel:
     """A PredictorSource that checks for a newly promoted version at most once a second.
 
-    A new version is loaded completely before it replaces the version in service. If it can't be loaded, the reason is
-    logged, and the version in service stays. The demo model serves only until a version is promoted. It never replaces
-    a promoted version that can't be loaded.
+    A new version is loaded completely before it replaces the version in service. If the new version can't be loaded,
+    the reason is logged, and the version in service stays. The demo model serves only until a version is promoted. If
+    the promoted version can't be loaded, the demo model doesn't replace it.
     """
 
     _models: ModelStore
@@ -62,7 +62,7 @@ class LiveModel:
         return self.serving
 
     def look(self) -> None:
-        """Check for a newly promoted version now, even if the last check was recent, and put it in service."""
+        """Check for a newly promoted version, even if the last check was recent. If there is one, put it in service."""
         with self._lock:
             self._follow()
 
@@ -143,7 +143,7 @@ class Follower:
 class StoredExplainers:
     """A source of explainers. It loads them from the model store and caches the last one used.
 
-    The demo model isn't in the store, so its explainer is passed in.
+    The demo model isn't in the store, so the caller passes its explainer as `demonstration`.
     """
 
     _models: ModelStore
@@ -173,8 +173,9 @@ class StoredExplainers:
 class CheckedLoader:
     """A PredictorLoader that makes a plug-in's loader as safe as the built-in loader.
 
-    It verifies the version's files before it calls the plug-in, and then runs the self-test on the predictor. If the
-    plug-in raises any exception, this loader raises RefusedModel, so that the version in service stays.
+    It verifies the version's files before it calls the plug-in's loader, and then runs the self-test on the predictor.
+    If the plug-in raises an exception that isn't a HousepredictError, this loader raises RefusedModel instead, so that
+    the version in service stays. `name` is the name of the plug-in for messages.
     """
 
     _name: str

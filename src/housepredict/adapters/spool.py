@@ -6,8 +6,9 @@ spool can't restore a prediction.
 
 A read takes three steps. It reads the spool, asks the database which of those predictions were erased or pruned, and
 then reads the database. Therefore, a read omits every prediction whose erasure was committed before the read began, and
-it can't miss a prediction that is being drained. A read also deletes erased predictions from the spool, so that they
-stay hidden during the next outage. If the spool can't be written, the reading process hides them instead.
+it can't miss a prediction that is being drained. A read also deletes erased predictions from the spool, so that reads
+during the next outage don't return them. If the spool can't be written, the reading process remembers
+their ids and omits them from its reads.
 
 In this module, `behind` means the repository behind the spool, which is usually PostgreSQL.
 """
@@ -54,20 +55,27 @@ class ClosableRepository(PredictionRepository, Protocol):
 class Backoff:
     """Exponential backoff with jitter.
 
-    Delays double from `first` up to `cap` seconds. Each delay is then shortened at random by up to half.
+    After failures, delays double from `first` up to `cap` seconds. After a success, the delay is `cap`. Each delay is
+    then shortened at random by up to half.
     """
 
     first: float = 0.1
     cap: float = 5.0
 
     def delay(self, failures: int) -> float:
-        """Return how many seconds to wait after `failures` consecutive failures (0: after a success)."""
+        """Return how many seconds to wait after `failures` consecutive failures, or after a success if this is 0."""
         max_delay = min(self.cap, self.first * 2.0 ** min(failures - 1, 30)) if failures else self.cap
         return max_delay * _random.uniform(0.5, 1.0)
 
 
 def in_thread(append: Callable[[], None], done: Done) -> None:
-    """Call `append` in a thread. Then the running event loop calls `done` with the exception raised, or with None."""
+    """Call `append` in another thread without waiting.
+
+    Args:
+        append: function to call.
+        done: callback that the running event loop calls afterwards, with the exception that `append` raised, or with
+            None on success.
+    """
 
     def run() -> Exception | None:
         try:
@@ -86,8 +94,8 @@ class SpooledPredictions:
 
     A background thread connects to the database and drains the spool into it, oldest predictions first. Once the spool
     is empty, appends go to the database again. The database repository sets the timeouts. In an outage, at most one
-    call has to wait for a timeout. If it is unknown whether a batch was committed, the batch is sent again, because the
-    database ignores ids that it already stores.
+    call has to wait for a timeout. If it is unknown whether a batch was committed, the batch is sent again. This is
+    safe, because the database ignores ids that it already stores.
     """
 
     _spool: SqliteSpool
@@ -127,10 +135,10 @@ class SpooledPredictions:
         Args:
             spool: the spool for pending predictions.
             open_behind: function that connects to the database.
-            backoff: delays between attempts.
+            backoff: delays between attempts to reach the database.
             patience: maximum wait for the first attempt, in seconds.
-            fatal: error classes to raise here if the first attempt fails with one of them. Other errors don't prevent
-                the start.
+            fatal: classes of errors that this method raises if the first attempt fails with them. After other errors,
+                predictions are stored in the spool.
         """
         predictions = cls(spool, open_behind, backoff or Backoff(), fatal)
         predictions._thread = Thread(target=predictions._run, name="housepredict-spool", daemon=True)
@@ -153,7 +161,10 @@ class SpooledPredictions:
             self._append_to_spool(predictions, fault)
 
     def append_in_loop(self, predictions: Sequence[Prediction], done: Done) -> bool:
-        """Append as `append` does, but in a thread if appending would block the event loop. Always return True."""
+        """Start an append from the running event loop; see AppendsInLoop. Always return True.
+
+        If appending would block the event loop, another thread appends.
+        """
 
         def finish(fault: Exception | None) -> None:
             if isinstance(fault, RepositoryUnavailable):
@@ -173,7 +184,13 @@ class SpooledPredictions:
             self._spool.append(predictions)
 
     def append_shared(self, predictions: Sequence[Prediction]) -> None:
-        """Store a batch in the database, or raise an error. Only predictions that the database rejects are spooled."""
+        """Store a batch in the database, and don't spool it during an outage.
+
+        A batch that the database rejects is spooled, so that the rejected predictions become dead letters.
+
+        Raises:
+            RepositoryUnavailable: if the database is unavailable.
+        """
         if self._behind is None:
             raise RepositoryUnavailable(f"predictions cannot be stored: {self._reason}")
         try:
@@ -290,11 +307,14 @@ class SpooledPredictions:
         return evolve(self._spool.backlog(), reason=str(self._fault) if self._fault else None)
 
     def drained(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds until this process has no pending predictions. Return whether it has none."""
+        """Wait up to `timeout` seconds for the spool to be drained. Return whether it was drained."""
         return self._direct.wait(timeout)
 
     def close(self, grace: float = 5.0) -> None:
-        """Drain the spool for up to `grace` seconds, then close it and the database. Other predictions stay pending."""
+        """Drain the spool for up to `grace` seconds, then close it and the database.
+
+        Predictions that could not be drained stay pending in the spool.
+        """
         self._stopping.set()
         self._wake.set()
         with ExitStack() as closing:
@@ -312,7 +332,7 @@ class SpooledPredictions:
         self.close()
 
     def _query(self, query: Callable[[ClosableRepository], T]) -> T:
-        """Call `query` with the repository behind.
+        """Return the result of calling `query` with the repository behind the spool.
 
         Raises:
             RepositoryUnavailable: during an outage.
@@ -331,9 +351,10 @@ class SpooledPredictions:
     def _read_spool(
         self, behind: ClosableRepository, read: Callable[[SqliteSpool], Sequence[Prediction]]
     ) -> dict[UUID, Prediction]:
-        """Return the predictions in the spool that were not erased, by id.
+        """Return the spooled predictions that `read` selects and that were not erased, by id.
 
-        Callers must read the repository behind afterwards, because it then contains the predictions drained meanwhile.
+        Callers must read the repository behind the spool after this call, not before. Otherwise, they could miss
+        predictions that are drained between the two reads.
         """
         while spooled := _by_id(read(self._spool)):
             erased = behind.find_erased(list(spooled))
@@ -347,7 +368,7 @@ class SpooledPredictions:
         return self._fault or "the database has not responded yet"
 
     def _stop_direct(self, fault: RepositoryUnavailable) -> None:
-        """Append to the spool from now on. The caller must hold `_append_lock`, so that no pass clears the fault."""
+        """Record a database fault, and send all appends to the spool from now on. Callers must hold `_append_lock`."""
         self._report(fault)
         if self._direct.is_set():  # otherwise the thread already knows, and retries after its delay
             self._direct.clear()
@@ -383,7 +404,10 @@ class SpooledPredictions:
             self._wake.clear()
 
     def _drain(self) -> bool:
-        """Drain the spool in one pass. Return whether appends now go to the database."""
+        """Send all pending predictions to the database, unless another process is draining the spool.
+
+        Return whether appends now go directly to the database.
+        """
         if self._behind is None:
             self._behind = behind = self._open_behind()
             self._in_loop = behind if isinstance(behind, AppendsInLoop) else None
@@ -406,14 +430,17 @@ class SpooledPredictions:
         return self._direct.is_set()
 
     def _probe(self, behind: ClosableRepository) -> None:
-        """Check that the database can store a batch. After a fault, also append one: `check` passes on a full disk."""
+        """Check that the database can store a batch.
+
+        After a fault, also append a pending prediction, because `behind.check` succeeds even if the disk is full.
+        """
         behind.check()
         if self._fault:
             with self._batch_lock, suppress(RefusedPredictions):  # handled by the process that drains the spool
                 behind.append(self._spool.oldest(1))
 
     def _send_pending(self, behind: ClosableRepository) -> int:
-        """Send pending predictions in batches, until a batch isn't full. Return the number of predictions sent."""
+        """Send pending predictions in batches until none are left. Return the number of predictions sent."""
         sent = 0
         while True:
             with self._batch_lock:

@@ -30,13 +30,21 @@ REPEATED = "recorded sale: already in the file"
 class CombinedSales:
     """A SalesSource with all recorded sales and, if there is a file, the sales in the file.
 
-    Each recorded sale becomes a row with the features of the predicted house, the sale price and the sale date. If
-    there is a file, the features are its columns, whose roles are inferred as usual. Otherwise, they are those of a
-    given schema.
+    Each recorded sale becomes a row with the features of the predicted house, the sale price and the sale date.
 
     If a recorded sale has the same features as a row in the file (ignoring the sale date), both are treated as sales of
     the same house, so either both are held out or neither is. Recorded sales never change which rows in the file are
     held out.
+
+    Attributes:
+        file: the source of the sales in the file, or None if there is no file. The roles of its columns (features,
+            price, sale date and house id) are inferred.
+        schema: the features to use if there is no file. Ignored otherwise.
+        sales: the repository of the recorded sales.
+        predictions: the repository of the predictions for which the sales were recorded.
+        options: the training options.
+        clock: the clock. Sales in the file that are dated in the future are not matched with recorded sales.
+        reserved: names that features must not have.
     """
 
     _file: SalesSource | None
@@ -61,7 +69,7 @@ class CombinedSales:
         """Read and combine all sales.
 
         Raises:
-            UnusableSales: if no recorded sale can be used, or the sales in the file can't be used.
+            UnusableSales: if the sales in the file can't be used or, without a file, if no recorded sale can be used.
             RepositoryUnavailable: if the recorded sales can't be read.
         """
         if self._file:
@@ -94,7 +102,10 @@ class CombinedSales:
 
 
 _Features = tuple[Value | None, ...]
-"""All features of a house except the sale date. Python compares 7 and 7.0 as equal, which is intended here."""
+"""A house's feature values without the sale date, in the order of `_Table.features`.
+
+Houses are matched by these tuples. Python treats 7 and 7.0 as equal, so they match.
+"""
 
 
 @define
@@ -102,14 +113,20 @@ class _Table:
     """A sales table to which recorded sales are added.
 
     Attributes:
-        features: the kind of each feature, by name.
-        required: the features that have a value in every usable row.
-        months: the year column and the month column, or None if the sale date is not split into two such columns.
+        features: the kind of each feature, by feature name. The sale date is not included.
+        required: the names of the features that a recorded sale must have. In a file, these are the features that have
+            a value in every usable row.
+        price: the name of the price column.
+        sale_date: the name of the sale date feature, or None if the sales have no dates.
+        months: the names of the year column and the month column, or None if the sale date is not split into two such
+            columns.
+        house_id: the name of the column that identifies the house, or None if there is no such column.
+        columns: the cells of each column, by column name.
         house_keys: the house key of each row.
-        houses: for each combination of feature values, the keys of the houses with these values, mapped to their
-            identifiers.
-        sold: the house key, price and sale date of each sale.
-        added: the feature values, price and sale date of each added sale.
+        houses: a mapping of feature values to the houses with these values. The houses are a mapping of house keys to
+            cells in the `house_id` column.
+        sold: the house key, price and sale date (see `_day`) of each sale.
+        added: the feature values, price and sale date of each sale that `add` has added.
     """
 
     features: Mapping[str, Kind]
@@ -125,12 +142,24 @@ class _Table:
     added: list[tuple[dict[str, Value], float, str]] = field(factory=list, repr=False)
 
     def register(self, features: _Features, key: str, identifier: Cell, price: float, day: str | None) -> None:
-        """Register a sale in the table, so that later sales of the same house, and duplicates, are recognized."""
+        """Register a sale that is in the table, so that `add` recognizes duplicates and other sales of the same house.
+
+        Args:
+            features: the house's feature values.
+            key: the house key.
+            identifier: the house's cell in the `house_id` column, or None.
+            price: the sale price.
+            day: the sale date (see `_day`).
+        """
         self.houses.setdefault(features, {}).setdefault(key, identifier)
         self.sold.add((key, price, day))
 
     def add(self, sale: RecordedSale, house: House) -> str | None:
-        """Add a recorded sale as a row. Returns None, or the reason if the sale can't be added."""
+        """Add a recorded sale of a house as a row.
+
+        Returns:
+            The reason why the sale can't be added, or None if it was added.
+        """
         values: dict[str, Value] = {}
         # Predictions by model versions of older releases may have names and values in other spellings.
         recorded = {
@@ -179,7 +208,12 @@ class _Table:
             cells.append(row.get(name))
 
     def _day(self, sold_on: date) -> str | None:
-        """Format a sale date with the precision of the table: the day, the first of the month, or None (no dates)."""
+        """Format a sale date with the precision of the table.
+
+        Returns:
+            The date (YYYY-MM-DD). If the table has months instead of dates, this is the first day of the month. None if
+            the table has no sale dates.
+        """
         if self.sale_date is None:
             return None
         return (sold_on.replace(day=1) if self.months else sold_on).isoformat()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 _MAX_DESCRIBED = 20
-"""Maximum number of violations in an error message. The error's `violations` always contain all of them."""
+"""Maximum number of violations listed in an error message. The error's attribute `violations` contains all of them."""
 
 
 class HousepredictError(Exception):
@@ -31,14 +31,17 @@ class BrokenRules(HousepredictError):
         super().__init__("; ".join(describe_some(self.violations)))
 
     def alone(self) -> Self:
-        """Return the error with pointers relative to the item, for a batch of one: `/size` instead of `/0/size`."""
+        """Convert an error about a batch with one item to an error about that item.
+
+        The JSON pointers become relative to the item: `/0/size` becomes `/size`.
+        """
         return type(self)(
             [evolve(violation, pointer=violation.pointer.removeprefix("/0")) for violation in self.violations]
         )
 
 
 def describe_some(violations: Sequence[Violation]) -> Sequence[str]:
-    """Return one line for each of the first 20 violations. If there are more, a last line says how many."""
+    """Describe each of the first 20 violations in a line. If there are more, a last line states how many more."""
     more = len(violations) - _MAX_DESCRIBED
     lines = [violation.describe() for violation in violations[:_MAX_DESCRIBED]]
     return [*lines, f"and {more:,} more"] if more > 0 else lines
@@ -176,16 +179,20 @@ class MissingExtra(HousepredictError):
 
         Args:
             extra: the name of the extra, such as `train`.
-            purpose: what requires the extra, as the start of the message.
+            purpose: the operation that requires the extra, such as `Training`. The message starts with this text.
         """
         command = f"run pip install '.[{extra}]' in a checkout, or use a container image that includes it"
         return cls(f"{purpose} requires housepredict[{extra}], which is not installed: {command}")
 
 
 def interrupt_in(error: BaseException) -> KeyboardInterrupt | None:
-    """Return the KeyboardInterrupt that caused an error (or is the error), or None if there is none.
+    """Find the KeyboardInterrupt that led to an error.
 
-    The whole chain of causes is searched because libraries may raise another error when they are interrupted.
+    A library that is interrupted may raise an error of its own. Therefore, this function also searches the chain of
+    errors that were being handled when the error was raised (`__context__`).
+
+    Returns:
+        The KeyboardInterrupt, which may be the error itself. None if no KeyboardInterrupt led to the error.
     """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, KeyboardInterrupt):

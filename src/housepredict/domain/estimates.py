@@ -14,7 +14,7 @@ from housepredict.domain.features import House
 from housepredict.domain.warnings import EstimateWarning
 
 MAX_PRICE = 1e13
-"""Upper limit (exclusive) for estimates. Below it, floats are precise to the cent."""
+"""Limit for estimates: each estimate is below it. Floats below this limit are precise to the cent."""
 
 LEVELS = (80, 90)
 """The levels of the intervals, in percent."""
@@ -24,9 +24,10 @@ MAX_LOG_FACTOR = 30.0
 
 
 def round_to_cents(price: float) -> float | None:
-    """Round a model's output to cents, with negative prices set to 0. Returns None if it is infinite, NaN or too large.
+    """Round a model's output to cents. Negative prices become 0.
 
-    Prices are too large from MAX_PRICE on.
+    Returns:
+        The rounded price, or None if the output is infinite, NaN, or not below MAX_PRICE.
     """
     if not math.isfinite(price):
         return None
@@ -43,24 +44,27 @@ class Interval(NamedTuple):  # Every estimate has two intervals, and tuples are 
     high: float
 
     def holds(self, price: float) -> bool:
-        """Return whether the interval contains a sale price. False if the interval is unbounded (ends at MAX_PRICE)."""
+        """Return whether the interval contains a sale price.
+
+        Always False if `high` is MAX_PRICE. Such an interval was cut off there, so it says nothing about high prices.
+        """
         return self.low <= price <= self.high < MAX_PRICE
 
 
 @frozen
 class Calibration:
-    """How large a model's errors are, relative to its spread, on sales that it was not fitted to.
+    """The distribution of a model's errors on sales that the model was not fitted to. Intervals are derived from it.
 
-    The spread is the model's own estimate of its error for a house. The score of a sale is
-    |ln(sale price / estimate)| / spread. (Split conformal prediction with normalized scores: Lei et al., JASA 113
-    (2018), section 5.2.)
+    Errors are measured as scores: the score of a sale is |ln(sale price / estimate)| / spread. The spread is the error
+    that the model expects for the house, or 1 if the model doesn't estimate its errors. (This is split conformal
+    prediction with normalized scores: Lei et al., JASA 113 (2018), section 5.2.)
 
     Attributes:
         within_80: the score that 80% of the sales don't exceed, or None if there were too few sales to determine it.
         within_90: the score that 90% of the sales don't exceed, or None if there were too few sales to determine it.
         deviation: the standard deviation of ln(sale price / estimate) / spread.
-        within_tenths: the scores that 10, 20, … 90% of the sales don't exceed. If there were too few sales to determine
-            the high ones, those are omitted.
+        within_tenths: the scores that 10%, 20%, … 90% of the sales don't exceed. High percentages are omitted if there
+            were too few sales to determine their scores.
     """
 
     within_80: float | None
@@ -69,7 +73,12 @@ class Calibration:
     within_tenths: tuple[float, ...] = ()
 
     def intervals(self, price: float, spread: float) -> tuple[Interval, ...]:
-        """Compute the 80% and 90% intervals for an estimate with a given spread."""
+        """Compute the 80% and 90% intervals for an estimate. An interval is omitted if its score is None.
+
+        Args:
+            price: the estimate.
+            spread: the spread of the estimate (see Calibration).
+        """
         intervals = []
         for level, within in zip(LEVELS, (self.within_80, self.within_90), strict=True):
             if within is not None:
@@ -79,7 +88,7 @@ class Calibration:
         return tuple(intervals)
 
     def fsd(self, spread: float) -> float:
-        """Compute the forecast standard deviation, in percent of the price, for an estimate with a given spread."""
+        """Compute the forecast standard deviation of an estimate with this spread, in percent of the price."""
         return round(100 * math.expm1(min(self.deviation * spread, MAX_LOG_FACTOR)), 2)
 
 
@@ -90,9 +99,10 @@ class Estimate:
     Attributes:
         price: the price in the currency of the training sales, rounded to cents.
         valued_on: the date that the price is for, or None if the model does not use dates.
+        model_version: the name of the model version.
         intervals: the 80% and 90% intervals. Empty if the model has no calibration.
         fsd: the forecast standard deviation, in percent of the price. None if the model has no calibration.
-        generation: the generation of the model version's promotion (see Pointer), or None if it is unknown.
+        generation: the generation number of the model version's promotion (see Pointer), or None if it is unknown.
     """
 
     house: House
@@ -120,7 +130,7 @@ class Prediction:
 
 
 _MAX_AMOUNT = 700.0
-"""Upper bound on the amount in `Contribution.percent`. exp(x) overflows a float if x is above about 709."""
+"""Limit to which `Contribution.percent` reduces larger amounts. exp(x) overflows a float if x is above about 709."""
 
 
 class Unit(StrEnum):
@@ -132,7 +142,12 @@ class Unit(StrEnum):
 
 @frozen
 class Contribution:
-    """The contribution of a feature to an estimate. Features that the model combines share one contribution."""
+    """The contribution of a feature to an estimate. Features that the model combines share one contribution.
+
+    Attributes:
+        features: the names of the features.
+        amount: the contribution, in the unit of the explanation.
+    """
 
     features: tuple[str, ...]
     amount: float
@@ -144,7 +159,7 @@ class Contribution:
 
     @property
     def percent(self) -> float:
-        """The price change in percent. Valid only for log-price contributions, whose price changes multiply."""
+        """The contribution's effect on the price, in percent. Valid only if the explanation's unit is the log price."""
         return 100 * math.expm1(min(self.amount, _MAX_AMOUNT))
 
 
@@ -152,12 +167,12 @@ class Contribution:
 class Explanation:
     """An explanation of an estimate: the Shapley values of its features (Lundberg and Lee, NIPS 2017).
 
-    The adapter documents how the values are computed. The base plus all contributions equals the model's unrounded
-    output.
+    Each Explainer documents how it computes the values. The sum of the base and all contributions is the model's
+    unrounded output.
 
     Attributes:
         unit: the unit of the base and the contributions.
-        base: the model's average output, before any feature is known.
+        base: the model's average output. It is the starting point for a house about which nothing is known yet.
         contributions: the contributions, in the order of the schema.
     """
 
@@ -179,6 +194,6 @@ class Explanation:
 
 @frozen
 class ExplainedPrediction(Prediction):
-    """A stored prediction with an explanation, which is not stored."""
+    """A stored prediction with an explanation. The explanation itself is not stored."""
 
     explanation: Explanation

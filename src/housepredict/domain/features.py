@@ -18,11 +18,23 @@ from housepredict.domain.validation import Rule, Violation, did_you_mean, iso_da
 
 _YEAR_DAYS = 365
 _MAX_SUGGESTIONS = 3
-"""If a house has more unknown feature names than this, none gets a "did you mean" hint. Each hint takes 0.1 ms."""
+"""Maximum number of unknown feature names for which a house gets "did you mean" hints. Above it, there are no hints.
+
+The limit saves time, because finding a hint takes 0.1 ms.
+"""
 
 
 def usual_range(feature: Feature, *, is_sale_date: bool) -> tuple[Value, Value] | None:
-    """Return the range (inclusive) of values that get no warning, or None if the feature has no range."""
+    """Return the range of a feature's values that get no warning.
+
+    Args:
+        feature: the feature.
+        is_sale_date: whether the feature is the sale date. Sale dates get no warning until a year after the last
+            training sale.
+
+    Returns:
+        The smallest and the largest value without a warning, or None if the feature has no range (such as a boolean).
+    """
     if is_sale_date and feature.observed:
         first, last = feature.observed
         return first, _year_after(str(last))
@@ -48,13 +60,14 @@ class Feature:
         required: whether a house must have a value.
         minimum: the smallest valid value, or None if there is no lower limit.
         maximum: the largest valid value, or None if there is no upper limit.
-        observed: the range of values in the training sales, or None if the feature is neither a number nor a date.
-            Values outside get a warning.
-        categories: the categories in the training sales. Other categories get a warning, or are invalid if `closed`.
+        observed: the smallest and the largest value in the training sales, or None if the feature is neither numeric
+            nor a date. Values outside this range get a warning.
+        categories: the categories in the training sales. Other categories are invalid if `closed` is True. Otherwise,
+            they get a warning.
         closed: whether only the listed `categories` are valid.
-        usual: the range that contains most training sales, if it is narrower than `observed`. Values outside get a
-            warning.
-        rare: categories that are rare in the training sales. They get a warning.
+        usual: the smallest and the largest value of the range that contains most training sales, or None if this range
+            is not narrower than `observed`. Values outside this range get a warning.
+        rare: the categories that are rare in the training sales. They get a warning.
     """
 
     name: str
@@ -79,7 +92,11 @@ class Feature:
         return {tidy(category): category for category in self.categories}
 
     def spelled(self, value: object) -> object:
-        """Return a category as spelled in the training sales. Other values are returned unchanged."""
+        """Return a category as it is spelled in the training sales.
+
+        An unknown category is returned tidy (see validation.tidy). A value that is not text, or that belongs to a
+        feature of another kind, is returned unchanged.
+        """
         if self.kind is not Kind.CATEGORY or not isinstance(value, str) or value in self.known_categories:
             return value
         text = tidy(value)
@@ -87,9 +104,10 @@ class Feature:
 
 
 class _SpelledHouse(dict[str, object]):
-    """A house that is not validated yet, with names and categories spelled as in the schema.
+    """The feature values of a house, not validated yet. Names and categories are spelled as in the schema.
 
-    `repeated` lists the feature names that occurred more than once in the input.
+    Attributes:
+        repeated: the feature names that occurred more than once in the input.
     """
 
     repeated: list[str]
@@ -97,18 +115,23 @@ class _SpelledHouse(dict[str, object]):
 
 @frozen
 class House:
-    """A house that was validated against a schema. `values` maps feature names to values and omits missing values."""
+    """A house that was validated against a schema.
+
+    Attributes:
+        values: a mapping of feature names to values. Features without a value are not included.
+    """
 
     values: Mapping[str, Value] = field(hash=False)
 
 
 @define(frozen=True, slots=False)
 class FeatureSchema:
-    """The features of a model, in order.
+    """The features of a model, in a fixed order.
 
     Attributes:
         sale_date: the name of the feature that is the sale date, or None if there is no such feature.
-        valuation_date: the date that estimates are for if a house has no sale date.
+        valuation_date: the date that estimates are for if a house has no sale date. None if the model does not use
+            dates.
     """
 
     features: tuple[Feature, ...]
@@ -121,7 +144,7 @@ class FeatureSchema:
         return frozenset(feature.name for feature in self.features)
 
     def house(self, values: Mapping[str, object]) -> House:
-        """Validate one house.
+        """Validate one house, given as a mapping of feature names to values.
 
         Raises:
             InvalidHouses: with all violations. JSON pointers are relative to the house, such as `/size`.
@@ -135,8 +158,8 @@ class FeatureSchema:
         """Validate a batch of houses.
 
         Args:
-            batch: mappings of feature names to values. If a mapping was parsed from a JSON object with duplicate
-                names, its attribute `repeated` may list those names.
+            batch: the houses, as mappings of feature names to values. If a mapping has an attribute `repeated`, this is
+                a list of names that occurred more than once in the JSON object. They are reported as violations.
 
         Raises:
             InvalidHouses: with all violations of all houses. JSON pointers are relative to the batch, such as
@@ -154,17 +177,29 @@ class FeatureSchema:
         return tuple(self._house(values) for values in spelled)  # type: ignore[arg-type]  # All are valid mappings.
 
     def named(self, name: object) -> Feature | None:
-        """Return the feature with a name, or None. Ignores surrounding whitespace and the Unicode normal form."""
+        """Return the feature with this name, or None if there is none.
+
+        Names match even if they differ in surrounding whitespace or in their Unicode normal form.
+        """
         if not isinstance(name, str):
             return None
         return self._by_name.get(name) or self._by_tidy_name.get(tidy(name))
 
     def violations(self, values: object, *path: str | int) -> list[Violation]:
-        """Return all violations of one house. Their JSON pointers start with `path`, the house's path in the input."""
+        """Return all violations of one house.
+
+        Args:
+            values: the house, as a mapping of feature names to values.
+            path: the names and list positions that lead to the house in the input. JSON pointers start with them.
+        """
         return self._violations(self._spelled(values), *path)
 
     def _spelled(self, values: object) -> object:
-        """Respell names and categories as in the schema. If `values` is not a mapping, it is returned unchanged."""
+        """Spell the names and categories of a house as in the schema.
+
+        Args:
+            values: the house, as a mapping of feature names to values. Anything else is returned unchanged.
+        """
         if not isinstance(values, Mapping):
             return values
         house = _SpelledHouse()
@@ -203,9 +238,11 @@ class FeatureSchema:
 
     @cached_property
     def usual_values(self) -> Sequence[tuple[Feature, frozenset[str] | None, Value, Value]]:
-        """For each feature, the values that get no warning: either a set of categories or a range.
+        """The values of each feature that get no warning, as tuples (feature, categories, low, high).
 
-        The tuples are (feature, categories, low, high). `categories` is None if the feature has a range.
+        If `categories` is None, the values from `low` to `high` get no warning. Otherwise, the `categories` get no
+        warning, and `low` and `high` have no meaning. Features without categories and without a range, such as
+        booleans, are not included.
         """
         usual_values: list[tuple[Feature, frozenset[str] | None, Value, Value]] = []
         for feature in self.features:
@@ -237,7 +274,11 @@ class FeatureSchema:
         return [(feature.name, rules.is_plain, feature.required) for feature, rules in self._rules]
 
     def _plain_house(self, values: object) -> House | None:
-        """Validate a house with fast tests. Returns None if a test fails, although the house may still be valid."""
+        """Validate a house with fast tests.
+
+        Returns:
+            The house, or None if it failed a test. In this case, slower validation must decide whether it is valid.
+        """
         if type(values) is not dict:
             return None
         checked = {}
@@ -273,7 +314,7 @@ def coordinates(schema: FeatureSchema) -> tuple[str, str] | None:
 
 
 MAX_MAGNITUDE = 1e15
-"""Maximum absolute value of a number. All stores and JSON parsers represent integers up to this limit exactly."""
+"""Maximum absolute value of a number. All stores and JSON parsers represent integers exactly up to this value."""
 
 MAX_TEXT = 200
 """Maximum length of a text value, in characters."""
@@ -290,7 +331,7 @@ class Kind(StrEnum):
 
 
 Broken = tuple[Rule, str]
-"""The violated rule, and the error message."""
+"""What is wrong with an invalid value: the violated rule, and the error message."""
 
 
 @frozen
@@ -298,10 +339,10 @@ class FeatureRules:
     """Functions that validate and convert the values of one feature.
 
     Attributes:
-        broken: returns the violated rule and an error message, or None if the value is valid.
-        is_plain: a fast test for values that are valid and can be stored unchanged. It may return False for valid
-            values.
-        stored: converts a valid value, such as a NumPy scalar or a date, to its JSON type.
+        broken: a function that returns the violated rule and an error message, or None if the value is valid.
+        is_plain: a fast function that returns True for most values that are valid and can be stored unchanged. False
+            doesn't mean that the value is invalid.
+        stored: a function that converts a valid value, such as a NumPy scalar or a date, to its JSON type.
     """
 
     broken: Callable[[object], Broken | None]
@@ -310,7 +351,7 @@ class FeatureRules:
 
 
 def rules_of(feature: Feature) -> FeatureRules:
-    """Create the validation rules for a feature."""
+    """Create the functions that validate and convert a feature's values."""
     known = feature.known_categories
     low = -MAX_MAGNITUDE if feature.minimum is None else max(feature.minimum, -MAX_MAGNITUDE)
     high = MAX_MAGNITUDE if feature.maximum is None else min(feature.maximum, MAX_MAGNITUDE)

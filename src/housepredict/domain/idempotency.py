@@ -14,7 +14,13 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 @frozen
 class Delivery:
-    """A request that a client may retry, identified by its idempotency key and the digest (hex) of its content."""
+    """A request that a client may retry.
+
+    Attributes:
+        key: the idempotency key, which is the same for each retry.
+        digest: the digest of the request's content, in hexadecimal. It shows whether a key is reused for a different
+            request.
+    """
 
     key: str
     digest: str

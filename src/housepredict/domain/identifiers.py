@@ -22,8 +22,8 @@ _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 class IdSequence:
     """A thread-safe generator of UUIDv7s. Ids strictly increase, even if the clock stops or steps back.
 
-    The 74 bits after the millisecond are a counter that starts at a random number (RFC 9562, section 6.2, method 1), so
-    the ids in a batch are in order.
+    A UUIDv7 consists of a time in milliseconds and 74 other bits (plus version and variant). Here, these bits are a
+    counter that starts at a random number in each millisecond (RFC 9562, section 6.2, method 1).
     """
 
     _millisecond: int = 0
@@ -31,12 +31,13 @@ class IdSequence:
     _lock: Lock = field(factory=Lock, repr=False)
 
     def take(self, count: int, now: datetime, above: UUID | None = None) -> Sequence[UUID]:
-        """Generate ids.
+        """Generate `count` ids, in increasing order.
 
         Args:
             count: the number of ids.
             now: the current time, with a time zone.
-            above: an id that all generated ids must exceed. It may come from a process whose clock is ahead.
+            above: an id that all generated ids must exceed, such as the largest stored id. Its time may be later than
+                `now`, because another process's clock may be ahead.
         """
         with self._lock:
             if above is not None:
@@ -63,7 +64,7 @@ def is_uuid(text: str) -> bool:
 
 
 def first_id_at(time: datetime) -> UUID:
-    """Return the smallest possible id for a time (with a time zone). The ids of earlier times are smaller."""
+    """Return a lower bound for the UUIDv7s of a time (with a time zone). The UUIDv7s of earlier times are below it."""
     millisecond = min(max((time - _EPOCH) // timedelta(milliseconds=1), 0), 2**48 - 1)
     return UUID(int=millisecond << 80)
 

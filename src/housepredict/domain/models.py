@@ -43,7 +43,8 @@ class Performance:
     """The performance of one of the two models in a comparison.
 
     Attributes:
-        error: the mean of |ln(estimate / price)|.
+        error: the mean of |ln(estimate / sale price)|.
+        accuracy: further measures of the errors.
         coverage: the share of sale prices inside the 90% intervals, in percent, or None if there are no intervals.
         refused: the share of held-out houses that the model can't estimate, in percent.
     """
@@ -60,8 +61,8 @@ class Comparison:
 
     Attributes:
         champion: the name of the champion.
-        sales: the number of compared sales.
-        better: the share of bootstrap resamples, in percent, in which the challenger has the smaller error.
+        sales: the number of sales used for the comparison.
+        better: the share of bootstrap resamples in which the challenger's error is smaller, in percent.
         challenger: the performance of the challenger.
         incumbent: the performance of the champion.
     """
@@ -75,7 +76,13 @@ class Comparison:
 
 @frozen
 class Verdict:
-    """The decision whether to promote a version, with the reasons (full sentences) for it."""
+    """The decision whether to promote a version.
+
+    Attributes:
+        promoted: whether the version is promoted.
+        reasons: the reasons for the decision, as full sentences.
+        comparison: the comparison with the champion, or None if they were not compared.
+    """
 
     promoted: bool
     reasons: tuple[str, ...]
@@ -91,8 +98,9 @@ class TrainingSource:
     Attributes:
         location: the location of the sales file, or None if there is no file.
         digest: the SHA-256 of the sales, in hexadecimal.
-        recorded: the number of recorded sales that were included, or None if recorded sales were not requested.
-        read_on: the latest accepted sale date, or None if the version was trained by an older release.
+        recorded: the number of recorded sales among the sales, or None if recorded sales were not requested.
+        read_on: the date after which sales were rejected because their sale date was in the future. None if the version
+            was trained by an older release.
         rejected: the number of rejected rows, by reason.
         notes: how the file was read, such as the detected encoding. Empty if the version was trained by an older
             release.
@@ -113,7 +121,12 @@ class TrainingSource:
 
 @frozen
 class SelfTest:
-    """A self-test case: a house, and the price that a version must estimate for it before it goes into service."""
+    """A self-test case: a house and its estimate. A version that estimates another price is not put into service.
+
+    Attributes:
+        house: the house.
+        price: the price that the version must estimate.
+    """
 
     house: House
     price: float
@@ -125,16 +138,16 @@ class ModelVersion:
 
     Attributes:
         self_test: houses with the prices that the version must estimate for them.
-        digests: the SHA-256 of each artifact file, in hexadecimal.
-        libraries: the versions of the libraries used for training, by library name.
+        digests: the SHA-256 of each artifact file, in hexadecimal, by file name.
+        libraries: the version of each library used for training, by library name.
         calibration: the calibration of the intervals, or None if estimates have no intervals.
         irreproducible: why training again with the same sales and options may produce a different model, or None if
             the training is reproducible.
         verdict: the promotion decision made right after training. Later promotions don't change it.
         intervals: the chosen kind of intervals, or None if the version was trained by an older release.
         signature: the signature of all other fields, or None if the version is unsigned.
-        document: the original manifest, if another release wrote it. Stores copy it unchanged. This preserves fields
-            added by newer releases and keeps the signature valid.
+        document: the original manifest if another release wrote it in a different form, otherwise None. Stores copy
+            this document, so fields added by newer releases are preserved and the signature stays valid.
     """
 
     name: str
@@ -167,7 +180,7 @@ class Pointer:
     Attributes:
         name: the name of the promoted version, or None before the first promotion. While the store is unavailable, this
             is the last known name.
-        generation: a number that increases with each promotion. None while the store is unavailable.
+        generation: a number that increases with each promotion and rollback. None while the store is unavailable.
     """
 
     name: str | None = None
@@ -187,12 +200,15 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 def digests_of(artifact: Artifact) -> dict[str, str]:
-    """Return a mapping of file names to SHA-256 digests (hex)."""
+    """Return the SHA-256 of each file, in hexadecimal, by file name."""
     return {name: hashlib.sha256(content).hexdigest() for name, content in artifact.items()}
 
 
 def version_name(created_at: datetime, artifact: Artifact) -> str:
-    """Create a version name that sorts by time, and that is unique even if versions are created in the same second."""
+    """Create a name for a version.
+
+    Names sort by time. They also contain a digest, so that versions created in the same second have different names.
+    """
     content = created_at.isoformat() + "".join(
         f"{name}:{digest};" for name, digest in sorted(digests_of(artifact).items())
     )
@@ -200,7 +216,7 @@ def version_name(created_at: datetime, artifact: Artifact) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Return whether a name is valid for a version or a file, which means it is a safe path component in all stores."""
+    """Return whether a version or a file may have this name. Such names are safe path components in all stores."""
     return _PLAIN_NAME.fullmatch(name) is not None
 
 

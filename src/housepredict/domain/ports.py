@@ -35,7 +35,7 @@ class PredictionRepository(Protocol):
     """A store of predictions. Every method raises RepositoryUnavailable if the store is currently unavailable."""
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        """Store a batch durably (all or nothing). Skips predictions whose ids are already stored, erased or pruned.
+        """Store a batch durably (all or nothing). Skips predictions whose ids were stored before, erased or pruned.
 
         Raises:
             RepositoryUnavailable: if the batch was not stored. The caller may retry.
@@ -43,7 +43,12 @@ class PredictionRepository(Protocol):
         """
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """Return the `limit` newest predictions, newest first. If `before` is given, only ids below it are included."""
+        """Return the newest predictions, newest first.
+
+        Args:
+            limit: the maximum number of predictions.
+            before: the id that the ids of the predictions must be below, or None if there is no such limit.
+        """
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
         """Return the predictions with these ids, sorted by id and without duplicates. Skips unknown ids.
@@ -62,23 +67,23 @@ class PredictionRepository(Protocol):
     def erase(self, ids: Sequence[UUID]) -> int:
         """Erase predictions durably (all or nothing).
 
-        After this call, reads never return these predictions, and appends never store these ids again. That includes
-        appends already in flight, and ids that were not stored before.
+        After this call, reads never return these predictions, and appends never store predictions with these ids, not
+        even appends that are already in progress. This also applies to ids that were never stored.
 
         Returns:
-            How many of the ids were stored.
+            How many of the ids were stored before this call.
 
         Raises:
-            RepositoryUnavailable: also if the repository can't currently guarantee this.
+            RepositoryUnavailable: also if the repository can't currently guarantee that the predictions stay erased.
         """
 
     def prune(self, before: UUID, limit: int) -> int:
         """Delete up to `limit` of the oldest predictions and erasure markers with ids below `before`.
 
-        A deleted id is never stored again. Because ids sort by time, a repository can enforce this without markers: it
-        remembers a watermark just above the newest deleted id, and appends ignore all ids below the watermark. The
-        watermark must stay below the ids of future predictions even if `before` is far in the future, because the
-        caller's clock may be wrong.
+        An erasure marker is the record that an id was erased. A deleted id must never be stored again, although its
+        marker is deleted, too. A repository can ensure this with a watermark just above the newest deleted id: appends
+        skip all ids below it, and ids sort by time. Because the caller's clock may be wrong, `before` may be far in the
+        future. Even then, the watermark must stay below the ids of future predictions.
 
         Returns:
             The number of deleted predictions and markers.
@@ -88,7 +93,7 @@ class PredictionRepository(Protocol):
         """Return the ids among `ids` that were erased or pruned, including erased ids that were never stored.
 
         Raises:
-            RepositoryUnavailable: also if the repository can't determine this for every id.
+            RepositoryUnavailable: also if the repository can't determine for every id whether it was erased.
         """
 
     def check(self) -> None:
@@ -97,18 +102,19 @@ class PredictionRepository(Protocol):
 
 @runtime_checkable
 class AppendsInLoop(Protocol):
-    """A PredictionRepository that can also store batches from an event loop, without blocking it."""
+    """A PredictionRepository that can also store batches from an event loop, without blocking the event loop."""
 
     def append_in_loop(self, predictions: Sequence[Prediction], done: Callable[[Exception | None], None]) -> bool:
         """Start storing a batch without waiting for it. Must be called in a running event loop.
 
         Args:
             predictions: the batch.
-            done: called by the event loop when the append has finished. The argument is None on success, otherwise the
-                error that `append` would have raised.
+            done: the function that the event loop calls when the append has finished. Its argument is None on success.
+                Otherwise, it is the error that `append` would have raised.
 
         Returns:
-            Whether the append was started. If not, nothing was sent, and the caller should call `append` in a thread.
+            Whether the append was started. If not, `done` is never called, and the caller should call `append` in a
+            thread.
         """
 
 
@@ -116,23 +122,29 @@ class AppendsInLoop(Protocol):
 class HasLabIds(Protocol):
     """A PredictionRepository that can look up imported predictions by lab id.
 
-    Predictions imported from the tutorial's service had an integer id there, the lab id.
+    Predictions can be imported from the service that the tutorial builds. The lab id of an imported prediction is the
+    integer id that it had in that service.
     """
 
     def find_by_lab_id(self, number: int) -> Prediction | None:
-        """Return the imported prediction with this lab id, or None. Raises RepositoryUnavailable."""
+        """Return the imported prediction with this lab id, or None if there is none.
+
+        Raises:
+            RepositoryUnavailable: if the repository can't be read.
+        """
 
 
 RepositoryOpener = Callable[[str], AbstractContextManager[PredictionRepository]]
-"""A plug-in function that takes a URL and returns a context manager, which opens and closes the repository.
+"""A plug-in function that takes a database URL and returns a context manager.
 
-Raises RepositoryUnavailable.
+Entering the context manager opens and returns the repository, and leaving it closes the repository. Raises
+RepositoryUnavailable if the repository can't be opened.
 """
 
 
 @frozen
 class Backlog:
-    """Counts of the predictions that are stored locally but not in the database.
+    """The state of the predictions that are stored locally but not in the database.
 
     Attributes:
         pending: the number of predictions that are waiting to be sent to the database.
@@ -152,37 +164,40 @@ class Backlog:
 
 @runtime_checkable
 class HasBacklog(Protocol):
-    """A PredictionRepository that may store a batch locally first, where other processes can't see it yet.
+    """A PredictionRepository that may store a batch locally first, and send it to a database later.
 
-    Every method raises RepositoryUnavailable.
+    Until then, other processes can't see the batch. Every method raises RepositoryUnavailable if the predictions can't
+    be read or stored.
     """
 
     def backlog(self) -> Backlog:
-        """Return the counts of predictions that have not reached the database."""
+        """Return the state of the predictions that have not reached the database."""
 
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
-        """Return the newest predictions (see `recent`), and the backlog at the time they were read.
+        """Return the newest predictions (see PredictionRepository.recent), and the backlog when they were read.
 
-        If the database could not be read, the result contains only local predictions, and the backlog's `reason` says
-        why. A later call to `backlog` may no longer include that reason.
+        If the database can't be read, the result contains only local predictions, and the backlog's `reason` is the
+        cause. A later call of `backlog` may not return this reason, so both results come from one call.
         """
 
     def append_shared(self, predictions: Sequence[Prediction]) -> None:
         """Store a batch directly in the database, so that every process can read it when this call returns.
 
-        Use this for ids that other processes may also store. The first stored batch wins. If this raises
-        RepositoryUnavailable, the database may have stored the batch anyway.
+        Use this method if another process may store other predictions with the same ids. The database then retains
+        those that were stored first. If this method raises RepositoryUnavailable, the batch may have been stored
+        anyway.
         """
 
 
 class PredictionKeys(Protocol):
-    """A store of idempotency keys and the prediction ids reserved for them.
+    """A store of idempotency keys and the prediction ids that are reserved for them.
 
-    Every method raises RepositoryUnavailable.
+    Ids are reserved before the predictions are stored, so a retried request stores its predictions with the same ids.
+    Every method raises RepositoryUnavailable if the store is currently unavailable.
     """
 
     def find(self, delivery: Delivery) -> Sequence[UUID] | None:
-        """Return the ids reserved for a delivery, in order, or None if its key is unknown.
+        """Return the prediction ids reserved for a request, in order, or None if its key is unknown.
 
         Raises:
             RepeatedKey: if the key was used for a different request.
@@ -190,10 +205,10 @@ class PredictionKeys(Protocol):
         """
 
     def reserve(self, delivery: Delivery, ids: Sequence[UUID]) -> Sequence[UUID]:
-        """Reserve `ids` (at least one) durably for a delivery, unless ids are already reserved for its key.
+        """Reserve `ids` (at least one) durably for a request, unless ids are already reserved for its key.
 
         Returns:
-            The reserved ids. All callers with this key get the same ids.
+            The ids that are reserved for the key. They differ from `ids` if the key already had reserved ids.
 
         Raises:
             RepeatedKey: if the key was used for a different request.
@@ -201,22 +216,31 @@ class PredictionKeys(Protocol):
         """
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Delete up to `limit` of the oldest keys whose first id is below `before`. Returns how many were deleted."""
+        """Delete up to `limit` of the oldest keys whose first reserved id is below `before`.
+
+        Returns:
+            The number of deleted keys.
+        """
 
 
 class SaleRepository(Protocol):
-    """A store of realized sales and their corrections. Every method raises RepositoryUnavailable."""
+    """A store of recorded sales. Every method raises RepositoryUnavailable if the store is currently unavailable.
+
+    A sale is corrected by recording another sale for the same prediction. The one with the largest id counts.
+    """
 
     def append(self, sales: Sequence[RecordedSale], delivery: Delivery | None = None) -> Sequence[RecordedSale]:
-        """Store a batch of sales with new ids durably (all or nothing).
+        """Store a batch of sales durably (all or nothing), unless the delivery's idempotency key was used before.
 
-        If the delivery's key was used before, nothing is stored.
+        Args:
+            sales: the sales. Their ids must be new.
+            delivery: the request that contains the sales, or None if it has no idempotency key.
 
         Returns:
-            The stored batch, sorted by id. If the key was used before, this is the batch stored then.
+            The stored batch, sorted by id. If the key was used before, this is the batch that was stored then.
 
         Raises:
-            RepeatedKey: if the key was used for a different batch.
+            RepeatedKey: if the key was used for a different request.
         """
 
     def largest_id(self) -> UUID | None:
@@ -225,9 +249,14 @@ class SaleRepository(Protocol):
     def current(
         self, since: date | None = None, until: date | None = None, limit: int | None = None
     ) -> Sequence[RecordedSale]:
-        """Return up to `limit` sales dated from `since` to `until` (inclusive), sorted by date and id, latest first.
+        """Return recorded sales, sorted by sale date and id, latest first.
 
-        If several sales were recorded for a prediction, only the last recorded one is considered.
+        If several sales were recorded for the same prediction, all except the one with the largest id are ignored.
+
+        Args:
+            since: the earliest sale date, or None if there is no limit.
+            until: the latest sale date, or None if there is no limit.
+            limit: the maximum number of sales, or None if there is no limit.
         """
 
     def erase(self, predictions: Sequence[UUID]) -> int:
@@ -240,7 +269,7 @@ class SaleRepository(Protocol):
         """Erase up to `limit` sales whose prediction ids are below `before`. Returns how many were erased."""
 
     def history(self, prediction: UUID) -> Sequence[RecordedSale]:
-        """Return all sales recorded for a prediction, oldest first. The last one is the valid one."""
+        """Return all sales recorded for a prediction, in order of their ids. The last one counts."""
 
 
 @frozen
@@ -257,7 +286,7 @@ class Valuation:
 
 
 class Predictor(Protocol):
-    """A model version loaded into memory."""
+    """A model version that is loaded into memory and can estimate prices."""
 
     @property
     def version(self) -> ModelVersion:
@@ -269,10 +298,12 @@ class Predictor(Protocol):
 
 @frozen
 class InService:
-    """The predictor in service.
+    """The predictor in service, which is the one that currently estimates houses.
 
     Attributes:
-        generation: the generation of its promotion (see Pointer), or None for the demo model, which is never promoted.
+        predictor: the predictor, which contains the model version.
+        generation: the generation number of the model version's promotion (see Pointer). None for the demo model, which
+            is never promoted.
     """
 
     predictor: Predictor
@@ -287,11 +318,12 @@ class InService:
 class PredictorSource(Protocol):
     """A provider of the predictor in service. When another model version is promoted, the predictor changes.
 
-    Every method raises NoModel, or the error that prevented the promoted version from being loaded.
+    Every method raises NoModel if no version is promoted. If the promoted version could not be loaded, and there is no
+    other predictor, every method raises the error that prevented loading.
     """
 
     def current(self) -> InService:
-        """Return the predictor in service, after checking the model store for a new promotion if a check is due."""
+        """Return the predictor in service. If a check is due, first check the model store for a new promotion."""
 
     def in_service(self) -> InService:
         """Return the predictor in service as of the last check of the model store. Does no I/O."""
@@ -315,7 +347,7 @@ class Explainer(Protocol):
 class ModelStore(Protocol):
     """A store of immutable model versions, with a pointer to the promoted version.
 
-    Every method raises ModelStoreUnavailable.
+    Every method raises ModelStoreUnavailable if the store can't be read or written.
     """
 
     def add(self, version: ModelVersion, artifact: Artifact) -> None:
@@ -329,17 +361,22 @@ class ModelStore(Protocol):
         """Return all versions, oldest first. Skips damaged versions."""
 
     def get(self, name: str) -> tuple[ModelVersion, Artifact]:
-        """Return a version and its files. Raises UnknownModel, or RefusedModel if the version is damaged."""
+        """Return a version and its files.
+
+        Raises:
+            UnknownModel: if the version is not stored.
+            RefusedModel: if the version is damaged.
+        """
 
     def promote(self, name: str) -> None:
-        """Move the pointer to a version, and add the version to the history. No-op if it is already promoted.
+        """Move the pointer to a version, and add the version to the history. Does nothing if it is already promoted.
 
         Raises:
             UnknownModel: if the version is not stored. The pointer is not moved.
         """
 
     def rollback(self, name: str) -> None:
-        """Move the pointer back to a version in the history, and remove later versions from the history.
+        """Move the pointer back to a version in the history, and remove later promotions from the history.
 
         Raises:
             UnknownModel: if the version is not in the history, or not stored. The pointer is not moved.
@@ -352,10 +389,10 @@ class ModelStore(Protocol):
         """Return the pointer to the promoted version."""
 
     def training(self) -> AbstractContextManager[None]:
-        """Acquire the training lock for a `with` block. The lock is also released if the process exits.
+        """Return a context manager that holds the training lock. The lock is also released if the process exits.
 
         Raises:
-            TrainingInProgress: immediately, if any process holds the lock.
+            TrainingInProgress: if a process already holds the lock. The context manager doesn't wait for the lock.
         """
 
 
@@ -364,14 +401,16 @@ Progress = Callable[[int, int], None]
 
 
 def no_progress(_done: int, _total: int) -> None:
-    """Ignore progress."""
+    """Do nothing. This is a Progress callback for callers that don't need progress."""
 
 
 @frozen
 class CalibratedModel:
-    """A fitted model: its `predict` function (see Predictor.predict) and the calibration of its intervals.
+    """A fitted model with the calibration of its intervals.
 
-    `calibration` is None if the model has no intervals.
+    Attributes:
+        predict: the function that computes prices and spreads (see Predictor.predict).
+        calibration: the calibration of the intervals, or None if the model has no intervals.
     """
 
     predict: Callable[[Sequence[House]], Valuation]
@@ -380,14 +419,17 @@ class CalibratedModel:
 
 @frozen
 class TrainedModel(CalibratedModel):
-    """The result of a model search.
+    """The best model that a model search found, fitted to the training sales.
 
     Attributes:
-        refit: a function that fits the best candidate of the search to other sales with the same schema.
+        artifact: the model's files.
+        algorithm: the algorithm of the best candidate.
+        libraries: the version of each library used for training, by library name.
+        refit: a function that fits the best candidate to other sales with the same schema.
         irreproducible: why training again with the same sales and options may produce a different model, or None if
             the training is reproducible.
-        with_plain_intervals: a function that returns the same model with plain intervals (see IntervalKind), without
-            refitting it. None if the model already has plain intervals.
+        with_plain_intervals: a function that returns the same model with plain intervals (see IntervalKind) and without
+            another fit. None if the model already has plain intervals.
     """
 
     artifact: Artifact
@@ -399,7 +441,7 @@ class TrainedModel(CalibratedModel):
 
 
 class Trainer(Protocol):
-    """An algorithm that trains models."""
+    """A component that trains models."""
 
     def fit(
         self, schema: FeatureSchema, sales: Sequence[Sale], options: TrainingOptions, progress: Progress
@@ -410,10 +452,11 @@ class Trainer(Protocol):
             schema: the features.
             sales: the training sales.
             options: the training options. Only the algorithm, effort, seed and time limit are used.
-            progress: called after each step.
+            progress: the callback for the progress. It is called after each step.
 
         Raises:
-            RefusedModel: if the model's serving form fails the parity check.
+            RefusedModel: if the model's serving form (the arrays that serve it) doesn't return the same prices as the
+                fitted model.
         """
 
 
@@ -440,23 +483,31 @@ Its arguments are the file's location (None for no file), the training options, 
 
 
 class TrainingLog(Protocol):
-    """A log with the status of each training job, shared by all processes. It retains at least the newest 100 jobs.
+    """A log of the status of training jobs, shared by all processes. It retains at least the newest 100 jobs.
 
-    Updates are atomic, so no concurrent update is lost. Every method raises ModelStoreUnavailable, or UnknownTraining
-    if the id is unknown.
+    Updates are atomic, so no concurrent update is lost. Every method raises ModelStoreUnavailable if the log can't be
+    read or written. Methods that take an id raise UnknownTraining if no job has this id.
     """
 
     def begin(self, record: TrainingStatus) -> None:
         """Add the status of a training job that is starting."""
 
     def change(self, training: UUID, how: Callable[[TrainingStatus], TrainingStatus]) -> TrainingStatus:
-        """Replace the status of a training job with `how(status)`. Returns the new status."""
+        """Change the status of a training job.
+
+        Args:
+            training: the id of the training job.
+            how: a function that takes the current status and returns the new status.
+
+        Returns:
+            The new status.
+        """
 
     def get(self, training: UUID) -> TrainingStatus:
         """Return the status of a training job."""
 
     def recent(self, limit: int) -> Sequence[TrainingStatus]:
-        """Return the status of the `limit` newest training jobs, newest first."""
+        """Return the status of up to `limit` training jobs, newest first."""
 
 
 RowOutcome = Prediction | InvalidHouses
@@ -468,8 +519,8 @@ class HouseRows:
     """A batch of table rows.
 
     Attributes:
-        houses: for each row, its house, or None if the row is malformed.
-        origin: the rows in the table's native format.
+        houses: the house in each row, as a mapping of feature names to values. None if the row is malformed.
+        origin: the same rows in the input table's own format. PriceTable.write may need this to copy them.
     """
 
     houses: Sequence[Mapping[str, object] | None]
@@ -478,7 +529,7 @@ class HouseRows:
 
 @frozen
 class Houses:
-    """The content of a table.
+    """The content of a HouseTable.
 
     Attributes:
         columns: the column names.
@@ -500,11 +551,12 @@ class HouseTable(Protocol):
         """Read the table in batches.
 
         Args:
-            schema: the features. Their cells are converted to the feature's kind, and other cells are left unchanged.
+            schema: the features. The cells in a feature's column are converted to the feature's kind. The cells in
+                other columns are left unchanged.
             size: the number of rows per batch.
 
         Raises:
-            UnreadableFile: if the table can't be read. The row iterator may raise it later, too.
+            UnreadableFile: if the table can't be read. The iterator over the rows may also raise this error.
         """
 
 
@@ -516,4 +568,4 @@ class PriceTable(Protocol):
         """The names of the added columns. The input table must not have columns with these names."""
 
     def write(self, rows: HouseRows, outcomes: Sequence[RowOutcome]) -> None:
-        """Write a batch of rows with their outcomes. Raises UnreadableFile."""
+        """Write a batch of rows with their outcomes. Raises UnreadableFile if the table can't be written."""

@@ -22,9 +22,9 @@ MAX_SECONDS = 10**9
 
 
 def option(read: Callable[[Any], T], value: object) -> T:
-    """Parse a value with `read`. If the value is invalid, return the error instead of raising it.
+    """Parse a value with the function `read`. If the value is invalid, return the error instead of raising it.
 
-    This allows `require_valid` to report the errors of all options at once.
+    Later, `require_valid` collects these errors and reports the errors of all options at once.
     """
     try:
         return read(value)
@@ -35,7 +35,14 @@ def option(read: Callable[[Any], T], value: object) -> T:
 
 
 def require_valid(options: Mapping[str, object]) -> None:
-    """Raise InvalidOptions with all violations if any value is an error returned by `option`."""
+    """Check that all options are valid.
+
+    Args:
+        options: the results of `option`, by option name.
+
+    Raises:
+        InvalidOptions: if any of the results is an error. It contains the violations of all options.
+    """
     violations = [
         evolve(violation, pointer=pointer_to(name) + violation.pointer)
         for name, error in options.items()
@@ -47,7 +54,10 @@ def require_valid(options: Mapping[str, object]) -> None:
 
 
 def choice(kind: type[E]) -> Callable[[object], E]:
-    """Return a function that parses an enumeration. It accepts a member, or a member's value."""
+    """Return a function that converts a member of an enumeration, or a member's value, to the member.
+
+    The function raises ValueError for other values.
+    """
 
     def read(value: object) -> E:
         if isinstance(value, str) and value in list(kind):
@@ -142,7 +152,7 @@ class Algorithm(StrEnum):
 
 
 class Effort(StrEnum):
-    """How much effort to spend on the search for the best model. More effort means more candidates are fitted."""
+    """The effort spent on the search for the best model. With more effort, more candidates are fitted."""
 
     LOW = "low"
     NORMAL = "normal"
@@ -183,26 +193,28 @@ def _encoding(value: str | None) -> str | None:
 
 @frozen
 class TrainingOptions:
-    """Training options. If the price, sale date, house id, features or kinds are not given, they are inferred.
+    """Training options.
 
     Attributes:
-        price: the column with the sale price.
-        sale_date: the column with the sale date.
-        house_id: the column that identifies the house, so that resales of the same house are recognized.
+        price: the column with the sale price. If None, it is inferred.
+        sale_date: the column with the sale date. If None, it is inferred.
+        house_id: the column that identifies the house, so that resales of the same house are recognized. If None, it is
+            inferred.
         features: the columns to use as features. If empty, all suitable columns are used.
-        exclude: columns to ignore.
+        exclude: the columns to ignore.
         kinds: a mapping of column names to kinds. The kinds of other columns are inferred.
-        closed: category columns with a complete set of categories. Houses with any other category are invalid.
-        allow: columns to use even if they appear to leak the price.
+        closed: the categorical features for which only the categories in the sales are valid. Houses with other
+            categories are rejected.
+        allow: the columns to use even if they appear to leak the price.
         algorithm: the algorithm. For synthetic sales, `auto` means `linear` because these sales follow a linear model.
-        effort: how much effort to spend on the search for the best model.
+        effort: the effort spent on the search for the best model.
         seed: the random seed, from 0 to 2**32 - 1.
         time_limit: the time limit of the search, in seconds. If the search reaches the limit, the result may not be
             reproducible.
         encoding: the encoding of a text file. If None, it is detected.
 
     Raises:
-        InvalidOptions: with all violations.
+        InvalidOptions: if any option is invalid. It contains the violations of all options.
     """
 
     price: str | None = field(default=None, converter=_column)
@@ -220,5 +232,9 @@ class TrainingOptions:
     encoding: str | None = field(default=None, converter=_encoding)
 
     def __attrs_post_init__(self) -> None:
-        """Raise InvalidOptions with all violations."""
+        """Check that all options are valid.
+
+        Raises:
+            InvalidOptions: if any option is invalid. It contains the violations of all options.
+        """
         require_valid({option.name: getattr(self, option.name) for option in fields(type(self))})

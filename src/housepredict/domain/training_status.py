@@ -23,7 +23,10 @@ class TrainingState(StrEnum):
 
 
 def _storable(text: str | None) -> str | None:
-    """Replace NUL characters and lone surrogates. Paths and messages may contain them, but some stores reject them."""
+    """Replace NUL characters and lone surrogates in a text, because some stores reject them.
+
+    Paths and error messages may contain such characters.
+    """
     return None if text is None else text.replace("\0", "?").encode("utf-8", "replace").decode()
 
 
@@ -38,7 +41,7 @@ class TrainingOutcome:
     Attributes:
         version: the name of the stored version, or None if the job did not succeed.
         promoted: whether the version was promoted.
-        reasons: the reasons for promoting it or not.
+        reasons: the reasons why the version was or was not promoted.
         error: what went wrong, or None if the job succeeded.
     """
 
@@ -50,7 +53,12 @@ class TrainingOutcome:
 
     @classmethod
     def success(cls, version: str, verdict: Verdict) -> TrainingOutcome:
-        """Create the outcome of a training job whose version was stored."""
+        """Create the outcome of a training job whose version was stored.
+
+        Args:
+            version: the name of the stored version.
+            verdict: the decision whether to promote the version.
+        """
         return cls(TrainingState.SUCCEEDED, version, verdict.promoted, tuple(verdict.reasons))
 
     @classmethod
@@ -74,7 +82,7 @@ class TrainingStatus:
         done: the number of completed steps.
         total: the total number of steps, or 0 if no progress was reported yet.
         cancelling: whether cancellation was requested.
-        keeping: whether storing the version has started. From then on, the job can't be cancelled.
+        keeping: whether the job has started to store the version. After that, the job can't be cancelled.
         ended_at: when the job ended, or None if it is running.
         outcome: the outcome, or None if the job is running.
     """
@@ -97,21 +105,24 @@ class TrainingStatus:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the sales are synthetic."""
+        """Whether the job uses synthetic sales."""
         return self.location is None and not self.with_recorded
 
     def at(self, done: int, total: int) -> TrainingStatus:
-        """Return the status with this progress, or unchanged if the job has ended."""
+        """Return the status with `done` and `total` replaced. If the job has ended, the status is unchanged."""
         return self if self.outcome else evolve(self, done=done, total=total)
 
     def request_cancellation(self) -> TrainingStatus:
-        """Return the status with cancellation requested, or unchanged if it is too late to cancel."""
+        """Return the status with `cancelling` set. If the job can't be cancelled anymore, the status is unchanged."""
         return self if self.outcome or self.keeping else evolve(self, cancelling=True)
 
     def start_storing(self) -> TrainingStatus:
-        """Return the status with `keeping` set, or unchanged if the job has ended or cancellation was requested."""
+        """Return the status with `keeping` set.
+
+        If the job has ended, or cancellation was requested, the status is unchanged.
+        """
         return self if self.outcome or self.cancelling else evolve(self, keeping=True)
 
     def ended(self, at: datetime, outcome: TrainingOutcome) -> TrainingStatus:
-        """Return the status with an outcome, or unchanged if the job already has one."""
+        """Return the status with `ended_at` and `outcome` set. If the job ended before, the status is unchanged."""
         return self if self.outcome else evolve(self, ended_at=at, outcome=outcome)

@@ -48,12 +48,12 @@ class Rule(StrEnum):
 
 @frozen
 class Violation:
-    """An invalid or missing input value, and what is wrong with it.
+    """The violation of a validation rule by an input value.
 
     Attributes:
-        pointer: the JSON pointer (RFC 6901) to the value in the input. It is `""` for the whole input.
+        pointer: the JSON pointer (RFC 6901) to the value in the input. `""` refers to the whole input.
         rule: the violated rule.
-        message: what is wrong, without the field name: "must be a number, not text".
+        message: the error message without the field name, such as "must be a number, not text".
         value: the invalid value, or None if it is missing.
     """
 
@@ -72,7 +72,7 @@ class Violation:
 
 
 def pointer_to(*path: str | int) -> str:
-    """Return the JSON pointer (RFC 6901) for a path, given as names and list positions."""
+    """Return the JSON pointer (RFC 6901) for a path of names and list positions: `/3/size` for 3 and "size"."""
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
@@ -105,31 +105,40 @@ def plain(value: object) -> object:
 
 
 def plain_values(house: object) -> object:
-    """Convert the values of a mapping with `plain`. If `house` is not a mapping, it is returned unchanged."""
+    """Convert the values of a mapping to built-in types (see `plain`). Anything else is returned unchanged."""
     return {name: plain(value) for name, value in house.items()} if isinstance(house, Mapping) else house
 
 
 def as_number(value: object) -> float | None:
-    """Convert a number to a float. Returns None for any other value."""
+    """Convert a number to a float. Returns None for any other value, including booleans."""
     number = plain(value)
     return None if isinstance(number, bool) or not isinstance(number, Real) else float(number)
 
 
 def shown(value: object) -> str:
-    """Format a value for a message, truncated to 60 characters."""
+    """Format a value for a message. Texts of more than 60 characters are truncated."""
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]}…"
 
 
 def closest_name(name: str, names: Iterable[str]) -> str | None:
-    """Return the most similar name, ignoring case, or None if no name is similar."""
+    """Return the name in `names` that is most similar to `name`, or None if there is no similar name. Ignores case."""
     known = {candidate.lower(): candidate for candidate in names}
     close = get_close_matches(name[:_MAX_SHOWN_CHARS].lower(), known, n=1)
     return known[close[0]] if close else None
 
 
 def did_you_mean(name: str, names: Iterable[str], show: Callable[[str], str] = str) -> str:
-    """Return a hint to append to a message: " (did you mean `price`?)", or "" if no name is similar."""
+    """Return a hint to append to a message, such as " (did you mean `price`?)".
+
+    Args:
+        name: the unknown name.
+        names: the known names.
+        show: a function that formats the suggested name.
+
+    Returns:
+        The hint, or "" if no known name is similar.
+    """
     close = closest_name(name, names)
     return "" if close is None else f" (did you mean `{show(close)}`?)"
 
@@ -140,13 +149,19 @@ def iso_day(value: date) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Format a count with a noun, in the singular or plural: `1 sale`, `1,910 sales`."""
+    """Format a count with a noun, such as `1 sale` or `1,910 sales`.
+
+    Args:
+        count: the count.
+        noun: the noun in the singular. Its plural must end in an additional "s".
+    """
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def describe_rejected(rejected: Mapping[str, int]) -> str:
-    """Return a text to append to a message with the number of rejected rows for each reason.
+    """Return a text to append to a message, such as "; 2 rows rejected: size: missing".
 
-    For example: `; 2 rows rejected: size: missing`.
+    Args:
+        rejected: the number of rejected rows, by reason. The text is "" if there are none.
     """
     return "".join(f"; {counted(count, 'row')} rejected: {reason}" for reason, count in rejected.items())

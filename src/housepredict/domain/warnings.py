@@ -1,4 +1,4 @@
-"""Warnings about input values that are rare in the training sales, or don't occur there."""
+"""Warnings about input values that are rare or absent in the training sales."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from housepredict.domain.features import Feature, FeatureSchema, House, Value
 
 @frozen
 class EstimateWarning:
-    """A warning that an unusual input value makes an estimate less reliable. `code` is machine-readable."""
+    """A warning that an unusual input value makes an estimate less reliable.
+
+    Attributes:
+        code: a stable identifier for programs, such as `rare_category`.
+        message: the text for people.
+        feature: the name of the feature with the unusual value, or None if the warning is not about a single feature.
+    """
 
     code: str
     message: str
@@ -17,7 +23,7 @@ class EstimateWarning:
 
 
 def find_warnings(schema: FeatureSchema, house: House) -> tuple[EstimateWarning, ...]:
-    """Return a warning for each value of a house that is rare in the training sales, or doesn't occur there."""
+    """Return a warning for each value of a house that is rare or absent in the training sales."""
     warnings = []
     for feature, known, low, high in schema.usual_values:
         value = house.values.get(feature.name)
@@ -30,7 +36,13 @@ def find_warnings(schema: FeatureSchema, house: House) -> tuple[EstimateWarning,
 
 
 def _warning(feature: Feature, value: Value, *, is_sale_date: bool) -> EstimateWarning:
-    """Create the warning for a value outside the usual range, or for a rare or unknown category."""
+    """Create the warning for a value outside the usual range, or for a rare or unknown category.
+
+    Args:
+        feature: the feature.
+        value: the value, which must not be a usual one.
+        is_sale_date: whether the feature is the sale date.
+    """
     name = feature.name
     if feature.observed is None:
         if value in feature.known_categories:

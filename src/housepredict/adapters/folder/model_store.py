@@ -1,8 +1,8 @@
 """A model store in a directory. It needs no server, and is easy to copy, back up and inspect.
 
-    versions/NAME/manifest.json   the manifest of a version; the files of its artifact are in the same directory
-    promoted                      the names of promoted versions, one per line, newest promotion first; the last line
-                                  counts promotions and rollbacks, such as `generation 7`
+    versions/NAME/manifest.json   the manifest of a version. The files of its artifact are in the same directory.
+    promoted                      the names of promoted versions, one per line, newest promotion first. The last line
+                                  is the number of promotions and rollbacks, such as `generation 7`.
     training.lock                 locked while a process trains
     promotion.lock                locked while a process promotes a version or rolls back
     .tmp-*                        files being written
@@ -159,7 +159,7 @@ class DirectoryModels:
         return read_manifest(name, manifest)
 
     def _is_damaged(self, name: str) -> bool:
-        """Return whether a version is stored, but neither this nor a newer release can read it."""
+        """Return whether a version is stored but damaged. A version that needs a newer release isn't damaged."""
         try:
             self.get(name)
         except (NewerModel, UnknownModel):
@@ -170,7 +170,10 @@ class DirectoryModels:
 
     @contextmanager
     def _pointer_locked(self, name: str) -> Iterator[Path]:
-        """Check that a version exists, and lock the file `promoted`. Yield a temporary directory for writing."""
+        """Check that the version `name` exists, and lock the file `promoted`.
+
+        Yield a temporary directory in which the new content of the file can be written.
+        """
         with self._available():
             self._folder(name)
             with self._workspace() as workspace, file_lock.wait_for_lock(self.path / _PROMOTION):
@@ -199,7 +202,7 @@ class DirectoryModels:
 
     @contextmanager
     def _workspace(self) -> Iterator[Path]:
-        """Create a temporary directory on the store's file system, and remove those that killed writers left behind."""
+        """Create a temporary directory in the store. Also remove old temporary directories that killed writers left."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._versions.mkdir(mode=0o700, exist_ok=True)
         _flush_folder(self.path)
@@ -219,7 +222,11 @@ class DirectoryModels:
 
 @contextmanager
 def available(store: str) -> Iterator[None]:
-    """Translate file system errors to ModelStoreUnavailable. The message begins with `store`."""
+    """Translate file system errors to ModelStoreUnavailable.
+
+    Args:
+        store: description of the store, with which the message begins.
+    """
     try:
         yield
     except OSError as error:

@@ -105,7 +105,12 @@ class DirectoryTrainings:
             raise UnknownTraining(f"The record of training job {file.stem} is damaged: {file}") from error
 
     def _write(self, record: TrainingStatus, document: Mapping[str, Any] = MappingProxyType({})) -> None:
-        """Write a status. Preserve the fields in `document` that newer releases added."""
+        """Write a status to its file.
+
+        Args:
+            record: the status to write.
+            document: the content of the file before the change. Fields that newer releases added are preserved.
+        """
         content = json.dumps({**document, **unstructure(record)}, indent=2, ensure_ascii=False)
         temporary = self.path / f"{_TEMPORARY}{token_hex(8)}"
         try:

@@ -147,7 +147,9 @@ _SESSION = (
 _ROWS_TO_BLAME = ("22", "23", "54", "P0")
 _READ_ONLY = psycopg.errors.ReadOnlySqlTransaction.sqlstate
 _GRACE_S = 1.0
-"""How many seconds an idle connection is trusted without a ping, and a read-only server is used before reconnecting."""
+"""A time in seconds with two uses. A connection that was idle for at least this time needs a ping. A connection to a
+read-only server is replaced only after this time, so that a service doesn't reconnect before each query.
+"""
 # A pool keeps its connections to a demoted server, even if the host name now resolves to another server. This statement
 # ends the pool's connections, and the connection that executes it last.
 _END_POOL_BACKENDS = """
@@ -196,14 +198,14 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
             _open.add(self)
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Wait for the server's response for at most `timeout` seconds, which defaults to `patience`."""
+        """Override psycopg's `wait`, so that `timeout` defaults to `patience`."""
         return super().wait(gen, interval, self.patience if timeout is None else timeout)
 
     def is_lost(self) -> bool:
         """Return whether this connection must be replaced. The check needs no round trip.
 
-        A connection is lost if the server has closed it. It is also lost if the server has become read-only, because
-        the host name may resolve to another server after a failover.
+        A connection must be replaced if the server has closed it, or if the server has become read-only. In the second
+        case, there may have been a failover, so that the host name now resolves to another server.
         """
         try:
             self.pgconn.consume_input()  # reads the last message of a server that closes the connection
@@ -223,7 +225,7 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
     def is_lost_after_ping(self) -> bool:
         """Return whether this connection must be replaced. If it was idle, ping the server first.
 
-        The ping is needed because a server reports that it has become read-only only with its next response.
+        The ping is needed because a server that has become read-only doesn't say so until its next response.
         """
         idle, self.used_at = time.monotonic() - self.used_at, time.monotonic()
         if self.is_lost():
@@ -237,13 +239,14 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
         return self.is_lost()
 
     def close_after(self, error: psycopg.Error, *, may_wait: bool = True) -> bool:
-        """Close the connection, unless the rows caused the error. Return whether it was closed.
+        """Close the connection, unless invalid rows caused the error. Return whether it was closed.
 
-        Errors with other causes may not occur on a new connection, for example if this server is shutting down.
+        An error with any other cause, such as a server that is shutting down, may not occur on a new connection.
 
         Args:
             error: the error raised by the last statement.
-            may_wait: whether to also end a pool's connections to a demoted server, which takes a round trip.
+            may_wait: whether this method may wait for a round trip. If True, and if the server behind a pool has become
+                read-only, this method also makes the server end the pool's connections.
         """
         if _are_rows_to_blame(error):
             return False
@@ -261,7 +264,10 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
             connected.shutdown(SHUT_RDWR)
 
     def _cut_idle(self) -> None:
-        """Cut other idle connections to this read-only server. Newer connections may go to another server and stay."""
+        """Cut this process's other idle connections to this read-only server.
+
+        Connections that were opened later than this one may lead to another server, so they are not cut.
+        """
         with _open_lock:
             others = [other for other in _open if other.place == self.place and other.opened_at <= self.opened_at]
         for other in others:
@@ -281,8 +287,8 @@ class Database:
     conninfo: str = field(repr=False)
     place: str
     pooled: bool = False
-    """Whether the address is that of a pool, which may run each transaction in a different session. In that case,
-    session settings and prepared statements can't be used.
+    """Whether this is the address of a pool. A pool may run each transaction in a different session, so housepredict
+    doesn't use session settings and prepared statements with pools.
     """
     schema: str | None = None
     """The schema of the tables. None until `migrate` has determined it."""
@@ -292,7 +298,7 @@ class Database:
         """Create a database address from a URL or a libpq `key=value` string.
 
         Raises:
-            UnusableDatabase: if it can't be parsed. The message omits libpq's error, which may quote the password.
+            UnusableDatabase: if the string is invalid. The message omits libpq's error, which may quote the password.
         """
         parameters, place = read_address(conninfo)
         options = {key: value for key, value in _DEFAULTS.items() if key not in parameters}
@@ -310,7 +316,7 @@ class Database:
         return sql.Identifier(self.schema or "public").as_string(None)
 
     def connect(self, timeout: float | None) -> TimeLimitedConnection:
-        """Open a connection and configure its session with `set_up`."""
+        """Open a connection and configure its session; see `set_up` for `timeout` and errors."""
         connection = TimeLimitedConnection.connect(self.conninfo, autocommit=True)
         try:
             self.set_up(connection, timeout)
@@ -355,14 +361,18 @@ class Database:
 
     @contextmanager
     def translated(self, contents: str = "predictions") -> Iterator[None]:
-        """Translate driver errors to RepositoryUnavailable, or to RefusedPredictions if the rows caused them."""
+        """Translate driver errors to RepositoryUnavailable, or to RefusedPredictions if invalid rows caused them.
+
+        Args:
+            contents: description of the stored data for messages.
+        """
         try:
             yield
         except psycopg.Error as error:
             raise self.translation(error, contents) from error
 
     def translation(self, error: psycopg.Error, contents: str = "predictions") -> RepositoryUnavailable:
-        """Return the domain error for a driver error, with a one-line message."""
+        """Return the domain error for a driver error, with a one-line message. `contents` describes the stored data."""
         parts = [error.diag.message_primary or str(error), error.diag.message_hint or ""]
         if error.sqlstate == _READ_ONLY:
             parts.append("(read-only: the server is a standby, or default_transaction_read_only is on)")

@@ -84,7 +84,7 @@ class _Schema:
     has_ledger: bool
     is_ours: bool
     has_tutorials_predictions: bool
-    """Whether `predictions` has the column names of the tutorial's table. The migration also checks the types."""
+    """Whether the table `predictions` has the same column names as the one that the tutorial's service creates."""
     owner: str | None
     """The owner of the table `predictions`, or None if this role may act as the owner."""
 
@@ -94,16 +94,16 @@ def migrate(database: Database, *, post: bool = False) -> Database:
 
     Args:
         database: the database to migrate. If its schema isn't set, the first of these that exists is used: a schema in
-            the search path with housepredict's tables, a schema in the search path with the tutorial's table, the only
-            schema elsewhere with housepredict's tables, or the current schema.
+            the search path with housepredict's tables, a schema in the search path with the table of the tutorial's
+            service, the only schema outside the search path with housepredict's tables, or the current schema.
         post: whether to also apply migrations whose names end in `-post`.
 
     Returns:
         The database, with its schema set.
 
     Raises:
-        MisconfiguredRepository: if another program's tables are in the way, if several schemas outside the search path
-            contain housepredict's tables, or if the role lacks permissions.
+        MisconfiguredRepository: if another program's tables have the same names, if it is unclear which of several
+            schemas outside the search path to use, or if the role lacks permissions.
         RepositoryUnavailable: if the database can't be reached.
     """
     try:
@@ -123,7 +123,7 @@ def migrate(database: Database, *, post: bool = False) -> Database:
 
 
 def migrate_once_it_answers(conninfo: str, seconds: float, *, schema: str | None = None, post: bool = False) -> None:
-    """Apply pending migrations as `migrate` does, but retry for up to `seconds` while the server is unavailable."""
+    """Apply pending migrations (see `migrate`). While the server is unavailable, retry for up to `seconds`."""
     database, deadline = Database.at(conninfo, schema=schema), time.monotonic() + seconds
     while True:
         try:
@@ -172,7 +172,13 @@ def _apply(database: Database, post: bool) -> None:
 def _check(
     database: Database, schema: _Schema | None, connection: TimeLimitedConnection, scripts: Iterable[str]
 ) -> None:
-    """Check that the names of new tables are free, and that this role owns the existing tables.
+    """Check, before migrating, that the names of new tables are free and that this role owns the existing tables.
+
+    Args:
+        database: the database to migrate.
+        schema: the existing schema, or None if it doesn't exist.
+        connection: a connection to the database.
+        scripts: the SQL of the pending migrations.
 
     Raises:
         MisconfiguredRepository: if a name is taken, or if another role owns the tables.

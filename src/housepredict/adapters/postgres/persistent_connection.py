@@ -23,7 +23,7 @@ from housepredict.domain.errors import (
 
 @define
 class PersistentConnection:
-    """A connection that threads can share. Only one thread at a time uses it, and a forked process must open its own.
+    """A connection that threads can share, but not processes. Only one thread uses it at a time.
 
     The first use connects to the database and applies pending migrations.
     """
@@ -33,7 +33,7 @@ class PersistentConnection:
 
     database: Database
     _patience: float = 5.0
-    """Seconds to wait for other threads, and then for each response from the server."""
+    """How long to wait for other threads, and how long to wait for each response from the server, in seconds."""
     _migrated: Database | None = field(default=None, init=False)
     _connection: TimeLimitedConnection | None = field(default=None, init=False, repr=False)
     _lock: Lock = field(factory=Lock, init=False, repr=False)
@@ -49,7 +49,7 @@ class PersistentConnection:
 
     @contextmanager
     def session(self) -> Iterator[TimeLimitedConnection]:
-        """Lock the connection for short queries. The connection is in autocommit mode."""
+        """Lock the connection and yield it for short queries. The connection is in autocommit mode."""
         with self.translated(), self._locked():
             if self._connection and self._connection.is_lost_after_ping():
                 self._drop()
@@ -107,7 +107,7 @@ class PersistentConnection:
 
 @define
 class ModelDatabase(PersistentConnection):
-    """A connection to the tables for model versions and training jobs. It raises the errors of a model store."""
+    """A connection to the tables of model versions and training jobs. It raises the same errors as a ModelStore."""
 
     _contents: ClassVar[str] = "model versions"
 
@@ -136,7 +136,7 @@ class PostgresAnnouncements:
     _ended: Event = field(factory=Event, init=False, repr=False)
 
     def wait(self, seconds: float) -> None:
-        """Wait until a version may have been promoted, `end` is called, or `seconds` have passed."""
+        """Wait for a promotion, or until `end` is called or `seconds` have passed. May return early."""
         if self._ended.is_set():
             return
         try:
@@ -151,7 +151,7 @@ class PostgresAnnouncements:
             self._ended.wait(seconds)
 
     def end(self) -> None:
-        """End the wait in another thread, and make later waits return immediately."""
+        """End the wait that is in progress in another thread, and make later waits return immediately."""
         self._ended.set()
         if self._connection:
             self._connection.cut()

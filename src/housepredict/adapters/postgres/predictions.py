@@ -1,4 +1,4 @@
-"""The prediction repository in PostgreSQL. It writes each batch in a single statement, and so in one transaction."""
+"""The prediction repository in PostgreSQL. It writes each batch in a single statement and transaction."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class PostgresPredictions:
             direct: URL or libpq `key=value` string of the server itself, if `conninfo` is that of a pool.
             schema: schema of the tables; see `migrate` for the default.
             connections: maximum number of connections.
-            timeout: seconds to wait for a connection, and then for each response.
+            timeout: how long to wait for a connection, and how long to wait for each response, in seconds.
 
         Raises:
             RepositoryUnavailable: if the database can't be reached, or the migrations can't be applied.
@@ -273,14 +273,19 @@ def _delete_from_lab_table(connection: TimeLimitedConnection, lab_ids: Sequence[
 
 
 def _encode_batch(predictions: Sequence[Prediction]) -> str:
-    """Encode a batch as JSON. This is faster than a JSON encoder, because values that rows share are cached."""
+    """Encode a batch as JSON. Faster than a JSON encoder, because encoded values that rows share are cached."""
     houses = encode_objects(_to_json, [prediction.estimate.house.values for prediction in predictions])
     rows = [_encode(prediction, features) for prediction, features in zip(predictions, houses, strict=True)]
     return f"[{','.join(rows)}]"
 
 
 def _encode(prediction: Prediction, features: str) -> str:
-    """Encode a prediction as one row of a batch. Omitted columns are null."""
+    """Encode a prediction as a JSON object. Columns without a value are omitted.
+
+    Args:
+        prediction: the prediction.
+        features: the features of the house, as JSON.
+    """
     estimate = prediction.estimate
     optional = ""
     if estimate.valued_on is not None:

@@ -23,7 +23,7 @@ from psycopg.errors import error_from_result
 from housepredict.adapters.postgres.connections import Database, TimeLimitedConnection
 
 DEADLINE_CHECK_INTERVAL_S = 1.0
-"""Seconds between deadline checks. They are needed because an unresponsive server causes no events."""
+"""Seconds between checks whether a response is overdue. An unresponsive server causes no event that would show this."""
 
 
 @define(eq=False)
@@ -35,7 +35,7 @@ class Watch:
     connection is closed.
 
     Raises:
-        OSError: if too many files are open to create the watch.
+        OSError: if the file descriptor can't be duplicated, because too many files are open.
     """
 
     _loop: asyncio.AbstractEventLoop
@@ -87,10 +87,10 @@ _STATEMENT_NAME = b"housepredict"
 
 @define
 class Writer:
-    """A connection that repeatedly executes one statement, with one parameter and in autocommit mode.
+    """A connection for executing the same statement many times, with one parameter and in autocommit mode.
 
-    Threads may share it, but only one at a time uses it. `timeout` is the maximum wait for a response, in seconds. All
-    errors are psycopg.Error. After a connection error, the next call opens a new connection.
+    Threads may share a Writer, but only one thread uses the connection at a time. `timeout` is the maximum wait for a
+    response, in seconds. All errors are psycopg.Error. After a connection error, the next call opens a new connection.
     """
 
     _database: Database
@@ -164,7 +164,7 @@ class Writer:
         return self._watch
 
     def _read_response(self, watch: Watch) -> bool:
-        """Read the available part of the response. Return whether this event loop was waiting for a response."""
+        """Read the available part of the response. Return whether `watch` should continue."""
         pending = self._pending
         if pending is None or watch is not self._watch:
             return False
@@ -211,7 +211,10 @@ class Writer:
     def _disconnect_if_broken(
         self, connection: TimeLimitedConnection, fault: psycopg.Error | None, *, may_wait: bool
     ) -> None:
-        """Disconnect if the connection (and not the rows) caused an error, or if a statement is still in progress."""
+        """Disconnect if a statement is still in progress, or after a `fault` that invalid rows didn't cause.
+
+        See `close_after` for `may_wait`.
+        """
         if (fault and connection.close_after(fault, may_wait=may_wait)) or (
             connection.pgconn.transaction_status != pq.TransactionStatus.IDLE
         ):
@@ -249,7 +252,14 @@ class Writer:
 
 @define(eq=False)
 class _Response:
-    """The server's response to a statement."""
+    """The server's response to a statement.
+
+    Attributes:
+        server: the connection to the server.
+        deadline: the time by which the response must be complete, as returned by `time.monotonic`.
+        done: callback for the result; see `execute_in_loop`.
+        fault: the error that the server reported, or None.
+    """
 
     server: pq.abc.PGconn
     deadline: float
@@ -257,7 +267,7 @@ class _Response:
     fault: psycopg.Error | None = field(default=None, init=False)
 
     def is_complete(self) -> bool:
-        """Read the available results. Return whether the response is complete."""
+        """Process the results received so far. Return whether the response is complete."""
         while not self.server.is_busy():
             result = self.server.get_result()
             if result is None:

@@ -1,4 +1,4 @@
-"""Read arrays from untrusted .npz files, and validate the arrays of a model."""
+"""Functions that read arrays from untrusted .npz files and validate the arrays of a model."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ _ENTRY = b"PK\1\2"  # the signature of an entry in a ZIP directory
 
 
 def arrays_in(content: bytes, wanted: Container[str]) -> dict[str, NDArray[Any]]:
-    """Read the `wanted` arrays from the content of an .npz file. Returns read-only arrays by name.
+    """Return the arrays in an .npz file whose names are in `wanted`, by name. The arrays are read-only.
 
     Raises:
-        ValueError: if the file contains too many arrays or they are too large. Nothing has been unpacked in this case.
+        ValueError: if the file contains too many arrays, if they are too large, or if an array has an unsupported
+            format. Arrays beyond the limits are never unpacked.
         Exception: any error from zipfile, zlib or NumPy, if the file is damaged.
     """
     # check this first, because even reading the archive's directory could exhaust the memory
@@ -64,7 +65,7 @@ def array_of(
 ) -> Callable[[object, Attribute[NDArray[Any]], NDArray[Any]], None]:
     """Return an attrs validator that raises ValueError unless an array has this dtype and number of dimensions.
 
-    If `finite` is True, NaN and infinity are invalid, too.
+    If `finite` is True, the validator also rejects arrays that contain NaN or infinity.
     """
 
     def check(_model: object, attribute: Attribute[NDArray[Any]], array: NDArray[Any]) -> None:

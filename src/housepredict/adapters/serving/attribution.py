@@ -23,7 +23,8 @@ class Attribution:
     """A summary of the training houses, from which contributions are computed.
 
     Attributes:
-        means: the mean of each term in the linear model, of shape (columns,).
+        means: the mean of each term in the linear model over the training houses. The shape is (columns,), where
+            columns is the number of input columns of the linear model.
         squared: the paths through the trees that minimize squared errors, or None if there are no such trees.
         absolute: the paths through the trees that minimize absolute errors, or None if there are no such trees.
     """
@@ -43,7 +44,7 @@ class Contributions:
         form: the serving form. For Linear, contributions are amounts of money. For LogPrices, they are differences of
             natural logarithms.
         base: the output when no feature is known. The output for a house is base + the sum of its contributions.
-        players: the player that each feature belongs to, of shape (features,).
+        players: the index of the player to which each feature belongs, of shape (features,).
     """
 
     form: Linear | LogPrices
@@ -61,8 +62,8 @@ class Contributions:
         Args:
             form: the serving form.
             means: the `means` of the Attribution.
-            paths: a function that accepts `squared` or `absolute` and returns this attribute of the Attribution. Paths
-                may need as much memory as the model, so they are read one at a time and dropped after use.
+            paths: a function that accepts the name `squared` or `absolute` and returns this attribute of the
+                Attribution. Paths may need as much memory as the model, so only one of the two is in memory at a time.
 
         Raises:
             ValueError: if the Attribution belongs to another form.
@@ -101,10 +102,10 @@ class Contributions:
         return amounts
 
     def check_sum(self, matrix: Matrix) -> None:
-        """Check, for encoded houses, that the base and the contributions add up to the output of the form.
+        """Check that, for each encoded house, the base and the contributions add up to the output of the form.
 
         Raises:
-            RefusedModel: if they don't add up.
+            RefusedModel: if they don't add up for a house.
         """
         form, amounts = self.form, self(matrix)
         expected = form.prices(matrix) if isinstance(form, Linear) else form.log_prices(form.columns(matrix))

@@ -26,21 +26,24 @@ class DerivedFeatures:
         lowest: the smallest training value of each feature, of shape (features,). Smaller values are clipped to it,
             because a linear model would extrapolate without limit.
         highest: the largest training value of each feature, of shape (features,). Larger values are clipped to it.
-        logged: the features that get an additional column ln(1 + amount), of shape (logarithms,).
+        logged: the features that are amounts, of shape (logarithms,). Each has an additional column ln(1 + amount).
         turned: the two features that each rotated axis combines, of shape (axes, 2). Rotated axes are useful because
             trees split only along axes, but the border between two neighborhoods rarely follows a meridian.
         weights: the weights of the two features in each rotated axis, of shape (axes, 2).
         grouped: the features with too many categories for one-hot columns, of shape (groups,), or None if there are no
             such features.
-        levels: the target encoding of each code of the grouped features, of shape (groups, codes + 1), or None. The
-            last value is for unknown codes.
+        levels: the target encoding of each category of the grouped features, of shape (groups, codes + 1), or None if
+            there are no such features. The code of a category is its position in `Feature.categories`. The last value
+            is for missing and unknown categories.
         features: the number of features.
-        sources: the source feature of each column, of shape (columns,). A rotated axis combines two features; the
-            first one is given.
+        sources: the feature from which each column is derived, of shape (columns,). For a rotated axis, this is the
+            first of its two features.
         for_features: the slice of columns that are the features themselves.
         for_levels: the slice of columns that are target encodings.
-        for_lines: the slice of columns for linear models: all except rotated axes, which are linear combinations.
-        for_trees: the slice of columns for trees: all except logarithms, which don't allow additional splits.
+        for_lines: the slice of columns for linear models. It excludes rotated axes, because they are linear
+            combinations of other columns.
+        for_trees: the slice of columns for trees. It excludes logarithms, because a split on the logarithm of an amount
+            is equivalent to a split on the amount.
 
     Raises:
         ValueError: if the shapes of the arrays don't match.
@@ -80,10 +83,10 @@ class DerivedFeatures:
 
     @property
     def players(self) -> NDArray[np.int64]:
-        """The player that each column belongs to, of shape (columns,). Players are numbered in the order of features.
+        """The number of the player to which each column belongs, of shape (columns,).
 
-        A player is a single feature, or all features that share rotated axes, because their contributions can't be
-        separated.
+        A player is a single feature, or a group of features that share rotated axes, because the contributions of such
+        features can't be separated. Players are numbered from 0, in the order of their first features.
         """
         players = np.arange(self.features)
         for first, second in self.turned:
@@ -117,9 +120,9 @@ _Convert = Callable[[Value | None], Value | None]
 class Encoder:
     """Encodes valid houses as rows of numbers, with one column per feature in schema order.
 
-    Numbers are unchanged. Booleans become 0 or 1, dates become their proleptic Gregorian ordinal in days, and
-    categories become their position in `Feature.categories`. Missing values and unknown categories become NaN. There is
-    one exception: a missing sale date is replaced with the schema's valuation date.
+    Numeric values are unchanged. Booleans become 0 or 1, dates become their proleptic Gregorian ordinal in days, and
+    categories become their position in `Feature.categories`. Unknown categories become NaN, and so do missing values,
+    except that a missing sale date is replaced with the schema's valuation date.
     """
 
     _schema: FeatureSchema

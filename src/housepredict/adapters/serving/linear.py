@@ -1,4 +1,4 @@
-"""Serving forms: a linear model of the price, and a model of the log price that adds trees to a linear model."""
+"""Two serving forms: a linear model of the price, and a combination of a linear model and trees for the log price."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from housepredict.domain.estimates import Unit
 class Linear:
     """A linear model: the price is the intercept plus a term for each feature.
 
-    The term for a number is coefficient · (number - center). The term for a category is looked up in `offsets`.
+    The term of a numeric feature is coefficient · (value - center). The term of a categorical feature is looked up in
+    `offsets`. LogPrices uses the same form for the log price.
 
     Attributes:
         intercept: the intercept, as a scalar.
-        means: the values that replace missing numbers, of shape (features,).
-        coefficients: the coefficients of numbers, of shape (features,).
-        sizes: how many of `offsets` belong to each feature, of shape (features,). For a number, this is 0. For a
-            category, it is the number of codes plus one.
-        offsets: the terms for categories, one feature after the other. For each feature, the terms are in the order of
-            the codes, followed by the term for a missing or unknown category.
-        centers: the centers of numbers, of shape (features,), or None in forms from older releases. Centering preserves
-            the digits of large numbers with a small range.
+        means: the values that replace missing values of numeric features, of shape (features,).
+        coefficients: the coefficients of numeric features, of shape (features,).
+        sizes: the number of `offsets` of each feature, of shape (features,): 0 for a numeric feature, and the number of
+            categories plus one for a categorical feature.
+        offsets: the terms of all categorical features, one feature after the other. Each feature has one term per
+            category, followed by the term for a missing or unknown category.
+        centers: the centers of numeric features, of shape (features,), or None in forms from older releases. Centering
+            prevents a loss of precision for features with large values in a small range, such as dates.
         features: the number of features.
 
     Raises:
@@ -81,10 +82,10 @@ class Linear:
         return total + self.intercept
 
     def valuation(self, matrix: Matrix) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return prices and their spreads, both of shape (houses,).
+        """Return the prices of encoded houses and their spreads, both of shape (houses,).
 
-        The spread is a relative error. Because the absolute error of a linear model hardly depends on the price, the
-        spread is 1 / price.
+        A spread is proportional to the expected relative error of a price. The absolute error of a linear model hardly
+        depends on the price, so the spread is 1 / price.
         """
         prices = self.prices(matrix)
         return prices, 1 / np.maximum(prices, 1.0)
@@ -95,13 +96,14 @@ class LogPrices:
     """A model of the natural logarithm of the price: a linear model plus the weighted sum of two sets of trees.
 
     Attributes:
-        columns: derives the input columns from the features.
+        columns: the callable that derives the input columns of the linear model and of the trees from the features.
         linear: the linear model of the log price.
         share: the weight of `absolute`, a scalar from 0 to 1.
         squared: trees that minimize squared errors, and so estimate the mean of the log price. Their weight is
             1 - share.
         absolute: trees that minimize absolute errors, and so estimate the median of the log price.
-        spread: trees that predict the logarithm of the expected error. Their last input column is the log price.
+        spread: trees that predict the logarithm of the expected error. Their last input column is the estimated log
+            price.
         features: the number of features.
         weights: the weights of `squared` and `absolute`.
 
@@ -129,7 +131,11 @@ class LogPrices:
                 raise ValueError("the trees must have an axis for each of their columns")
 
     def log_prices(self, columns: Matrix) -> NDArray[np.float64]:
-        """Return the natural logarithm of each house's price, of shape (houses,), computed from the derived columns."""
+        """Return the estimated log prices of houses, of shape (houses,).
+
+        Args:
+            columns: the derived columns of the houses; see DerivedFeatures.
+        """
         total = self.linear.prices(columns[:, self.columns.for_lines])
         for_trees = columns[:, self.columns.for_trees]
         for trees, weight in zip((self.squared, self.absolute), self.weights, strict=True):
@@ -145,7 +151,12 @@ class LogPrices:
             return np.exp(log_prices), self.spreads(columns, log_prices)
 
     def spreads(self, columns: Matrix, log_prices: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the expected error for each house, of shape (houses,), or ones if there are no spread trees."""
+        """Return the expected error for each house, of shape (houses,). Without spread trees, all of them are 1.
+
+        Args:
+            columns: the derived columns of the houses; see DerivedFeatures.
+            log_prices: the estimated log prices of the houses, of shape (houses,).
+        """
         if self.spread is None:
             return np.ones(len(columns))
         return np.exp(self.spread.log_prices(np.column_stack([columns[:, self.columns.for_trees], log_prices])))

@@ -52,7 +52,7 @@ _PARTS: Final[dict[str, type]] = {
 
 
 def pack(form: ServingForm | Attribution) -> bytes:
-    """Serialize the arrays of a form, along with the format version. Equal forms produce equal bytes."""
+    """Serialize the arrays of a form and the format version as an .npz file. Equal forms produce equal bytes."""
     buffer = BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, format=np.int64(_FORMAT), **_collect_arrays(form))
     return buffer.getvalue()

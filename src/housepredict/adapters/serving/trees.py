@@ -1,10 +1,11 @@
-"""The serving form of boosted trees: bit masks, which are evaluated without walking the trees.
+"""The serving form of boosted trees, which consists of bit masks and is evaluated without walking the trees.
 
 The thresholds in all trees divide the axis of each feature into cells. Each feature has one more cell for missing
 values. The cell that a house is in determines the outcome of all splits on that feature, so each tree needs only one
-mask per cell. A mask has one bit per leaf, from left to right. A bit is cleared if houses in the cell turn right at a
-split that has the leaf on its left side. A house ends in the first leaf whose bit is set in the masks of all features.
-(See Lucchese et al., QuickScorer, SIGIR 2015. Here, the masks of each feature are combined in advance.)
+mask per cell. A mask has one bit per leaf, from left to right. The bit of a leaf is cleared if houses in the cell turn
+right at a split that has the leaf on its left side. For each tree, the masks of the cells that a house is in are
+combined with a bitwise AND. The house reaches the first leaf whose bit is still set. (See Lucchese et al., QuickScorer,
+SIGIR 2015. QuickScorer has one mask per split. Here, all masks for the same cell are combined in advance.)
 
 Evaluation consists of table lookups and bitwise ANDs. For one house and 500 trees, it takes about 30 µs, while walking
 the trees would take more than a millisecond. Damaged arrays can't cause an endless loop.
@@ -29,10 +30,11 @@ class Paths:
     """The paths from root to leaf in each tree, from which contributions are computed.
 
     Attributes:
-        masks: one mask per cell and tree, of shape (cells, trees). The mask has one bit per leaf. The bit is set if the
-            cell is on the leaf's side of all splits on its feature along the path to the leaf.
-        ratios: one ratio per player, tree and leaf, of shape (players, trees, leaves). It is the share of training
-            houses that follow the path at splits on the player's features, or 1 if the path has no such splits.
+        masks: one mask per cell and tree, of shape (cells, trees). The mask has one bit per leaf. The bit is set if
+            houses in the cell follow the path to the leaf at each split on the cell's feature.
+        ratios: one ratio per player, tree and leaf, of shape (players, trees, leaves). The ratio is the share of
+            training houses that follow the path to the leaf at splits on the player's features, or 1 if the path has no
+            such splits.
         mean: the output when no feature is known, as a scalar.
     """
 
@@ -45,19 +47,21 @@ class Paths:
             raise ValueError("ratios must be above 0 and at most 1")
 
     def are_of(self, trees: Trees, players: int) -> bool:
-        """Return whether the shapes of the arrays match `trees` and the number of players."""
+        """Return whether the shapes of the arrays match `trees` and `players`, the number of players."""
         return self.masks.shape == trees.masks.shape and self.ratios.shape == (players, *trees.leaves.shape)
 
 
 @define(eq=False)
 class _Masks:
-    """Path masks in compressed form. A mask is stored only once if consecutive cells share it, which is common.
+    """Path masks in compressed form. If consecutive cells have the same mask, which is common, it is stored once.
+
+    The mask of a cell of feature f in tree t is `different[firsts[f, t] + numbers[cell, t]]`.
 
     Attributes:
-        numbers: which of the masks for its feature and tree each cell uses, counted from 1; of shape (cells, trees).
-        firsts: the position in `different` just before the first mask of each feature and tree. The shape is
-            (features, trees).
-        different: all stored masks.
+        numbers: the number of each cell's mask, of shape (cells, trees). For each feature and tree, the stored masks
+            are numbered from 1.
+        firsts: the position in `different` before the first mask of each feature and tree, of shape (features, trees).
+        different: all stored masks, of shape (masks,).
     """
 
     numbers: NDArray[np.unsignedinteger]
@@ -66,7 +70,12 @@ class _Masks:
 
     @classmethod
     def of(cls, masks: NDArray[np.uint32], starts: NDArray[np.int64]) -> _Masks:
-        """Compress masks. `starts` is the position of each feature's first cell, of shape (features,)."""
+        """Compress masks.
+
+        Args:
+            masks: the masks, of shape (cells, trees).
+            starts: the position of each feature's first cell, of shape (features,).
+        """
         # feature by feature, to keep intermediate arrays small
         blocks = np.split(masks, starts[1:])
         is_new = [np.vstack([np.ones_like(block[:1], bool), block[1:] != block[:-1]]) for block in blocks]
@@ -80,23 +89,24 @@ class _Masks:
         return cls(numbers, firsts.reshape(counts.shape), different)
 
     def take(self, cells: NDArray[np.int64]) -> NDArray[np.uint32]:
-        """Return the masks for `cells`.
+        """Return the masks of the cells that houses are in, of shape (houses, features, trees).
 
-        `cells` has shape (houses, features), and the result has shape (houses, features, trees).
+        Args:
+            cells: the positions of the cells, of shape (houses, features); see `Trees.cells`.
         """
         return self.different.take(self.firsts + self.numbers.take(cells, axis=0))
 
 
 @define(eq=False)
 class _SameLength:
-    """A group of paths that involve the same number of players (the length of the path).
+    """The paths that involve the same number of players. This number is called the length of a path.
 
     A path involves a player if it has a split on one of the player's features.
 
     Attributes:
         leaves: the position of each path's leaf among the leaves of all trees, of shape (paths,).
-        players: the players on each path, of shape (length, paths).
-        ratios: the ratio of each player on each path (see Paths), of shape (length, paths).
+        players: the players that each path involves, of shape (length, paths).
+        ratios: the ratio of each of these players (see Paths), of shape (length, paths).
     """
 
     leaves: NDArray[np.int64]
@@ -114,8 +124,8 @@ class _SameLength:
 
         Args:
             values: the value of each path's leaf, of shape (paths,).
-            agrees: 1 if a house follows the path at the splits on a player's features, otherwise 0. The shape is
-                (houses, length, paths).
+            agrees: an array of shape (houses, length, paths). An item is 1 if the house follows the path at all splits
+                on the player's features, and otherwise 0.
         """
         slopes = np.zeros_like(agrees)
         for node, weight in self._quadrature:
@@ -136,7 +146,11 @@ class TreeContributions:
 
     @classmethod
     def of(cls, trees: Trees, paths: Paths, players: NDArray[np.int64]) -> TreeContributions:
-        """Create the TreeContributions for `trees` from the paths through these trees. The paths are compressed."""
+        """Create the TreeContributions for `trees` from the paths through these trees.
+
+        The masks of the paths are compressed. `players` is the number of the player to which each input column of the
+        trees belongs, of shape (features,).
+        """
         masks = _Masks.of(paths.masks, trees.first_cells)
         return cls(trees, masks, list(_group_by_length(paths.ratios)), players, len(paths.ratios))
 
@@ -160,9 +174,9 @@ class TreeContributions:
         return total.reshape(houses, players)
 
     def _agreeing(self, matrix: Matrix) -> NDArray[np.uint32]:
-        """Return masks of the leaves that a house could reach if only one player's features were known.
+        """Return a mask for each house, player and tree, of shape (houses, players, trees).
 
-        The masks have shape (houses, players, trees).
+        The bit of a leaf is set if the house follows the path to the leaf at all splits on the player's features.
         """
         order = np.argsort(self._players, kind="stable")
         cells = self._trees.cells(matrix)
@@ -185,7 +199,7 @@ MAX_LEAVES = 32
 """Maximum number of leaves per tree, which is the number of bits in a mask."""
 
 _CHUNK = 1 << 18
-"""Number of masks per lookup. They take 1 MiB, which fits into the CPU cache."""
+"""Maximum number of masks to look up at a time. Together, they take 1 MiB, which fits into the CPU cache."""
 
 
 @define(eq=False)
@@ -194,8 +208,8 @@ class Trees:
 
     Attributes:
         cuts: the thresholds of all features, one feature after the other. The thresholds of each feature ascend and end
-            with infinity. Cell i of a feature contains the values above cut i - 1 and up to cut i. A last cell is for
-            missing values. The cuts of a category feature are its codes.
+            with infinity. Cell i of a feature contains the values above cut i - 1 and up to cut i. The last cell of a
+            feature is for missing values. For a categorical feature, the cuts are the codes of the categories.
         sizes: the number of cuts per feature, of shape (features,).
         masks: the masks of all cells, one feature after the other, of shape (cells, trees).
         leaves: the leaf values, of shape (trees, leaves), with at most 32 leaves. The values in the first tree include
@@ -205,7 +219,7 @@ class Trees:
         first_cells: the position of each feature's first cell in `masks`, of shape (features,).
 
     Raises:
-        ValueError: if the shapes of the arrays don't match, or if some house would not end in any leaf.
+        ValueError: if the arrays don't match each other, or if there could be a house that reaches no leaf.
     """
 
     cuts: NDArray[np.float64] = field(validator=array_of(np.float64, 1, finite=False))
@@ -237,7 +251,10 @@ class Trees:
         self._first_leaves = np.arange(trees) * self.leaves.shape[1]
 
     def cells(self, matrix: Matrix) -> NDArray[np.int64]:
-        """Return the cell of each house on each axis, as positions in `masks`, of shape (houses, features)."""
+        """Return the cell that each house is in for each feature, of shape (houses, features).
+
+        A cell is identified by its position in `masks`.
+        """
         cells = np.array([axis.searchsorted(column) for axis, column in zip(self.axes, matrix.T, strict=True)])
         return cells.T + self.first_cells
 
@@ -252,7 +269,7 @@ class Trees:
         return exits
 
     def log_prices(self, matrix: Matrix) -> NDArray[np.float64]:
-        """Return the sum of the leaf values that each house reaches, of shape (houses,)."""
+        """Return the output for each house, of shape (houses,): the sum of the values of the leaves that it reaches."""
         step = max(1, _CHUNK // (self.features * len(self.leaves)))
         chunks = [self._log_prices(matrix[start : start + step]) for start in range(0, len(matrix), step)]
         return np.concatenate(chunks) if chunks else np.empty(0)

@@ -27,9 +27,9 @@ class SqliteFile:
     _tables: ClassVar[Sequence[str]]
     """Statements that create the tables in a new file."""
     _upgrades: ClassVar[Mapping[int, Sequence[str]]] = {}
-    """Upgrade statements by schema version. Each entry upgrades a file from its version to the next."""
+    """Upgrade statements by schema version. The statements for a version upgrade a file to the next version."""
     _additions: ClassVar[Sequence[str]] = ()
-    """Statements that add tables without a new schema version, so that older releases can still open the file."""
+    """Statements that add tables but keep the schema version, so that older releases can still open the file."""
     _fault: ClassVar[type[RepositoryUnavailable]] = RepositoryUnavailable
     """The exception class to which SQLite errors are translated."""
 
@@ -84,9 +84,9 @@ class SqliteFile:
 
     @contextmanager
     def _erasing(self) -> Iterator[sqlite3.Connection]:
-        """Begin a transaction that overwrites deleted data in the file.
+        """Run a transaction in which SQLite overwrites deleted data in the file.
 
-        Afterwards, truncate the write-ahead log, unless another connection is reading.
+        After the transaction, truncate the write-ahead log, unless another connection is reading.
         """
         with self._locked() as connection:
             connection.execute("PRAGMA secure_delete = ON")

@@ -134,9 +134,17 @@ class SqlitePredictions(SqliteFile):
 
     @staticmethod
     def _delete_oldest(connection: sqlite3.Connection, query: str, before: UUID, limit: int) -> int:
-        """Delete all rows up to the last row that `query` selects, and raise the watermark.
+        """Delete rows in the order of their ids, and raise the watermark above the last deleted id.
 
-        Return the number of rows that `query` selects.
+        Args:
+            connection: a connection with an open transaction.
+            query: a query that selects up to `limit` of the lowest ids below `before`. All rows up to the last selected
+                id are deleted.
+            before: the first parameter of `query`.
+            limit: the second parameter of `query`.
+
+        Returns:
+            The number of selected ids.
         """
         oldest = connection.execute(query, (str(before), limit)).fetchall()
         for (last,) in oldest[-1:]:
@@ -153,7 +161,7 @@ class SqlitePredictions(SqliteFile):
 
 
 def to_row(prediction: Prediction) -> list[Any]:
-    """Convert a prediction to the parameters for INSERT."""
+    """Return the parameters of the statement `INSERT` for a prediction."""
     row = prediction_to_row(prediction)
     row["price_cents"] = round(row["price"] * 100)
     for column in _JSON_COLUMNS:

@@ -1,7 +1,7 @@
 """The spool: an SQLite file that stores predictions until they can be sent to the database.
 
-If the file is locked or the disk is full, the spool can be read but not written. Predictions that the database reports
-as erased are then hidden in memory until they can be erased in the file.
+If the file is locked or the disk is full, the spool can be read but not written. If the database reports predictions as
+erased during this time, the spool hides them from reads until it can erase them in the file.
 """
 
 from __future__ import annotations
@@ -58,12 +58,13 @@ class SpoolUnavailable(RepositoryUnavailable):
 class SqliteSpool(SqlitePredictions):
     """A PredictionRepository that can be drained. Processes may share the file, but only one at a time drains it.
 
-    The spool raises SpoolUnavailable, so that its errors differ from those of the database. It stores the ids of erased
-    predictions, so that an append in flight can't restore an erased prediction, even during a database outage. Reads
-    omit predictions whose erasure could not be written yet.
+    The spool raises SpoolUnavailable, so that callers can tell its errors from those of the database. The spool stores
+    the ids of erased predictions, so that an append in flight can't restore an erased prediction, even during a
+    database outage. Reads omit predictions whose erasure could not be written yet.
 
     SQLite needs free space even to delete rows. Therefore, the spool keeps a reserve file of 8 MiB, and rejects new
-    rows if it can't create the reserve. If the disk is full, it truncates the reserve so that it can still be drained.
+    rows if it can't create the reserve. On a full disk, the spool truncates the reserve, so that it can still delete
+    the rows that are drained.
     """
 
     _tables: ClassVar[Sequence[str]] = (SCHEMA, _DEAD_LETTERS, _COUNTER_TABLE)
@@ -74,7 +75,7 @@ class SqliteSpool(SqlitePredictions):
 
     @classmethod
     def open(cls, path: Path, *, timeout: float = 5.0, max_rows: int = 1_000_000) -> Self:
-        """Open the spool as SqlitePredictions.open does, with a limit of `max_rows` predictions."""
+        """Open a spool that can store up to `max_rows` predictions; see `SqliteFile.open`."""
         try:
             spool = super().open(path, timeout=timeout)
         except SpoolUnavailable:
@@ -119,7 +120,7 @@ class SqliteSpool(SqlitePredictions):
         return self._read(f"{SELECT} AND {_PENDING} ORDER BY id LIMIT ?", limit)
 
     def remove(self, predictions: Sequence[Prediction]) -> None:
-        """Remove exactly these predictions. Older ones that were added in the meantime stay."""
+        """Remove these predictions from the file."""
         ids = [(str(prediction.id),) for prediction in predictions]
 
         def remove(connection: sqlite3.Connection) -> None:
@@ -134,7 +135,7 @@ class SqliteSpool(SqlitePredictions):
         self._on_reserve(lambda connection: connection.execute(_ADD_DEAD_LETTER, row), self._writing)
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Erase predictions and dead letters with these ids. Return the number of known ids.
+        """Erase predictions and dead letters with these ids or with hidden ids. Return how many were stored.
 
         Raises:
             SpoolUnavailable: if the file can't be written. The ids stay hidden until a later call erases them.
@@ -146,16 +147,17 @@ class SqliteSpool(SqlitePredictions):
         return known
 
     def hide(self, ids: Sequence[UUID]) -> None:
-        """Erase the predictions with these ids. If the file can't be written, hide them from reads instead."""
+        """Erase the predictions with these ids. If the file can't be written, hide them from reads, and don't raise."""
         try:
             self.erase(ids)
         except SpoolUnavailable as error:
             _log.warning("the spool is not writable, so erased ids are hidden in memory: %d ids: %s", len(ids), error)
 
     def prune(self, before: UUID, limit: int) -> int:
-        """Delete up to `limit` of the oldest predictions and dead letters with ids below `before`. Return the number.
+        """Delete up to `limit` of the oldest predictions and dead letters with ids below `before`.
 
-        Erasure markers in the same range of ids are deleted too, but not counted.
+        Erasure markers with lower ids than the last deleted prediction are deleted too. Return the number of deleted
+        predictions and dead letters, without the erasure markers.
         """
         return self._delete(lambda connection: self._delete_oldest(connection, _OLDEST, before, limit))
 
@@ -170,7 +172,10 @@ class SqliteSpool(SqlitePredictions):
 
     @contextmanager
     def draining(self) -> Iterator[bool]:
-        """Hold the drain lock, and shrink the file afterwards. Yield False if another process holds the lock."""
+        """Try to acquire the drain lock, which only one process can hold. Yield whether it was acquired.
+
+        If it was acquired, shrink the file when the context exits.
+        """
         with file_lock.held(self._path.with_suffix(".lock")) as has_lock:
             yield has_lock
             if has_lock:
@@ -202,7 +207,14 @@ class SqliteSpool(SqlitePredictions):
                 raise
 
     def _delete(self, delete: Callable[[sqlite3.Connection], int]) -> int:
-        """Run `delete`, overwrite the deleted data, and clean up dead letters. Return what `delete` returns."""
+        """Call `delete`, overwrite the deleted data, and remove the dead letters of deleted predictions.
+
+        Args:
+            delete: function that deletes predictions and returns their number.
+
+        Returns:
+            The number of deleted predictions.
+        """
 
         def work(connection: sqlite3.Connection) -> int:
             deleted = delete(connection)
@@ -217,7 +229,12 @@ class SqliteSpool(SqlitePredictions):
         work: Callable[[sqlite3.Connection], T],
         transaction: Callable[[], AbstractContextManager[sqlite3.Connection]],
     ) -> T:
-        """Run `work`, which frees disk space. If it fails, truncate the reserve and run it again."""
+        """Call `work` in a transaction and return its result. If the spool can't be written, use the reserve and retry.
+
+        Args:
+            work: function that frees disk space.
+            transaction: context manager that begins a transaction and yields its connection.
+        """
         try:
             with transaction() as connection:
                 return work(connection)

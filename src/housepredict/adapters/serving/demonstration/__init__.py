@@ -1,7 +1,7 @@
 """The demonstration model: a linear model with three coefficients, for trying out housepredict.
 
-Its files are the same as `housepredict train --synthetic` writes, except that the version has another name and the
-estimator is omitted. `tests/integration/test_demonstration.py` verifies this.
+Its files are identical to those that `housepredict train --synthetic` writes, except that the version has another name
+and the estimator is omitted. `tests/integration/test_demonstration.py` verifies this.
 """
 
 from __future__ import annotations
