@@ -29,11 +29,16 @@ _MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "ni
 
 _CURRENCY = r"(?:[A-Z]{0,3}[$£€¥₹]|USD|EUR|GBP|CHF|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|JPY|CNY|INR|SGD|HKD|ZAR|BRL|MXN)"
 _AMOUNT = re.compile(rf"({_CURRENCY}?)\s*([-+]?[\d.](?:.*[\d.])?)\s*({_CURRENCY}?)", re.ASCII)
-_SPACES = "' \u00a0\u202f"
-# For each of the formats 450,000.50 and 450.000,50: a pattern, and the translation to Python's number format.
+_SPACES = "' \u2019\u00a0\u2007\u2009\u202f"  # apostrophes, and spaces of several widths
+# For each of the formats 450,000.50 and 450.000,50: a pattern, and the translation to Python's number format. India
+# groups the digits before the last three in pairs: 71,78,000.
 _NUMBER_FORMATS = tuple(
     (
-        re.compile(rf"[-+]?((\d+|\d{{1,3}}([{group}]\d{{3}})+)([{point}]\d*)?|[{point}]\d+)([eE][-+]?\d+)?", re.ASCII),
+        re.compile(
+            rf"[-+]?((\d+|\d{{1,3}}([{group}]\d{{3}})+|\d{{1,2}}([{group}]\d\d)+[{group}]\d{{3}})([{point}]\d*)?|[{point}]\d+)"
+            r"([eE][-+]?\d+)?",
+            re.ASCII,
+        ),
         str.maketrans(point, ".", group),
     )
     for point, group in ((".", "," + _SPACES), (",", "." + _SPACES))
