@@ -22,7 +22,8 @@ SIGNIFICANCE = 0.001
 TOLERANCE = 2.0
 """Largest difference between coverage and interval level, in percentage points, that always passes the coverage test.
 
-With more than about 4,000 sales, a purely statistical test would reject differences that don't matter in practice.
+With more than about 4,000 sales, a purely statistical test would fail because of differences that don't matter in
+practice.
 """
 
 _TIE = 1e-7
@@ -138,7 +139,7 @@ class IntervalChoice:
     Attributes:
         kind: the chosen kind.
         tests: the results of all coverage tests.
-        reasons: the reasons why the model's preferred kind was not chosen, as sentences. Empty if it was chosen.
+        reasons: the reasons why the model's preferred kind was not chosen, as sentences. Empty if that kind was chosen.
     """
 
     kind: IntervalKind

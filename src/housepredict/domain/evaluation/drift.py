@@ -123,7 +123,7 @@ def groups_of(values: Iterable[Value]) -> Groups:
 
 
 def distribution(bins: Bins, values: Iterable[Value | None]) -> Distribution:
-    """Count the values in each bin."""
+    """Count the values in each bin. In `values`, None is a missing value."""
     counts = Counter(map(bins.bin_of, values))
     return Distribution(bins, tuple(counts[position] for position in range(len(bins))))
 
@@ -150,7 +150,7 @@ def stability_index(expected: Sequence[int], actual: Sequence[int]) -> float:
 
 
 def chance_level(expected: Sequence[int], actual: Sequence[int]) -> float:
-    """Compute the value that the PSI is below with 99% probability if nothing has changed.
+    """Compute the 99th percentile of the PSI for the case that nothing has changed.
 
     The arguments are those of `stability_index`. For independent values and samples of sizes N and M, the PSI divided
     by 1/N + 1/M is approximately chi-squared distributed. The degrees of freedom are the number of bins minus one.
@@ -357,7 +357,7 @@ class Drift:
     Attributes:
         model_version: the name of the version.
         examined: the number of examined predictions, including those made by other versions.
-        n: the number of examined predictions that this version made. Drift is measured on these only.
+        n: the number of examined predictions that this version made. Only these are used to measure drift.
         since: the creation time of the oldest of these `n` predictions, or None if there are none.
         estimates: how far the estimates have moved.
         features: how far each feature has moved.

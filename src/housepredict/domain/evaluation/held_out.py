@@ -41,7 +41,8 @@ PAIRED_RESAMPLES = 1000
 LARGEST = 1000
 """Maximum size of a bootstrap resample.
 
-If there are more sales, resamples vary more than they would at full size, so their deviations are scaled down.
+If there are more sales, resamples vary more than they would at full size, so their deviations from the value for all
+sales are scaled down.
 """
 
 _SEED = 42
@@ -109,7 +110,13 @@ class Valued:
 
 
 def valued(sales: Sequence[Sale], valuation: Valuation, calibration: Calibration | None) -> Sequence[Valued]:
-    """Combine sales with a model's estimates. Sales of houses that the model can't estimate are omitted."""
+    """Combine sales with a model's estimates. Sales of houses that the model can't estimate are omitted.
+
+    Args:
+        sales: the sales.
+        valuation: the model's estimates, in the order of the sales.
+        calibration: the calibration used to compute intervals, or None for a model without intervals.
+    """
     spreads = valuation.spreads if calibration else None
     rows = []
     for row, (sale, price) in enumerate(zip(sales, valuation.prices, strict=True)):
@@ -293,7 +300,7 @@ class HeldOutSale:
         return self.estimate / self.price
 
     def within(self, factor: float) -> bool:
-        """Return whether the price is within `factor` spreads of the estimate (see Calibration.intervals)."""
+        """Return whether |ln(price / estimate)| is at most `factor` times the spread (see Calibration.intervals)."""
         return (
             self.spread is not None
             and self.estimate > 0

@@ -39,7 +39,7 @@ COD_LIMIT = 100.0
 
 
 class PromotionPolicy(StrEnum):
-    """When to promote a new version. `if-better` means only if the promotion rule allows it."""
+    """Whether to promote a new version: `always`, `never`, or `if-better` (if the promotion rule allows it)."""
 
     ALWAYS = "always"
     IF_BETTER = "if-better"
@@ -151,7 +151,7 @@ def judge(comparison: Comparison) -> Verdict:
 
 
 def is_same(version: ModelVersion, other: ModelVersion) -> bool:
-    """Return whether two versions have the same training options, sales and files."""
+    """Return whether two versions have the same training options, the same sales and the same artifact files."""
     return (
         version.options == other.options
         and version.source.digest == other.source.digest

@@ -48,7 +48,7 @@ class PreparedSales:
         decisions: the role of each column, with the reason for it.
         rejected: the number of rejected rows, by reason.
         unreadable: the number of unreadable cells, by column.
-        notes: how the file was read, such as the detected encoding.
+        notes: facts about how the file was read, such as the detected encoding.
     """
 
     schema: FeatureSchema
@@ -66,7 +66,7 @@ def prepare(table: SalesTable, options: TrainingOptions, reserved: Set[str] = fr
     Args:
         table: the sales.
         options: the training options.
-        reserved: names that features must not have.
+        reserved: the names that features must not have.
 
     Raises:
         UnusableSales: if there is no price column, no usable feature, or too few sales.
@@ -147,9 +147,9 @@ def _without_date_outliers(dates: Column, rows: Sequence[int], rejected: Counter
 
 
 def house_key(roles: Roles, row: int) -> str:
-    """Return a key that is the same for all sales of the house in a row.
+    """Return the house key of a row. All sales of a house have the same key.
 
-    The key is the house id or, if there is none, made from the columns in `roles.identity`.
+    The key is the house id. If the row has none, the key is made from the values in the columns `roles.identity`.
     """
     identifier = roles.house_id.values[row] if roles.house_id else None
     if identifier is not None:

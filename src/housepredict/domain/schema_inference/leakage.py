@@ -192,7 +192,8 @@ class _Pair:
     Attributes:
         strength: the absolute correlation of the combined columns with the price.
         columns: the two columns.
-        powers: the exponent (1 or -1) for each column. The product of the columns raised to these reveals the price.
+        powers: the exponent (1 or -1) for each column. The product of the two columns, each raised to its exponent,
+            reveals the price.
     """
 
     strength: float
@@ -212,8 +213,8 @@ def find_leaking_pairs(
         price: the prices.
         columns: the numeric columns to examine.
         rows: the rows to examine.
-        measures: the names of columns that contain measurements. If either column of a pair may be the derived one, it
-            is assumed to be the one that isn't a measurement.
+        measures: the names of columns that contain measurements. If it is unclear which column of a pair is derived,
+            the column that isn't a measurement is chosen.
 
     Returns:
         A description of the leak for each derived column, by column name.
@@ -251,7 +252,10 @@ def _logarithm(value: Value | None) -> float | None:
 
 
 def _pair(left: Column, right: Column, correlations: tuple[float, float, float, float]) -> _Pair | None:
-    """Return two columns as a pair if their product or ratio leaks the price and neither column leaks it alone."""
+    """Return two columns as a pair if their product or ratio leaks the price and neither column leaks it alone.
+
+    Otherwise, return None. `correlations` is the result of `combined_correlations` for the two columns.
+    """
     product, ratio, *alone = correlations
     powers = (1, 1) if abs(product) >= abs(ratio) else (1, -1)
     together = product if abs(product) >= abs(ratio) else ratio
@@ -283,9 +287,10 @@ def _derived(pair: _Pair, price: Column, rows: Sequence[int], measures: Collecti
 
 
 def _computed_share(pair: _Pair, which: int, price: Column, rows: Sequence[int]) -> float:
-    """Return the share of rows in which a column equals the rounded value computed from the price and other column.
+    """Return the share of rows in which a column of a pair equals the value computed for it.
 
-    `which` is the column's position in the pair (0 or 1).
+    The value is computed from the price and the other column, and then rounded. `which` is the column's position in the
+    pair (0 or 1).
     """
     computed, other = pair.columns[which], pair.columns[1 - which]
     power, other_power = pair.powers[which], pair.powers[1 - which]
@@ -347,7 +352,7 @@ def find_leaks(price: Column, columns: Sequence[Column]) -> dict[str, str]:
     """Find the columns that leak the price. The result does not depend on the order of the rows.
 
     Returns:
-        The reason why each leaking column counts as one, by column name.
+        A description of the leak for each leaking column, by column name.
     """
     rows = [row for row, value in enumerate(price.values) if value is not None and float(value) > 0]
     if len(rows) < _MIN_ROWS:

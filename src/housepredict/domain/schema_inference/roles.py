@@ -98,7 +98,7 @@ def assign_roles(table: SalesTable, options: TrainingOptions, reserved: Set[str]
     Args:
         table: the sales.
         options: the training options.
-        reserved: names that features must not have.
+        reserved: the names that features must not have.
 
     Raises:
         UnusableSales: if a required column, or a column named in the options, is missing or unusable.

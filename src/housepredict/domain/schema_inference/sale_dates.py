@@ -27,7 +27,7 @@ def latest_sale_date(now: datetime) -> date:
 def plausible_days(days: Sequence[date]) -> tuple[date, date]:
     """Return the first and the last sale date that are not outliers.
 
-    The earliest 1% and the latest 1% of the sales (but at least one sale each) can be outliers. They are outliers if
+    The earliest 1% and the latest 1% of the sales (at least one sale at each end) can be outliers. They are outliers if
     they are separated from the other sales by a gap longer than a year and longer than ten times the mean gap between
     the other sales.
 
@@ -116,8 +116,8 @@ def find_sale_months(columns: Mapping[str, Column]) -> SaleMonths | None:
     """Find a year column and a month column that together give the sale date.
 
     Returns:
-        The columns. None if the file doesn't have exactly one of each, has a column named `sale_date`, or if the values
-        aren't plausible.
+        The columns, or None if the file doesn't have exactly one of each, if it has a column named `sale_date`, or if
+        the values are implausible.
     """
     years, months = (
         [name for name in columns if part.fullmatch(normalize_name(name))] for part in (_YEAR_SOLD, _MONTH_SOLD)

@@ -24,7 +24,7 @@ from housepredict.domain.ports import (
 
 _LAB_ID = re.compile(r"[1-9]\d{0,9}", re.ASCII)
 MAX_LAB_ID = 2**31 - 1
-"""Maximum lab id (see HasLabIds). In the tutorial's database, the id column is a 32-bit integer."""
+"""Maximum lab id (see HasLabIds), because the id column in the tutorial's database is a 32-bit integer."""
 _SMALLEST_ID = UUID(int=0)
 _ONE_SECOND = timedelta(seconds=1)
 _PAGE_SIZE = 1000  # Small enough for quick statements and short locks.
@@ -67,7 +67,7 @@ class Records:
         return prediction
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """Return up to `limit` of the newest predictions with ids below `before`, newest first."""
+        """Return the `limit` newest predictions, newest first. If `before` is given, only ids below it are included."""
         return self._predictions.recent(limit, before)
 
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog | None]:

@@ -148,7 +148,8 @@ class Predict:
                 failed.
 
         Returns:
-            Whether storing was started. If not, `done` is not called, and the caller should call `store` in a thread.
+            Whether storing was started. If not, nothing is stored, `done` is not called, and the caller should call
+            `store` in a thread.
 
         Raises:
             InvalidHouses: if a house can't be estimated (see `estimate`).

@@ -93,8 +93,8 @@ class Train:
         sources: the factory that opens the sales source again when a version is retrained.
         clock: the clock.
         trainings: the history of training jobs, to which each new job is added.
-        uninterrupted: a function that returns a context manager. Within it, interrupts are deferred while a version is
-            stored, promoted and logged.
+        uninterrupted: a function that returns a context manager, which defers interrupts while a version is stored,
+            promoted and logged.
         reserved: the names that features must not have.
     """
 
@@ -120,7 +120,7 @@ class Train:
         """Train a version and store it, whether or not it is promoted. Only one training job can run at a time.
 
         Args:
-            source: the sales.
+            source: the source of the sales.
             options: the training options.
             progress: a function that is called after each step.
             policy: the policy that decides whether the version is promoted.

@@ -83,7 +83,7 @@ class TrainingRun:
         _unless_cancelled(self._log.change(self.id, lambda status: status.at(*self._steps).start_storing()))
 
     def succeeded(self, version: str, verdict: Verdict) -> None:
-        """Log the successful outcome. Errors after that don't change the outcome."""
+        """Log that the job succeeded and stored `version`. Later errors don't change this outcome."""
         self.end(TrainingOutcome.success(version, verdict))
 
     def end(self, outcome: TrainingOutcome | None) -> None:
@@ -119,7 +119,7 @@ class TrainingHistory:
         """Run a `with` block as a training job: acquire the training lock, and log the start and the outcome.
 
         Args:
-            source: the sales.
+            source: the source of the sales.
             progress: a function that is called each time the job reports progress.
             begun: a function that is called with the id of the job after the job has started.
 
@@ -144,11 +144,20 @@ class TrainingHistory:
             run.end(None)
 
     def get(self, training: UUID) -> TrainingStatus:
-        """Return the status of a training job. Raises UnknownTraining or ModelStoreUnavailable."""
+        """Return the status of a training job.
+
+        Raises:
+            UnknownTraining: if no training job has this id.
+            ModelStoreUnavailable: if the log can't be used.
+        """
         return self._settled(self._log.get(training))
 
     def recent(self, limit: int) -> Sequence[TrainingStatus]:
-        """Return the status of the `limit` newest training jobs, newest first. Raises ModelStoreUnavailable."""
+        """Return the status of the `limit` newest training jobs, newest first.
+
+        Raises:
+            ModelStoreUnavailable: if the log can't be used.
+        """
         return [self._settled(status) for status in self._log.recent(limit)]
 
     def cancel(self, training: UUID) -> TrainingStatus:
@@ -179,8 +188,8 @@ class TrainingHistory:
     def over(self, training: UUID, error: str = PROCESS_ENDED) -> TrainingStatus:
         """Log the outcome of a training job whose process has ended, unless its outcome is already logged.
 
-        The outcome is: cancelled, if cancellation was requested. Otherwise, success if the job's version is stored, and
-        failure with the message `error` if not.
+        If cancellation was requested, the job counts as cancelled. Otherwise, it counts as successful if its version is
+        stored, and as failed with the message `error` if not.
 
         Raises:
             UnknownTraining: if no training job has this id.
@@ -198,8 +207,8 @@ class TrainingHistory:
     def _stored_version(self, status: TrainingStatus) -> TrainingOutcome | None:
         """Return a successful outcome if the job's version is stored, otherwise None.
 
-        Because only one job runs at a time, a version created since the job's start from the same sales location must
-        be the job's version.
+        Only one job runs at a time, so the first version created since the job's start from the same sales location is
+        the job's version.
         """
         for version in self._models.versions():
             verdict = version.verdict
