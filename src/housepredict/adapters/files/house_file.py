@@ -93,7 +93,11 @@ def read_houses_csv(content: bytes, schema: FeatureSchema, max_batch: int) -> Se
 
 
 class _FeatureColumns:
-    """The feature columns of a table. Counts their distinct cells to infer the notation of each column."""
+    """The feature columns of a table.
+
+    The distinct cells of each column are counted first. The counts determine how the cells are then converted to
+    values.
+    """
 
     def __init__(self, names: Sequence[str], features: _Features) -> None:
         self._features = features
@@ -131,7 +135,7 @@ def _house(values: Mapping[str, Sequence[object]], row: int) -> Mapping[str, obj
 
 
 def _last_year(feature: Feature) -> int:
-    """Return the last year of the 100-year range for two-digit years. The range is centered on the training sales."""
+    """Return the last year that a two-digit year can mean. The 100-year range is centered on the training sales."""
     if feature.kind is not Kind.DATE or feature.observed is None:
         return LAST_YEAR
     first, last = (date.fromisoformat(str(day)).year for day in feature.observed)
