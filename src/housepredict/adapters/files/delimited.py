@@ -342,7 +342,9 @@ def trim_row(row: list[str], width: int) -> list[str]:
 
 
 def _delimiter(sample: Sequence[str]) -> str:
-    """Detect the delimiter that splits most lines into as many cells as the header. Returns BLANKS for runs of blanks.
+    """Detect the delimiter, which splits most lines into as many cells as the header.
+
+    Returns BLANKS if the columns are aligned with blanks.
     """
 
     def score(delimiter: str, lines: Iterable[str] = sample) -> tuple[float, int]:

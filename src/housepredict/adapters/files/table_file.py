@@ -108,8 +108,7 @@ class TextTable:
             yield TextRows(self.header, delimiter, rows)
 
     def _checked(self, line: int, row: list[str]) -> list[str]:
-        """Remove a row's blank cells beyond the header. If the row still doesn't match the header, count it as ragged.
-        """
+        """Remove a row's blank cells beyond the header. If the row still doesn't fit the header, count it as ragged."""
         if len(row) > len(self.header):
             row = trim_row([*row[: self._dropped.start], *row[self._dropped.stop :]], len(self.header))
         if len(row) != len(self.header):
