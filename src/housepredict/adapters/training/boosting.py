@@ -15,7 +15,7 @@ from housepredict.adapters.serving.trees import MAX_LEAVES, Trees
 from housepredict.adapters.training.serving_form import check_parity, splits_of
 
 _MAX_CATEGORIES = 255
-"""Maximum number of categories per feature in scikit-learn. Further categories, the rarest ones, count as missing."""
+"""scikit-learn's maximum number of categories per feature. If there are more, the rarest ones count as missing."""
 
 _ROWS_PER_CHUNK = 256
 

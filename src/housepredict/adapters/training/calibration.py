@@ -45,17 +45,15 @@ def enough_for_spread(folds: NDArray[np.int64]) -> bool:
 
 
 def needs_error_scale(count: int) -> bool:
-    """Return whether errors depend noticeably on fitting a model to all `count` sales rather than to four fifths of
-    them.
-    """
+    """Return whether fitting to `count` sales rather than four fifths of them makes errors noticeably smaller."""
     return _MIN_SCALED <= count < _MAX_SCALED
 
 
 def error_scale_of(errors: NDArray[np.float64], errors_of_smaller_fits: NDArray[np.float64]) -> float:
-    """Estimate the size of errors if a model is fitted to all sales, relative to fitting it to four fifths of them.
+    """Estimate the error scale: the errors of a fit to all sales, divided by those of a fit to four fifths of them.
 
-    Let e(s) be the size of the errors if a model is fitted to a share s of the sales. We assume that e(s) is a + b / s,
-    the learning curve in Cortes et al., *Learning Curves: Asymptotic Values and Rate of Convergence*, 1993, with an
+    Let e(s) be the size of the errors of a fit to a share s of the sales. It is assumed that e(s) = a + b / s, the
+    learning curve in Cortes et al., *Learning Curves: Asymptotic Values and Rate of Convergence*, 1993, with an
     exponent of 1. Then e(1) can be extrapolated from two points: e(1) = e(4/5) - 0.6 · (e(3/5) - e(4/5)), where 0.6 is
     (1 / (4/5) - 1) / (1 / (3/5) - 1 / (4/5)).
 

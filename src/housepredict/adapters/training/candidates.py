@@ -102,7 +102,7 @@ class TrainingTable:
     """Sales in the form of arrays.
 
     Attributes:
-        columns: computes the derived columns from the features.
+        columns: the function that computes the derived columns from the features.
         feature_names: the name of each feature.
         categories: the number of categories of each feature (0 for a feature that isn't categorical).
         values: the derived columns, of shape (sales, columns).
@@ -128,8 +128,7 @@ class TrainingTable:
 
     @property
     def names(self) -> list[str]:
-        """The name of the feature that each column is derived from. A rotated axis has two features; the first is
-        given.
+        """The feature that each column is derived from, by name. For a rotated axis, this is the first of two features.
         """
         return [self.feature_names[feature] for feature in self.columns.sources]
 

@@ -1,4 +1,4 @@
-"""Prepare training tables, and fit the best candidate again, to different sales."""
+"""Prepare training tables, and refit the best candidate to different sales."""
 
 from __future__ import annotations
 
@@ -148,11 +148,11 @@ def _rotated_axes(schema: FeatureSchema, matrix: Matrix) -> tuple[NDArray[np.int
 def refit(
     schema: FeatureSchema, sales: Sequence[Sale], candidate: Candidate, seed: int, *, scaled: bool, error_scale: float
 ) -> tuple[LogPrices, Calibration]:
-    """Fit a candidate to different sales than in the search, and calibrate its intervals.
+    """Fit a candidate to sales other than those of the search, and calibrate its intervals.
 
     One fold is left out to fit a second model, and the intervals are calibrated on this model's errors in that fold. (A
-    search calibrates on all five folds, but that would take five fits here.) The last four arguments must be those of
-    the model to be served, so that its intervals can be evaluated.
+    search calibrates on all five folds, but that would take five fits here.) `candidate`, `seed`, `scaled` and
+    `error_scale` must be those of the model to be served, so that its intervals can be evaluated.
 
     Args:
         schema: the feature schema.

@@ -62,8 +62,8 @@ def _houses_of(cells: Cells, ways: Mapping[str, Way]) -> Sequence[House]:
 
     Args:
         cells: the cells of each column, by name.
-        ways: the function that converts a cell to a value for each feature, by name. It returns None if the cell isn't
-            written like the cells in the training data. Such a cell counts as missing.
+        ways: the functions that convert cells to values, by feature name. A function returns None for a cell that isn't
+            written like those in the training data. Such a cell counts as missing.
     """
     columns = []
     for name, way in ways.items():
