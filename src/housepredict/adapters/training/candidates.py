@@ -128,8 +128,7 @@ class TrainingTable:
 
     @property
     def names(self) -> list[str]:
-        """The feature that each column is derived from, by name. For a rotated axis, this is the first of two features.
-        """
+        """The feature that each column is derived from, by name (the first of two for a rotated axis)."""
         return [self.feature_names[feature] for feature in self.columns.sources]
 
     @property
