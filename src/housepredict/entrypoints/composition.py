@@ -495,7 +495,7 @@ class Application:
 
     @cached_property
     def reads_parquet(self) -> bool:
-        """Whether Parquet files can be read, because pyarrow is installed."""
+        """Whether Parquet files can be read, which requires pyarrow."""
         return find_spec("pyarrow") is not None
 
     def close(self) -> None:

@@ -76,7 +76,7 @@ class Supervisor:
     _stopping: bool = field(default=False, init=False)
 
     def run(self, greet: Callable[[str], None]) -> int:
-        """Run workers until SIGTERM or SIGINT. Returns 0, or the first worker's exit code if it failed to start.
+        """Run workers until SIGTERM or SIGINT, then return 0. If the first worker fails to start, return its exit code.
 
         When all workers are ready, `greet` is called with the first worker's greeting.
         """

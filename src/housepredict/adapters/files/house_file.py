@@ -31,7 +31,7 @@ _Features = Mapping[str, Feature]
 
 @frozen
 class HouseFile:
-    """A HouseTable that reads a CSV or Parquet file (see TableFile).
+    """A HouseTable that reads a CSV or Parquet file (see TableFile). Columns that aren't features are ignored.
 
     The `origin` of each HouseRows is a TextRows (for CSV) or an ArrowRows (for Parquet).
     """
@@ -65,7 +65,7 @@ class HouseFile:
 
 
 def read_houses_csv(content: bytes, schema: FeatureSchema, max_batch: int) -> Sequence[object]:
-    """Read the houses in a CSV request body (see `csv_table`). Unlike in a file, every column must be a feature.
+    """Read the houses in a CSV request body (see `csv_table`). Columns that aren't features are violations here.
 
     Raises:
         InvalidHouses: with every violation, or with just one if there are more than `max_batch` rows.
