@@ -267,7 +267,8 @@ class Answer:
         also: the schemas of the body in other media types.
         headers: the schemas of the response headers, by name.
         always: the names of the headers that are always present.
-        problems: the names of the problems that the body may contain.
+        problems: the names of the problems that the body may contain as problem documents.
+        listed: the names of the problems to append to the description.
     """
 
     description: str
@@ -279,6 +280,7 @@ class Answer:
     always: Collection[str] = ()
     links: Json = field(factory=dict)
     problems: Sequence[str] = ()
+    listed: Sequence[str] = ()
 
 
 def problem_answers(names: Iterable[str]) -> Mapping[int, Answer]:
@@ -293,13 +295,14 @@ def _problem_answer(status: int, names: Sequence[str]) -> Answer:
     types = [PROBLEMS[name] for name in names]
     headers = sorted({header for type_ in types for header in (*type_.always, *type_.others)})
     return Answer(
-        " ".join(f"`{type_.name}`: {type_.title}." for type_ in types),
+        "",
         ref("Problem"),
         PROBLEM_JSON,
         status,
         headers={name: _HEADERS[name] for name in headers},
         always=[name for name in headers if all(name in type_.always for type_ in types)],
         problems=names,
+        listed=names,
     )
 
 

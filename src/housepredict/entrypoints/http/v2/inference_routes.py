@@ -144,8 +144,13 @@ def _problems(*names: str) -> Sequence[openapi.Answer]:
 def _not_ready(kind: type, *names: str) -> openapi.Answer:
     """Return the 503 response of a readiness route, which reports a failed check or one of these problems."""
     *_, problem = _problems(*names)
-    description = f"A check failed, or the service is stopping. Or {problem.description}"
-    return openapi.Answer(description, (kind, InferenceErrorAnswer), status=503, headers=problem.headers)
+    return openapi.Answer(
+        "A health check failed, or the service is stopping.",
+        (kind, InferenceErrorAnswer),
+        status=503,
+        headers=problem.headers,
+        listed=problem.listed,
+    )
 
 
 _UNKNOWN = "There is no model with this name, or this version is not in service."
