@@ -1,1 +1,1 @@
-"""How housepredict is reached: Python, the command line, HTTP."""
+"""The ways to use housepredict: from Python, on the command line, and over HTTP."""

@@ -5,7 +5,7 @@ be used as document classes, too.
 
 The OpenAPI schemas are generated from the same classes. A schema is named after its class, without the suffix `Answer`,
 and described by the class's docstring. Classes whose names end with `Part` are inlined into the schemas that use them.
-Problems and the Open Inference Protocol have their own modules.
+The documents for problems and for the Open Inference Protocol are defined in separate modules.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class CertaintyPart:
 class OriginPart:
     """Where an estimate comes from: the model version, the valuation date, and the remaining fields of the estimate.
 
-    `others` includes every field of Estimate that no document names explicitly. A new field of Estimate therefore
+    `others` includes every field of Estimate except those listed in `without`. A new field of Estimate therefore
     appears in all documents automatically.
     """
 
@@ -99,7 +99,7 @@ class OriginPart:
 
 @document_class
 class SharedPart:
-    """The last fields of a prediction document. Many predictions share them, so their encoding is cached."""
+    """The last fields of a prediction document. Their JSON is cached, because many predictions have the same values."""
 
     origin: OriginPart = spread(ITSELF)
     warnings: Sequence[WarningAnswer] = part(about="Reasons to trust the estimate less, such as unusual features.")
@@ -159,7 +159,7 @@ class PredictionsAnswer:
 
 @document_class
 class ExportedPredictionAnswer:
-    """A prediction as the command line prints it and exports it to files."""
+    """A prediction in the format that the command line prints and exports to files."""
 
     id: UUID
     prediction: Price = part("estimate.price")
@@ -407,12 +407,19 @@ class ModelsAnswer:
 def model_document(
     version: ModelVersion, promoted: str | None, kind: type = ModelAnswer, **values: object
 ) -> dict[str, Any]:
-    """Build the document for a model version. `promoted` is the name of the promoted version."""
+    """Build the document for a model version.
+
+    Args:
+        version: the model version.
+        promoted: the name of the promoted version, or None.
+        kind: the document class.
+        **values: field values to use instead of reading them from `version`.
+    """
     return document(version, kind, promoted=version.name == promoted, **values)
 
 
 def models_document(versions: Sequence[ModelVersion], pointer: Pointer) -> dict[str, Any]:
-    """Build the document that lists all model versions."""
+    """Build the document that lists all model versions. `pointer` refers to the promoted version."""
     return document(pointer, ModelsAnswer, models=[model_document(version, pointer.name) for version in versions])
 
 
@@ -532,7 +539,7 @@ class ChecksPart:
 
     @property
     def all_passed(self) -> bool:
-        """Whether estimates can be made and recorded."""
+        """Whether all checks passed, so that estimates can be made and recorded."""
         return self.model.ok and self.predictions.ok
 
 

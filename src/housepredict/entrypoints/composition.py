@@ -70,7 +70,8 @@ if TYPE_CHECKING:
 def output_ending(path: Path | None, *endings: str) -> str:
     """Return which of `endings` the name of an output file ends with, ignoring case.
 
-    If no ending matches, the first one is returned for standard output (None), pipes and devices.
+    Standard output (None), pipes and devices may have any name. If their name has none of the endings, the first ending
+    is returned.
 
     Raises:
         InvalidSettings: if the name of a regular file has none of these endings.
@@ -105,7 +106,11 @@ class Storage:
 
     @cached_property
     def models(self) -> ModelStore:
-        """The store of trusted model versions. With signing keys, only versions signed with one of them are trusted."""
+        """The store of trusted model versions.
+
+        If there are signing keys, only versions signed with one of them are trusted. Otherwise, all versions are
+        trusted.
+        """
         keys = self._settings.signing_key
         return SignedModels(self.model_store, keys) if keys else self.model_store
 
@@ -195,7 +200,7 @@ class Storage:
 
     @cached_property
     def prediction_keys(self) -> PredictionKeys:
-        """The store of idempotency keys for predictions. It is in the same place as the recorded sales.
+        """The store of idempotency keys for predictions. The keys are stored in the same place as recorded sales.
 
         Raises:
             RepositoryUnavailable: if the store can't be opened.
@@ -216,7 +221,7 @@ class Storage:
     def _server(self) -> str:
         """The URL for direct connections to PostgreSQL, which bypass a connection pooler.
 
-        They are used for locks, LISTEN and infrequent statements.
+        Direct connections are used for locks, LISTEN and infrequent statements.
         """
         return self._settings.database_direct_url or self._settings.database_url or ""
 
@@ -302,7 +307,7 @@ class Application:
 
     @cached_property
     def predict_once(self) -> PredictOnce:
-        """The use case for estimating houses only once per idempotency key."""
+        """The use case for estimating houses at most once per idempotency key."""
         return PredictOnce(self.predict, self.storage.predictions, self.storage.prediction_keys)
 
     @cached_property
@@ -447,8 +452,12 @@ class Application:
     ) -> tuple[SalesSource, TrainingOptions]:
         """Return the source of training sales, and the options to train with.
 
-        If recorded sales are used without a location, they are added to the promoted version's sales file, provided
-        that the file still exists. That version's options are used, too, unless `options` differ from the defaults.
+        Args:
+            location: the path of the sales file. If it is None and recorded sales are used, it defaults to the sales
+                file of the promoted version, if that file still exists.
+            options: the training options. If they equal the defaults and the promoted version's sales file is used,
+                that version's options are returned instead.
+            with_recorded: whether to use recorded sales, too.
 
         Raises:
             NoModel: if there are only recorded sales, and no version is in service.
@@ -464,10 +473,13 @@ class Application:
         return self.sales_source(location, options, with_recorded), options
 
     def sales_source(self, location: str | None, options: TrainingOptions, with_recorded: bool) -> SalesSource:
-        """Return the sales in the file at `location`, or the synthetic sales if it is None (see SalesSources).
+        """Return the source of training sales (see SalesSources).
 
-        With `with_recorded`, recorded sales are added to the file. If `location` is None, the recorded sales are used
-        alone, with the schema of the version in service.
+        Args:
+            location: the path of the sales file. None selects the synthetic sales, or with `with_recorded` only the
+                recorded sales, which then have the schema of the version in service.
+            options: the training options.
+            with_recorded: whether to use recorded sales, in addition to those in any sales file.
 
         Raises:
             NoModel: if there are only recorded sales, and no version is in service.
@@ -483,7 +495,7 @@ class Application:
 
     @cached_property
     def reads_parquet(self) -> bool:
-        """Whether Parquet files can be read."""
+        """Whether Parquet files can be read, which requires pyarrow."""
         return find_spec("pyarrow") is not None
 
     def close(self) -> None:
@@ -501,7 +513,10 @@ class Application:
 
 
 def sales_at(location: str | None, encoding: str | None = None) -> SalesSource:
-    """Return the sales in the file at `location`, or the synthetic sales if it is None."""
+    """Return the sales in the file at `location`, or the synthetic sales if `location` is None.
+
+    `encoding` is the text encoding of the file, or None to detect it.
+    """
     if location is None:
         from housepredict.adapters.files.sales_file import SyntheticSales
 
@@ -512,7 +527,7 @@ def sales_at(location: str | None, encoding: str | None = None) -> SalesSource:
 
 
 def houses_at(path: Path, encoding: str | None = None) -> HouseTable:
-    """Return the table of houses in a file."""
+    """Return the table of houses in a file. `encoding` is the text encoding, or None to detect it."""
     from housepredict.adapters.files.house_file import HouseFile
 
     return HouseFile(path, encoding)

@@ -26,7 +26,7 @@ ABSENT: Any = object()
 
 
 def keywords(**values: Any) -> tuple[tuple[str, Any], ...]:
-    """Return JSON Schema keywords for use in `Annotated`, which requires a hashable value."""
+    """Return JSON Schema keywords in a hashable form, as required for use in `Annotated`."""
     return tuple(values.items())
 
 
@@ -80,14 +80,28 @@ T = TypeVar("T")
 def document_class(kind: type[T]) -> type[T]:
     """Turn a class into a document class: a frozen attrs class with keyword-only arguments.
 
-    The class has no generated `__eq__` and `__repr__`, which halves the import time.
+    No `__eq__` and `__repr__` are generated. This halves the import time.
     """
     return attrs.frozen(kw_only=True, eq=False, repr=False)(kind)
 
 
 @frozen
 class Part:
-    """A field of a document class: its definition, and functions that read its value and convert it to JSON."""
+    """A field of a document class.
+
+    Attributes:
+        name: the name of the field.
+        hint: the type of the field.
+        source: where the value comes from (see `part`).
+        about: the field's description in the OpenAPI document.
+        optional: whether the field may be omitted.
+        omits_none: whether the field is omitted if its value is None.
+        digits: the number of decimals to round to, or None to not round.
+        is_public: whether the field is included in HTTP responses.
+        is_mapping: whether the value is a mapping whose items become fields of the document.
+        read: the function that reads the value from the source object.
+        convert: the function that converts the value to JSON, or None if no conversion is needed.
+    """
 
     name: str
     hint: Any
@@ -176,7 +190,10 @@ def _same(value: Any) -> Any:
 
 
 def _converter(hint: Any, digits: int | None = None) -> Callable[[Any], Any] | None:
-    """Return a function that converts values of type `hint` to JSON, or None if they need no conversion."""
+    """Return a function that converts values of type `hint` to JSON, or None if they need no conversion.
+
+    If `digits` isn't None, the function rounds numbers to this number of decimals.
+    """
     if digits is not None:
         return lambda number: round(number, digits)
     origin, arguments = get_origin(hint), get_args(hint)

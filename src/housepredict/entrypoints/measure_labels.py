@@ -1,4 +1,4 @@
-"""Labels and phrases for model versions and their measures, shared by the terminal and the pages."""
+"""Labels and phrases for model versions and their measures, used in the terminal and on the web pages."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ MEASURES: Final[Sequence[Measure]] = (
 )
 
 OUT_OF_RANGE: Final = "out of range"
-"""The label for a measure outside its acceptable range. It is text, so that readers don't depend on color."""
+"""The label for a measure outside its acceptable range. Color alone would not be accessible to all readers."""
 
 SYNTHETIC: Final = "Demo model trained on synthetic sales. Its prices mean nothing for real houses."
 
@@ -75,7 +75,10 @@ def coverage_note(level: int, sales: int) -> str:
 
 
 def intervals_text(choice: IntervalChoice | None, *, with_reasons: bool = True) -> str:
-    """Describe a version's kind of intervals, with the results of the coverage tests and the reasons for the choice."""
+    """Describe a version's kind of intervals, with the results of the coverage tests.
+
+    `with_reasons` is whether to add the reasons for choosing this kind.
+    """
     if choice is None:
         return "not recorded (trained by an older release)"
     tests = ", ".join(f"{test.level}% p = {test.p_value:.2g}" for test in choice.tests if test.kind is choice.kind)
@@ -84,7 +87,7 @@ def intervals_text(choice: IntervalChoice | None, *, with_reasons: bool = True) 
 
 
 def source_text(source: TrainingSource, *, short: bool = False) -> str:
-    """Describe where a version's training sales come from. `short` omits the directory of the sales file."""
+    """Describe where a version's training sales come from. With `short`, the directory of the sales file is omitted."""
     if source.synthetic:
         return "synthetic"
     recorded = [] if source.recorded is None else [counted(source.recorded, "recorded sale")]
@@ -93,7 +96,7 @@ def source_text(source: TrainingSource, *, short: bool = False) -> str:
 
 
 def options_text(options: TrainingOptions) -> str:
-    """Format the options that differ from their defaults, such as `seed=1, effort=low`. If none do, return `none`."""
+    """Format the options that differ from their defaults, such as `seed=1, effort=low`, or return `none`."""
     defaults = asdict(TrainingOptions())
     differing = {name: value for name, value in asdict(options).items() if value != defaults[name]}
     return ", ".join(f"{name}={value}" for name, value in differing.items()) or "none"

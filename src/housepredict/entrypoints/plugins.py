@@ -11,10 +11,13 @@ from typing import Any
 from housepredict.domain.errors import UnusablePlugin
 
 REPOSITORIES = "housepredict.repositories"
-"""The entry point group for RepositoryOpeners. The name of each entry point is the URL scheme that it handles."""
+"""The entry point group for plug-ins that open repositories (RepositoryOpeners).
+
+The name of each entry point is the scheme of the database URLs that the plug-in handles.
+"""
 
 PREDICTORS = "housepredict.predictors"
-"""The entry point group for PredictorLoaders."""
+"""The entry point group for plug-ins that load predictors (PredictorLoaders)."""
 
 
 def installed(group: str) -> Sequence[str]:

@@ -42,7 +42,10 @@ def housepredict_clock() -> FrozenClock:
 
 @pytest.fixture
 def housepredict_settings() -> Mapping[str, Any]:
-    """Return settings that differ from the defaults, by field name of `Settings`. Override this fixture to add some."""
+    """Return the settings that differ from their defaults, by field name of `Settings`.
+
+    There are none unless you override this fixture.
+    """
     return {}
 
 

@@ -49,7 +49,7 @@ class DataFrame(Protocol):
 
     @property
     def columns(self) -> Any:
-        """The columns, or the column names."""
+        """The columns or their names, depending on the library."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -130,7 +130,7 @@ def open(  # noqa: A001  # used as housepredict.open, which doesn't hide the bui
     max_batch: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Prices:
-    """Open the models and predictions that the command line and the service on this machine use, too.
+    """Open the same models and predictions that the command line and the service on this machine use.
 
     Close the returned object when you are done, or use it as a context manager.
 
@@ -141,7 +141,8 @@ def open(  # noqa: A001  # used as housepredict.open, which doesn't hide the bui
             predictions and sales in memory only.
         demo: whether to serve the demonstration model while no model is promoted.
         max_batch: the maximum number of houses or sales per call.
-        environment: the environment variables to read other settings from; by default, those of the process.
+        environment: the environment variables to read other settings from. By default, these are the variables of the
+            process.
 
     Raises:
         InvalidSettings: with every problem, if any setting is invalid.
@@ -253,7 +254,7 @@ class Prices:
         Raises:
             InvalidHouses: if the column of a required feature is missing.
             UnreadableFile: if a file can't be read or written.
-            InvalidSettings: if the name of `prices` ends differently.
+            InvalidSettings: if the name of `prices` has none of the endings above.
             NoModel: if no model is in service.
             RefusedModel: if the promoted model failed a check.
             RepositoryUnavailable: if predictions can't be stored.
@@ -352,7 +353,7 @@ class Prices:
 
     @property
     def evaluation(self) -> Evaluation:
-        """How accurate the model version in service is on held-out sales.
+        """The accuracy of the model version in service on held-out sales.
 
         Raises:
             NoModel: if no model is in service.
@@ -493,8 +494,8 @@ class Prices:
         """Measure the accuracy of estimates against realized sales, overall and per model version.
 
         Args:
-            since: ignore sales before this date.
-            until: ignore sales after this date.
+            since: the earliest date of sale to include.
+            until: the latest date of sale to include.
 
         Raises:
             RepositoryUnavailable: if sales or predictions can't be read.

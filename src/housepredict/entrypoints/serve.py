@@ -42,11 +42,11 @@ class WorkerLinks:
     lifeline: int
     """The read end of a pipe that is closed when the supervisor ends."""
     slot: int
-    """The number of the worker, counted from 0. A replacement worker takes over this number."""
+    """The number of the worker, counted from 0. A replacement gets the number of the worker that it replaces."""
     _greetings: int
 
     def announce(self, greeting: str) -> None:
-        """Send a greeting to the supervisor to report that the worker is ready."""
+        """Report to the supervisor that the worker is ready. The supervisor prints the first worker's `greeting`."""
         with suppress(BrokenPipeError):  # the supervisor doesn't read the greeting of a replacement worker
             os.write(self._greetings, greeting.encode())
         os.close(self._greetings)
@@ -62,8 +62,8 @@ class _Worker:
 class Supervisor:
     """Keeps `count` worker processes running, and replaces those that die. Workers inherit the listening socket.
 
-    Each worker process calls `work`, which returns the exit code. In a worker process, `run` therefore doesn't return:
-    it raises SystemExit with the exit code, or any exception that `work` raises.
+    Each worker process calls `work`, which returns the exit code. `run` returns only in the supervisor's process. In a
+    worker process, it raises SystemExit with the exit code, or any exception that `work` raises.
     """
 
     _count: int
@@ -76,7 +76,7 @@ class Supervisor:
     _stopping: bool = field(default=False, init=False)
 
     def run(self, greet: Callable[[str], None]) -> int:
-        """Run workers until SIGTERM or SIGINT. Returns 0, or the first worker's exit code if it failed to start.
+        """Run workers until SIGTERM or SIGINT, then return 0. If the first worker fails to start, return its exit code.
 
         When all workers are ready, `greet` is called with the first worker's greeting.
         """
@@ -118,7 +118,7 @@ class Supervisor:
         return ready
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
-        """Send SIGTERM to the workers on the first signal, and SIGKILL on a second signal if it is SIGINT."""
+        """Handle a signal: send SIGTERM to the workers on the first signal, and SIGKILL if a later signal is SIGINT."""
         forced = self._stopping and number == signal.SIGINT
         if forced or not self._stopping:
             self._stopping = True
@@ -199,7 +199,9 @@ def serve(settings: Settings, application: type[Application] = Application) -> i
 
 
 def _share_a_heap() -> None:
-    """Make all threads allocate memory from one heap. They take turns anyway, and a heap per thread costs megabytes.
+    """Make all threads allocate memory from one heap.
+
+    A heap per thread would cost megabytes and gain nothing, because threads run Python code in turns anyway.
 
     Large arrays, such as those of models, are allocated with mmap instead, so that freeing them returns their memory to
     the system. The threshold for mmap is fixed, because by default glibc raises it after the first such array, and

@@ -154,7 +154,7 @@ def _cors_origins(text: str) -> tuple[str, ...]:
 
 
 def _file_of(read: Callable[[str], T]) -> Callable[[str], T]:
-    """Return a parser for the path of a secret file. It parses the content of the file with `read`."""
+    """Return a parser that accepts the path of a secret file, and parses the file's content with `read`."""
 
     def read_file(path: str) -> T:
         try:
@@ -184,7 +184,10 @@ def shown_database(url: str) -> str:
 
 
 def _read_by(read: Callable[[str], Any]) -> Mapping[str, Callable[[str], Any]]:
-    """Return the field metadata for a setting that `read` parses. `read` must raise ValueError("must be …")."""
+    """Return the field metadata for a setting whose text `read` converts to a value.
+
+    If the text is invalid, `read` must raise ValueError with a message that starts with "must be".
+    """
     return {"read": read}
 
 
@@ -201,7 +204,8 @@ class Settings:
             directly to the same PostgreSQL server.
         database_schema: the PostgreSQL schema that contains the tables, or None to use the first schema on the search
             path that contains them.
-        models: where model versions are stored: `database` (if it is PostgreSQL) or `folder` (in `data_dir`).
+        models: where model versions are stored: `folder` (in `data_dir`) or `database` (in PostgreSQL if it is used,
+            otherwise in `data_dir`).
         predictor: the plug-in that loads model versions, or None for the built-in loader.
         demo: whether to serve the demonstration model while no model is promoted.
         host: the address to listen on.
@@ -284,8 +288,8 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     Empty variables are ignored. Removed settings are ignored, too, and a warning is logged for each.
 
     Args:
-        environment: the environment variables; by default, those of this process.
-        **overrides: values of settings, by name. A value overrides the variable unless it is None.
+        environment: the environment variables. By default, these are the variables of the process.
+        **overrides: values of settings, by name. A value that isn't None overrides the variable.
 
     Raises:
         InvalidSettings: with every problem, if any setting is invalid.
@@ -333,7 +337,16 @@ def settings_and_origins(
 def _read_variables(
     present: Mapping[str, str], overrides: Mapping[str, Any], problems: list[str]
 ) -> tuple[dict[str, Any], dict[str, Sequence[str]]]:
-    """Return the values and origins of settings that variables define. Problems are appended to `problems`."""
+    """Read settings from environment variables.
+
+    Args:
+        present: the environment variables.
+        overrides: settings that are passed as arguments, by name.
+        problems: a list to which problems are appended.
+
+    Returns:
+        The values of the settings and their origins (the variables), by setting name.
+    """
     values: dict[str, Any] = {}
     origins: dict[str, Sequence[str]] = {}
     for variable, text in sorted(present.items()):
@@ -403,7 +416,7 @@ def _read_lab_database(present: Mapping[str, str], problems: list[str]) -> str:
 
 
 def _find_data_folder(folder: Path | None) -> Path:
-    """Return the absolute path of the data directory.
+    """Return the absolute path of the data directory. `folder` is the configured path, or None for the default.
 
     Raises:
         InvalidSettings: if the path depends on a home directory or working directory that doesn't exist.

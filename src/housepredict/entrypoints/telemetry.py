@@ -47,7 +47,7 @@ def fields_of(record: logging.LogRecord) -> Fields:
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as a one-line JSON document. If the record has a traceback, it is in `exception`."""
+    """Formats a record as a one-line JSON document. A traceback is written to the field `exception`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as a line of JSON."""
@@ -131,7 +131,15 @@ class Tracing:
         return Trace(span, traceparent, name, shift)
 
     def end(self, trace: Trace, route: str | None, status: int, now: float, *steps: Step) -> None:
-        """End the span of a request, and create a child span for each step. `route` is None if no route matched."""
+        """End the span of a request, and create a child span for each step.
+
+        Args:
+            trace: the open span.
+            route: the route that handled the request, or None if no route matched.
+            status: the HTTP status code of the response.
+            now: the end time from time.perf_counter().
+            *steps: the steps.
+        """
         from opentelemetry.trace import StatusCode, set_span_in_context
 
         span = trace.span
@@ -149,10 +157,10 @@ class Tracing:
 
 @contextmanager
 def configured(wanted: bool) -> Iterator[SdkTracerProvider | None]:
-    """Export traces until the context exits. OpenTelemetry's environment variables configure the export.
+    """Export traces until the context exits, if they are `wanted`.
 
-    Yields the tracer provider, or None if traces aren't `wanted`. The exporter starts a thread, so a process that forks
-    must do so before entering this context.
+    Yields the tracer provider, or None if traces aren't wanted. OpenTelemetry's environment variables configure the
+    export. The exporter starts a thread, so a process that forks must do so before entering this context.
 
     Raises:
         MissingExtra: if OpenTelemetry's SDK isn't installed.
@@ -180,7 +188,10 @@ def configured(wanted: bool) -> Iterator[SdkTracerProvider | None]:
 
 @contextmanager
 def traced(provider: TracerProvider | None, name: str, traceparent: str | None) -> Iterator[None]:
-    """Record a span that covers the body of the context. Without a provider, nothing is recorded."""
+    """Record a span that covers the body of the context. Without a provider, nothing is recorded.
+
+    `traceparent` is the W3C `traceparent` of the parent span, or None if there is no parent.
+    """
     if provider is None:
         yield
         return

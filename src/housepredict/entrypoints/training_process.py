@@ -51,7 +51,10 @@ def main() -> int:
 
 
 def _reporter() -> Callable[[dict[str, Any]], None]:
-    """Redirect standard output to standard error. Returns a function that writes JSON to the original one."""
+    """Redirect standard output to standard error.
+
+    Returns a function that writes JSON to the original standard output.
+    """
     channel = os.dup(1)  # not inherited by child processes
     os.dup2(2, 1)
 
@@ -65,7 +68,7 @@ def _reporter() -> Callable[[dict[str, Any]], None]:
 
 
 def _leave_cores_to_service() -> None:
-    """Use only half of the cores, and give the service priority on all of them."""
+    """Use only half of the cores, and lower the priority of this process below that of the service."""
     os.nice(_NICENESS)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # This limits joblib's processes and scikit-learn's threads. OMP_NUM_THREADS must not be set: it would apply within

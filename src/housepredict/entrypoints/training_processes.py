@@ -115,7 +115,10 @@ class TrainingJobs(Protocol):
 
 @define
 class TrainingProcesses:
-    """TrainingJobs that run in separate processes. A thread watches each process."""
+    """TrainingJobs that run in separate processes. A thread watches each process.
+
+    `look` is called when a job has succeeded. It puts any newly promoted version in service.
+    """
 
     _settings: Settings
     _trainings: TrainingHistory
@@ -168,7 +171,7 @@ class TrainingProcesses:
         raise _error(report, _NOT_BEGUN)
 
     def _watch(self, process: subprocess.Popen[bytes], job: TrainingJob) -> None:
-        """Complete `job.ended` when the process ends, even after unexpected errors: a client may be waiting for it."""
+        """Complete `job.ended` when the process ends, even after unexpected errors, so that no client waits forever."""
         error: errors.HousepredictError | None
         try:
             error = self._wait_for_end(process, job)
@@ -222,7 +225,10 @@ class TrainingProcesses:
 
 @define
 class TrainingThreads:
-    """TrainingJobs that run in threads of this process, for use with in-memory stores."""
+    """TrainingJobs that run in threads of this process, for use with in-memory stores.
+
+    `run` runs a training job. `look` is called afterwards and puts any newly promoted version in service.
+    """
 
     _run: Callable[[TrainingRequest, StartListener], None]
     _look: Callable[[], None]
@@ -253,7 +259,7 @@ def _describe_exit(code: int) -> str:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its child processes, which would otherwise stay idle for minutes before they end."""
+    """End a process and its child processes. Left alone, the child processes would stay idle for minutes."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + _GRACE_S
         try:

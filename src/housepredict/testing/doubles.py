@@ -28,7 +28,7 @@ SCHEMA = FeatureSchema(
 
 @define
 class FrozenClock:
-    """A Clock whose time changes only when a test advances it."""
+    """A Clock whose time changes only when a test calls `move`."""
 
     time: datetime = NOON
 
@@ -37,7 +37,7 @@ class FrozenClock:
         return self.time
 
     def move(self, by: timedelta) -> None:
-        """Advance the clock by this amount of time."""
+        """Advance the clock's time by `by`."""
         self.time += by
 
 
@@ -47,7 +47,7 @@ def fixed_price(size: float, bedrooms: float, age: float) -> float:
 
 
 def fixed_version(schema: FeatureSchema = SCHEMA, name: str = "fixed") -> ModelVersion:
-    """Return a model version with plausible accuracy measures, calibrated for a spread of 1."""
+    """Return a model version with plausible accuracy measures. Its calibration suits estimates with a spread of 1."""
     measures = Accuracy(200, 1.0, 8.2, 32.0, 60.0, 90.0, 30_000.0, 1.6e9, 40_000.0, 0.9, 12.5, 10.0, 1.0, -0.01)
     return ModelVersion(
         name=name,
@@ -66,7 +66,7 @@ def fixed_version(schema: FeatureSchema = SCHEMA, name: str = "fixed") -> ModelV
 
 @frozen
 class FixedModel:
-    """A Predictor that computes prices with a formula, whose parameters are named after the features of a house.
+    """A Predictor that computes prices with `formula`, a function whose parameters have the names of the features.
 
     To use other features: `FixedModel(lambda area, pool: 3000.0 * area + 20_000.0 * pool, fixed_version(schema))`.
     """

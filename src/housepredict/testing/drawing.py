@@ -35,7 +35,10 @@ _MAX_ITEMS = 3  # in a collection
 
 @frozen
 class Drawing:
-    """A factory of strategies for annotated classes. `by_type` overrides the default strategy for a type."""
+    """A factory of Hypothesis strategies for classes whose fields have type annotations.
+
+    `by_type` contains strategies for types. They replace the default strategies for these types.
+    """
 
     by_type: Mapping[Any, st.SearchStrategy[Any]] = field(factory=dict)
 
@@ -44,10 +47,12 @@ class Drawing:
 
         Args:
             kind: the class.
-            strategies: strategies for single fields, by name. Other fields are drawn by their type.
+            strategies: the strategies for some of the fields, by field name. The type of any other field determines its
+                strategy.
 
         Raises:
-            TypeError: if the class has no field of a given name, or if there is no strategy for a field's type.
+            TypeError: if the class has no field with a name in `strategies`, or if there is no strategy for a field's
+                type.
         """
         annotations = _fields(kind)
         if unknown := strategies.keys() - annotations.keys():
@@ -91,7 +96,7 @@ class Drawing:
 
 
 def exactly(value: Any) -> Any:
-    """Convert a value to a form whose `==` also compares types: 1, 1.0 and True are equal, but differ in JSON."""
+    """Convert a value so that `==` also compares types. The values 1, 1.0 and True are equal, but differ in JSON."""
     if _is_record(type(value)):
         return type(value), {name: exactly(getattr(value, name)) for name in _fields(type(value))}
     if isinstance(value, Mapping):
@@ -106,7 +111,7 @@ def _is_record(kind: type) -> bool:
 
 
 def _fields(kind: Any) -> dict[str, Any]:
-    """Return the annotations of the fields used by `==`, by field name."""
+    """Return the type annotations of the fields that `==` compares, by field name."""
     hints = typing.get_type_hints(kind)
     if not attrs.has(kind):
         return {name: hints[name] for name in kind._fields}
@@ -157,7 +162,7 @@ def model_versions(artifact: Artifact) -> st.SearchStrategy[ModelVersion]:
 def sample_version(
     name: str = "a", created_at: datetime = NOON, content: bytes = b"content"
 ) -> tuple[ModelVersion, Artifact]:
-    """Return a model version with one feature, and its artifact, which has one file."""
+    """Return a model version with one feature, and its artifact, which has one file with the given content."""
     artifact = {"model.bin": content}
     measures = Accuracy(2, 1.0, 8.2, 50.0, 50.0, 100.0, 1.5, 2.5, 1.58, 0.9, None, 10.0, 1.0, -0.01)
     version = ModelVersion(
@@ -199,7 +204,7 @@ def new_ids(count: int) -> Sequence[UUID]:
 
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=MAX_TEXT)
-"""All valid strings."""
+"""Strategy for all valid strings."""
 
 values = st.one_of(
     texts,
@@ -208,13 +213,13 @@ values = st.one_of(
     st.floats(-MAX_MAGNITUDE, MAX_MAGNITUDE),
     st.dates().map(date.isoformat),
 )
-"""All valid feature values."""
+"""Strategy for all valid feature values."""
 
 _prices = st.integers(0, int(MAX_PRICE) * 100 - 1).map(lambda cents: cents / 100)
 _bounds = _prices | st.just(MAX_PRICE)
 
 times = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
-"""Times in UTC."""
+"""Strategy for times in UTC."""
 
 _PREDICTION_VALUES = Drawing({str: texts, datetime: times})
 
@@ -223,10 +228,10 @@ intervals = st.lists(
     unique_by=lambda interval: interval.level,
     max_size=3,
 ).map(lambda drawn: tuple(i._replace(low=min(i[1:3]), high=max(i[1:3])) for i in sorted(drawn)))
-"""Tuples of intervals with different levels, lowest level first."""
+"""Strategy for tuples of intervals with different levels, lowest level first."""
 
 deviations = st.integers(0, int(10_000 * math.expm1(MAX_LOG_FACTOR))).map(lambda hundredths: hundredths / 100)
-"""All valid forecast standard deviations, in percent."""
+"""Strategy for all valid forecast standard deviations, in percent."""
 
 estimates = _PREDICTION_VALUES.builds(
     Estimate,
@@ -236,16 +241,22 @@ estimates = _PREDICTION_VALUES.builds(
     fsd=st.none() | deviations,
     generation=st.none() | st.integers(0, 2**53),
 )
-"""Estimates in which every field is drawn."""
+"""Strategy for estimates in which every field is drawn."""
 
 PLAIN = Estimate(House({"size": 2500}), 254206.02, "plain")
-"""An estimate for tests that don't depend on its fields. The less Hypothesis draws, the sooner it finds failures."""
+"""A fixed estimate, for tests in which its fields don't matter. Fixed fields let Hypothesis find failures faster."""
 plain_estimates = st.just(PLAIN)
 
 
 @st.composite
 def batches(draw: st.DrawFn, of: st.SearchStrategy[Estimate] = plain_estimates, min_size: int = 0) -> list[Prediction]:
-    """Draw new predictions in any order. Their ids are larger than all ids created earlier."""
+    """Draw new predictions, which may be in any order. Their ids are larger than all ids created earlier.
+
+    Args:
+        draw: the function with which Hypothesis draws values.
+        of: the strategy for the estimates.
+        min_size: the minimum number of predictions.
+    """
     predictions = _PREDICTION_VALUES.builds(Prediction, id=st.just(AFTER_ALL), estimate=of)
     drawn = draw(st.lists(predictions, min_size=min_size, max_size=6))
     ids = draw(st.permutations(new_ids(len(drawn))))
@@ -264,7 +275,7 @@ def sample_predictions(count: int) -> list[Prediction]:
 
 
 def pages(repository: PredictionRepository, size: int, down_to: UUID) -> Iterator[Prediction]:
-    """Read pages of `size` predictions, and yield all predictions down to the id `down_to`, newest first."""
+    """Yield all predictions with ids of at least `down_to`, newest first. Reads pages of `size` predictions."""
     before = None
     while page := repository.recent(size, before):
         assert before is None or max(prediction.id for prediction in page) < before
@@ -296,12 +307,18 @@ DIGESTS = ("0" * 64, "f" * 64)
 """The digests of two different requests."""
 
 prices = st.integers(1, int(MAX_PRICE) - 1).map(float) | _prices.filter(bool)
-"""All valid sale prices."""
+"""Strategy for all valid sale prices."""
 
 
 @st.composite
 def sale_batches(draw: st.DrawFn, of: Sequence[UUID] | None = None, min_size: int = 0) -> list[RecordedSale]:
-    """Draw new sales in any order. Each sale is recorded for a prediction id from `of`, or for one of three new ids."""
+    """Draw new sales, which may be in any order.
+
+    Args:
+        draw: the function with which Hypothesis draws values.
+        of: the prediction ids for which sales are recorded. By default, these are three new ids.
+        min_size: the minimum number of sales.
+    """
     predictions = st.sampled_from(of or new_ids(3))
     sales = _SALE_VALUES.builds(RecordedSale, id=st.just(AFTER_ALL), prediction=predictions, price=prices)
     drawn = draw(st.lists(sales, min_size=min_size, max_size=5))
@@ -310,7 +327,7 @@ def sale_batches(draw: st.DrawFn, of: Sequence[UUID] | None = None, min_size: in
 
 
 def sample_sales(count: int, **values: object) -> list[RecordedSale]:
-    """Return `count` new sales, each recorded for another prediction. `values` overrides their fields."""
+    """Return `count` new sales, each for a different prediction. `values` are field values that all sales get."""
     price, sold_on, recorded_at = 254206.02, date(2025, 6, 3), datetime(2025, 7, 1, tzinfo=UTC)
     sales = [RecordedSale(id_, new_ids(1)[0], price, sold_on, recorded_at) for id_ in new_ids(count)]
     return [evolve(sale, **values) for sale in sales]  # type: ignore[arg-type]  # fields of a sale

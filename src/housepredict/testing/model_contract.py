@@ -39,7 +39,7 @@ from housepredict.testing.drawing import FakeSizedBytes, artifacts, exactly, mod
 
 
 class ModelStoreMachine(RuleBasedStateMachine):
-    """A state machine that calls a store at random, and compares it with a dictionary and a list of promotions."""
+    """A state machine that calls a store at random, and compares its content with the expected content."""
 
     names = st.sampled_from("abc")
 
@@ -131,7 +131,7 @@ class ModelStoreContract:
         return new_store()
 
     def reopen(self, store: ModelStore) -> ModelStore:
-        """Reopen a store's data, as another process would. By default, return the same store."""
+        """Return a new store on the data of `store`, as another process would open it. By default, return `store`."""
         return store
 
     def test_new_store_is_empty(self, tested_store: ModelStore) -> None:

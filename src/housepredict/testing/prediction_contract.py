@@ -49,8 +49,8 @@ AnotherKeys = Callable[[], AbstractContextManager[PredictionKeys]]
 class PredictionRepositoryMachine(RuleBasedStateMachine):
     """A state machine that calls a repository at random, and compares it with a dictionary.
 
-    Some calls go through a second repository on the same data. All runs share the data, but each run uses ids that are
-    larger than those of earlier runs.
+    Some calls use a second repository on the same data. All runs share the data, but each run uses ids that are larger
+    than those of earlier runs.
     """
 
     def __init__(self, repository: PredictionRepository, another: Another, complete: bool = True) -> None:
@@ -127,12 +127,15 @@ class PredictionRepositoryContract:
     """Contract tests for a PredictionRepository.
 
     Define the fixture `repository`, which returns an empty repository. If several processes can open its data at the
-    same time, also define the fixture `another`. If the data must be closed before it can be opened again, define
-    `reopened` instead.
+    same time, also define the fixture `another`. If the repository must be closed before its data can be opened again,
+    define the fixture `reopened` instead of `another`.
     """
 
     complete: ClassVar[bool] = True
-    """Whether the repository can read and erase all predictions. If False, as in an outage, they must raise errors."""
+    """Whether the repository can read and erase all predictions.
+
+    If False, as in a database outage, reading and erasing must raise errors.
+    """
 
     @pytest.fixture
     def repository(self) -> PredictionRepository:
@@ -141,12 +144,15 @@ class PredictionRepositoryContract:
 
     @pytest.fixture
     def another(self, repository: PredictionRepository) -> Another:
-        """Return a function that opens the data of `repository` a second time, as a context manager."""
+        """Return a function that opens another repository on the same data. The function returns a context manager."""
         return lambda: nullcontext(repository)
 
     @pytest.fixture
     def reopened(self, another: Another) -> Another:
-        """Return a function that opens the data again. Tests call it only after their last use of `repository`."""
+        """Return a function like the one from `another`.
+
+        Tests no longer use `repository` once they have called this function, so the function may close it.
+        """
         return another
 
     def test_empty_repository_is_ready(self, repository: PredictionRepository) -> None:
@@ -313,7 +319,7 @@ class PredictionRepositoryContract:
                 assert later.erase([old, erased, older]) == 0
 
     def test_new_ids_are_stored_after_prune_with_future_end(self, repository: PredictionRepository) -> None:
-        """Cover the case that the clock of the pruning process is years ahead."""
+        """Test that predictions can be stored even if the clock of the process that prunes is years ahead."""
         repository.append(sample_predictions(2))
         with self._raises_if_incomplete():
             prune_all(repository, AFTER_ALL)
@@ -393,8 +399,8 @@ _THREADS = 8
 class PredictionKeysContract:
     """Contract tests for PredictionKeys.
 
-    Define the fixture `keys`, which returns an adapter that stores no keys yet. If several processes can open its data,
-    also define the fixture `another`.
+    Define the fixture `keys`, which returns an adapter that stores no keys yet. If several processes can open the
+    adapter's data, also define the fixture `another`.
     """
 
     @pytest.fixture
@@ -404,7 +410,7 @@ class PredictionKeysContract:
 
     @pytest.fixture
     def another(self, keys: PredictionKeys) -> AnotherKeys:
-        """Return a function that opens the data of `keys` a second time, as a context manager."""
+        """Return a function that opens another adapter on the same data. The function returns a context manager."""
         return lambda: nullcontext(keys)
 
     def test_unknown_key_is_not_found(self, keys: PredictionKeys) -> None:

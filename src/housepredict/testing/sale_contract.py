@@ -42,7 +42,7 @@ Another = Callable[[], AbstractContextManager[SaleRepository]]
 class SaleRepositoryMachine(RuleBasedStateMachine):
     """A state machine that calls a repository at random, and compares it with a list.
 
-    Some calls go through a second repository on the same data. All runs share the data, but each run uses its own
+    Some calls use a second repository on the same data. All runs share the data, but each run uses its own
     predictions and idempotency keys.
     """
 
@@ -103,8 +103,8 @@ class SaleRepositoryMachine(RuleBasedStateMachine):
 class SaleRepositoryContract:
     """Contract tests for a SaleRepository.
 
-    Define the fixture `repository`, which returns an empty repository. If its data can be opened a second time, also
-    define the fixture `another`.
+    Define the fixture `repository`, which returns an empty repository. If several repositories can be open on the same
+    data, also define the fixture `another`.
     """
 
     @pytest.fixture
@@ -114,7 +114,7 @@ class SaleRepositoryContract:
 
     @pytest.fixture
     def another(self, repository: SaleRepository) -> Another:
-        """Return a function that opens the data of `repository` a second time, as a context manager."""
+        """Return a function that opens another repository on the same data. The function returns a context manager."""
         return lambda: nullcontext(repository)
 
     def test_empty_repository_has_no_sales(self, repository: SaleRepository) -> None:

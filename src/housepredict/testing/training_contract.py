@@ -84,7 +84,7 @@ class TrainingLogContract:
         return new_log()
 
     def reopen(self, log: TrainingLog) -> TrainingLog:
-        """Reopen a log's data, as another process would. By default, return the same log."""
+        """Return a new log on the data of `log`, as another process would open it. By default, return `log`."""
         return log
 
     def test_new_log_is_empty(self, tested_log: TrainingLog) -> None:

@@ -24,12 +24,12 @@ _TEXTS = ("string", "large_string", "string_view")
 
 
 Decoder = Callable[[bytes | str], str]
-"""Decodes a value in a column. If text is wrongly declared as UTF-8, its raw bytes are decoded."""
+"""A function that decodes a cell. Text is first converted back to bytes, because it may be wrongly marked as UTF-8."""
 
 
 @frozen
 class ArrowRows:
-    """Rows of a Parquet file: a record batch, and decoders for its byte columns.
+    """Rows of a Parquet file: a record batch, and the decoders for its columns (see `detect_decoders`).
 
     This class has the same interface as TextRows.
     """
@@ -49,7 +49,7 @@ class ArrowRows:
 
     @property
     def fits(self) -> Sequence[bool]:
-        """For each row, whether its number of cells matches the header, which is always True."""
+        """Whether each row has as many cells as the header. This is always True in a Parquet file."""
         return [True] * len(self)
 
     def cells(self, positions: Iterable[int]) -> list[list[Cell]]:
@@ -78,8 +78,8 @@ class ParquetTable:
 
     Attributes:
         names: the column names, tidied.
-        decoders: the decoders for byte columns, by column name.
-        notes: notes on what was guessed or repaired to read the file.
+        decoders: the decoders, by column name (see `detect_decoders`).
+        notes: notes on guessed encodings and invalid bytes.
     """
 
     chunk: ClassVar = 10_000  # rows per batch
@@ -95,14 +95,18 @@ class ParquetTable:
 
 
 def arrow_cells(column: Any, decode: Decoder | None = None) -> list[Cell]:
-    """Return a column's cells as in a sales table: text is tidied, datetimes become dates, and NaN becomes None."""
+    """Convert a pyarrow array to cells. Text is tidied, datetimes become dates, and NaN becomes None.
+
+    `decode` is as in `arrow_values`.
+    """
     return [_to_cell(value) for value in arrow_values(column, decode)]
 
 
 def arrow_values(column: Any, decode: Decoder | None = None) -> list[Any]:
     """Convert a pyarrow array to Python values. Bytes become text, and dates outside the years 1 to 9999 become None.
 
-    `decode` comes from `detect_decoders`. If it is None, the encoding is detected from this array.
+    `decode` is the column's decoder from `detect_decoders`. Without a decoder, the encoding of any bytes is detected
+    from this array.
     """
     values = _undecoded(column)
     if decode is None and any(isinstance(value, bytes) for value in values):
@@ -111,10 +115,15 @@ def arrow_values(column: Any, decode: Decoder | None = None) -> list[Any]:
 
 
 def detect_decoders(file: Any, encoding: TextEncoding | None) -> tuple[Mapping[str, Decoder], Sequence[str]]:
-    """Return a decoder for each column that contains bytes or invalid text, and notes on guesses and invalid bytes.
+    """Find the columns that contain bytes or invalid text, and create a decoder for each of them.
 
-    `file` is a pyarrow.parquet.ParquetFile. If `encoding` is None, the encoding of each column is detected from all of
-    the column's batches.
+    Args:
+        file: a pyarrow.parquet.ParquetFile.
+        encoding: the encoding of these columns. If it is None, the encoding of each column is detected from all of its
+            cells.
+
+    Returns:
+        The decoders by column name, and notes on guessed encodings and invalid bytes.
     """
     decoders: dict[str, Decoder] = {}
     notes = []
@@ -181,7 +190,7 @@ def _without_impossible_dates(column: Any) -> Any:
 
 
 def _distinct_lines(values: Sequence[Any]) -> bytes:
-    """Join the distinct values into a byte string with one value per line."""
+    """Join the distinct values, in bytes, with one value per line."""
     return b"".join(value + b"\n" for value in sorted({_to_bytes(value) for value in values if value is not None}))
 
 

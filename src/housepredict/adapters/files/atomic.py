@@ -1,4 +1,7 @@
-"""Replace files atomically, and lock files. The operating system releases a lock when its process ends."""
+"""Replace files atomically, and use files as locks between processes.
+
+The operating system releases a lock when the process that holds it ends.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +48,9 @@ def text_file(path: Path | None) -> Iterator[IO[str]]:
 
 @frozen
 class _Lines:
-    """Writes CR LF as LF.
+    """An output stream for csv.writer that ends rows with LF rather than CR LF.
 
-    It post-processes the output of csv.writer, which quotes cells that contain CR only if its own rows end with CR LF.
+    csv.writer itself must be set to CR LF. Otherwise, it wouldn't quote cells that contain CR.
     """
 
     _text: IO[str]
@@ -63,7 +66,9 @@ def _packed(stream: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for writing. An existing file is replaced, with its mode kept, when the context exits without error.
+    """Open a file for writing. When the context exits without error, the new file replaces any existing file.
+
+    The permissions of the existing file are kept. Pipes and devices are written directly.
 
     Raises:
         UnreadableFile: if the file can't be written.
@@ -94,7 +99,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def held(file: Path) -> Iterator[bool]:
-    """Try to lock a file without waiting. Yields whether the lock was acquired.
+    """Try to lock a file without waiting, until the context exits. Yields whether the lock was acquired.
 
     Raises:
         OSError: if the file can't be opened.
@@ -110,7 +115,7 @@ def held(file: Path) -> Iterator[bool]:
 
 @contextmanager
 def wait_for_lock(file: Path) -> Iterator[None]:
-    """Lock a file, waiting until no other process holds the lock.
+    """Wait until no other process has locked a file, then lock it until the context exits.
 
     Raises:
         OSError: if the file can't be opened.

@@ -52,7 +52,7 @@ _MARGIN = 1.3  # lead required over the usual encoding: a smaller one misreads m
 
 
 REPLACED = "\udcff"
-"""Replaces invalid bytes in decoded text. It is a lone surrogate, which never occurs in valid text."""
+"""The character that replaces invalid bytes in decoded text: a lone surrogate, which never occurs in valid text."""
 
 _MARK_INVALID = "housepredict.mark_invalid"
 codecs.register_error(_MARK_INVALID, lambda error: (REPLACED, error.end))  # type: ignore[attr-defined]
@@ -60,9 +60,12 @@ codecs.register_error(_MARK_INVALID, lambda error: (REPLACED, error.end))  # typ
 
 @frozen
 class TextEncoding:
-    """How to decode a file, with a note if the encoding was guessed or the file is damaged.
+    """How to decode a file.
 
-    By default, invalid bytes are replaced with REPLACED.
+    Attributes:
+        codec: the name of the encoding in Python.
+        note: a note for the user if the encoding was guessed or the file is damaged, otherwise None.
+        errors: the name of the error handler for invalid bytes. By default, they are replaced with REPLACED.
     """
 
     codec: str
@@ -70,7 +73,7 @@ class TextEncoding:
     errors: str = _MARK_INVALID
 
     def describe_invalid(self, count: int, unit: str) -> str:
-        """Return a note that `count` lines (or other units) contain invalid bytes."""
+        """Return a note such as `2 lines have bytes that are not valid utf-8`. `unit` is a noun, such as `line`."""
         have = f"1 {unit} has" if count == 1 else f"{count:,} {unit}s have"
         return f"{have} bytes that are not valid {self.codec.removesuffix('-sig')} (shown as \ufffd)"
 
@@ -90,10 +93,10 @@ def named(encoding: str) -> TextEncoding:
 
 
 def detect(pieces: Iterable[bytes]) -> TextEncoding | None:
-    """Detect the encoding of text that is passed in pieces. Returns None if the content is not text.
+    """Detect the encoding of text, passed as consecutive pieces. Returns None if the content is not text.
 
     If the text starts with a byte order mark, the mark determines the encoding. Otherwise, the encoding is UTF-8 if
-    nearly all bytes are valid UTF-8. If not, the encoding whose words look most like a natural language is used.
+    nearly all bytes are valid UTF-8. If not, it is the encoding that makes the words look most like a natural language.
     """
     decoder = codecs.getincrementaldecoder(UTF_8)("surrogateescape")  # valid text may contain U+FFFD, not surrogates
     bad = valid = size = controls = nulls = 0
@@ -134,10 +137,10 @@ def _guessed(encoding: str) -> TextEncoding:
 
 
 def _choose(words: Sequence[bytes]) -> str:
-    """Choose the usual encoding unless another one is clearly better for the words that the two decode differently.
+    """Choose Windows-1252 unless another encoding is clearly better for these words.
 
-    Words that both encodings decode alike are ignored. They provide no evidence, but would bias chardet, which expects
-    more accented letters in Hungarian than in Spanish.
+    To compare two encodings, words that both decode alike are ignored. Such words provide no evidence, but would bias
+    chardet, which expects more accented letters in Hungarian than in Spanish.
     """
     confidences = _confidences(words, _CANDIDATES)
     best = max(confidences, key=confidences.__getitem__)
@@ -152,7 +155,7 @@ def _choose(words: Sequence[bytes]) -> str:
 def _confidences(words: Sequence[bytes], encodings: Sequence[str]) -> dict[str, float]:
     """Return chardet's confidence in each encoding.
 
-    An encoding is left out if it decodes clearly fewer plausible words than the best encoding.
+    An encoding is left out if it turns clearly fewer of the words into plausible text than the best encoding does.
     """
     counts = {
         encoding: sum(_is_plausible(word.decode(encoding, "replace")) for word in words) for encoding in encodings
@@ -189,7 +192,10 @@ def _is_plausible(text: str) -> bool:
 
 @cache
 def _script(character: str) -> str | None:
-    """Return the script of a letter, None if the character is plausible in any script, or "" for other characters."""
+    """Return a letter's script, such as "GREEK".
+
+    Returns None for symbols that occur in text of any script, and "" for other characters.
+    """
     if character in _SYMBOLS or character in _JOINERS or (character.isascii() and not character.isalpha()):
         return None
     script = name(character, "").split(" ")[0] if category(character)[0] in "LM" else ""
@@ -198,7 +204,7 @@ def _script(character: str) -> str | None:
 
 _DELIMITERS, _RARE_DELIMITERS = ",;\t|", "~^"
 BLANKS = " "
-"""The delimiter of tables whose columns are aligned with blanks."""
+"""The value of `Rows.delimiter` for tables whose columns are aligned with blanks."""
 
 _NAMED = re.compile(r'"?sep=([^\w\s"]|\t)"?\s*', re.IGNORECASE)  # Excel's optional first line that sets the delimiter
 _SAMPLE_LINES = 50
@@ -222,11 +228,11 @@ class Rows:
 
     Attributes:
         delimiter: the character between cells, or BLANKS.
-        line: the line number, counted from 1, at which the latest row begins.
-        named: the number of header columns up to and including the last named one.
+        line: the number, counted from 1, of the line on which the latest row begins.
+        named: the position, counted from 1, of the last header column that has a name.
         repaired: the line numbers of rows with unbalanced quotes. In such rows, a quote ends a cell only if it is
             followed by a delimiter or the end of the line.
-        nul_lines: the numbers of lines that contain NUL characters. The characters are removed.
+        nul_lines: the numbers of the lines from which NUL characters were removed.
         invalid: the number of lines that contain REPLACED, which is shown as U+FFFD.
         titles: the number of title rows above the header. They are skipped.
     """
@@ -260,9 +266,10 @@ class Rows:
                 return row
 
     def header(self, *, keep_empty: bool = False) -> list[str]:
-        """Return the first row, or an empty list if there are no rows. The row's width is used to detect damaged rows.
+        """Return the first row, or an empty list if there are no rows.
 
-        With `keep_empty`, later rows that consist of several empty cells are not skipped.
+        The width of the header is used to detect damaged rows. With `keep_empty`, later rows that consist of several
+        empty cells are not skipped.
         """
         header = next(self, [])
         self.named = max((position for position, name in enumerate(header, start=1) if name.strip()), default=0)
@@ -292,7 +299,7 @@ class Rows:
         return delimiters >= _MIN_DELIMITERS and all(len(cells) in self._widths for cells in inner_rows)
 
     def _repair_row(self) -> list[str]:
-        """Parse the first line of the row leniently, and push the other lines back to be parsed as the next rows."""
+        """Parse only the first line of a damaged row, leniently. Its other lines are parsed again as the next rows."""
         first, *rest = self._row_lines
         self._pending.extendleft(reversed(rest))
         self._reader = self._strict()
@@ -331,7 +338,7 @@ class Rows:
 def rows_of(lines: Iterable[str]) -> Rows:
     """Parse lines of text as rows, without title rows above the header.
 
-    The delimiter is declared in the first line or detected from the first lines.
+    A first line such as `sep=;` sets the delimiter, which is otherwise detected.
     """
     lines = iter(lines)
     sample = list(islice(lines, _SAMPLE_LINES))
@@ -383,9 +390,10 @@ def trim_row(row: list[str], width: int) -> list[str]:
 
 
 def _delimiter(sample: Sequence[str]) -> str:
-    """Return the delimiter that splits most lines into as many cells as the header, or BLANKS if only blanks do.
+    """Detect the delimiter, which splits most lines into as many cells as the header.
 
-    Title rows above the header are considered only if no delimiter fits otherwise.
+    Returns BLANKS if the columns are aligned with blanks. Title rows above the header are considered only if no
+    delimiter fits otherwise.
     """
 
     def score(delimiter: str, *, titled: bool = False) -> tuple[float, int]:

@@ -31,7 +31,7 @@ _Features = Mapping[str, Feature]
 
 @frozen
 class HouseFile:
-    """A HouseTable that reads a CSV or Parquet file (see TableFile).
+    """A HouseTable that reads a CSV or Parquet file (see TableFile). Columns that aren't features are ignored.
 
     The `origin` of each HouseRows is a TextRows (for CSV) or an ArrowRows (for Parquet).
     """
@@ -65,7 +65,7 @@ class HouseFile:
 
 
 def read_houses_csv(content: bytes, schema: FeatureSchema, max_batch: int) -> Sequence[object]:
-    """Read the houses in a CSV request body (see `csv_table`). Unlike in a file, every column must be a feature.
+    """Read the houses in a CSV request body (see `csv_table`). Columns that aren't features are violations here.
 
     Raises:
         InvalidHouses: with every violation, or with just one if there are more than `max_batch` rows.
@@ -93,7 +93,11 @@ def read_houses_csv(content: bytes, schema: FeatureSchema, max_batch: int) -> Se
 
 
 class _FeatureColumns:
-    """The feature columns of a table. Counts their distinct cells to infer the notation of each column."""
+    """The feature columns of a table.
+
+    The distinct cells of each column are counted first. The counts determine how the cells are then converted to
+    values.
+    """
 
     def __init__(self, names: Sequence[str], features: _Features) -> None:
         self._features = features
@@ -131,7 +135,7 @@ def _house(values: Mapping[str, Sequence[object]], row: int) -> Mapping[str, obj
 
 
 def _last_year(feature: Feature) -> int:
-    """Return the last year of the 100-year range for two-digit years. The range is centered on the training sales."""
+    """Return the last year that a two-digit year can mean. The 100-year range is centered on the training sales."""
     if feature.kind is not Kind.DATE or feature.observed is None:
         return LAST_YEAR
     first, last = (date.fromisoformat(str(day)).year for day in feature.observed)

@@ -26,7 +26,7 @@ PRICE_COLUMNS = (
     "warnings",
     "error",
 )
-"""The columns that are added to a table of houses."""
+"""The names of the columns with predictions that are added to a table of houses."""
 
 NUMBERS = 1 + 2 * len(LEVELS)
 """The number of numeric columns in PRICE_COLUMNS. The numeric columns come first, followed by the text columns."""
@@ -50,7 +50,7 @@ _GROUP_ROWS = 50_000  # rows per row group of a Parquet file
 
 
 def cells_of(outcome: RowOutcome) -> Sequence[str | float | None]:
-    """Return the cells of PRICE_COLUMNS for one row, which has a prediction or an error."""
+    """Return the cells of PRICE_COLUMNS for one row. `outcome` is the prediction or the error for this row."""
     if isinstance(outcome, InvalidHouses):
         error = "; ".join(violation.describe() for violation in outcome.violations)
         return (*[None] * (len(PRICE_COLUMNS) - 1), error)
@@ -64,7 +64,7 @@ def cells_of(outcome: RowOutcome) -> Sequence[str | float | None]:
 def write_csv(read: Callable[[], Iterable[Prediction]], stream: IO[str]) -> int:
     """Write predictions as CSV, with a column for every feature that occurs. Returns the number of predictions.
 
-    `read` is called twice: first to collect the features, then to write the predictions.
+    `read` returns the predictions. It is called twice: first to collect the features, then to write the predictions.
 
     Raises:
         UnreadableFile: if a prediction with an additional feature is stored between the two calls.
@@ -102,13 +102,16 @@ def _cell_text(value: object) -> object:
 
 @contextmanager
 def price_file(path: Path | None, parquet: bool) -> Iterator[CsvPrices | ParquetPrices]:
-    """Open a PriceTable that writes Parquet or CSV to `path`, or CSV to standard output if `path` is None.
+    """Open a PriceTable for writing.
 
-    CSV is gzipped if the file name ends with .gz. An existing file is replaced when the context exits without error.
+    Args:
+        path: the file to write. An existing file is replaced when the context exits without error. A CSV file is
+            gzipped if its name ends with .gz. If `path` is None, CSV is written to standard output.
+        parquet: whether to write Parquet rather than CSV to the file.
 
     Raises:
         UnreadableFile: if the file can't be written.
-        MissingExtra: if `parquet` is True and pyarrow isn't installed.
+        MissingExtra: if pyarrow is needed and isn't installed.
     """
     if path is None or not parquet:
         with text_file(path) as text:
@@ -197,7 +200,7 @@ def _parquet_prices(stream: IO[bytes]) -> Iterator[ParquetPrices]:
 
 
 def _price_cells(rows: HouseRows, outcomes: Sequence[RowOutcome]) -> Iterator[Sequence[str | float | None]]:
-    """Yield the cells of PRICE_COLUMNS for each row. If a row has surplus cells, its error ends with them as JSON."""
+    """Yield each row's cells for PRICE_COLUMNS. Cells beyond the header are appended to the row's error as JSON."""
     for outcome, surplus in zip(outcomes, rows.origin.surplus(), strict=True):
         *others, error = cells_of(outcome)
         yield (*others, f"{error}: {json.dumps(surplus, ensure_ascii=False)}" if surplus else error)

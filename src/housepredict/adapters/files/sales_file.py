@@ -104,7 +104,10 @@ _SEED = 42
 
 @frozen
 class SyntheticSales:
-    """1,000 synthetic sales with size, bedrooms, age and price. The schema and the split are fixed."""
+    """1,000 synthetic sales of houses with a size, bedrooms and an age.
+
+    The schema, and the split into training and held-out sales, are fixed.
+    """
 
     @property
     def location(self) -> None:

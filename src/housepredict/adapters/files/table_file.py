@@ -50,7 +50,7 @@ class TextRows:
 
     @property
     def fits(self) -> Sequence[bool]:
-        """For each row, whether its number of cells matches the header."""
+        """Whether each row has as many cells as the header."""
         return [len(row) == len(self.header) for row in self.rows]
 
     def cells(self, positions: Iterable[int]) -> list[list[Cell]]:
@@ -88,7 +88,7 @@ class TextTable:
         header: the column names as written in the file.
         names: the column names, tidied.
         encoding: the text encoding.
-        ragged: the number of rows read so far that have more or fewer fields than the header.
+        ragged: the number of rows read so far that have more or fewer cells than the header.
         repeated: the number of rows read so far that repeat the header. They are skipped.
     """
 
@@ -118,7 +118,7 @@ class TextTable:
         return is_repeated
 
     def _checked(self, line: int, row: list[str]) -> list[str]:
-        """Strip a row's blank cells beyond the header, and count the row if it still doesn't match the header."""
+        """Remove a row's blank cells beyond the header. If the row still doesn't fit the header, count it as ragged."""
         if len(row) > len(self.header):
             row = trim_row([*row[: self._dropped.start], *row[self._dropped.stop :]], len(self.header))
         if len(row) != len(self.header):
@@ -169,10 +169,11 @@ class TableFile:
         """Open the table.
 
         Args:
-            like: a table returned by an earlier call. Its encoding is used again instead of being detected.
+            like: a table from an earlier call, whose encoding is used again. Without it, the encoding is detected.
 
         Raises:
-            UnreadableFile: (as `error_class`) if the file can't be read. This may happen later, while rows are read.
+            UnreadableFile: (of type `error_class`) if the file can't be read. This may happen later, while rows are
+                read.
             MissingExtra: if the file is Parquet and pyarrow isn't installed.
         """
         with self._translate_errors(), (self._parquet if self._starts_with(_PARQUET) else self._text)(like) as table:
@@ -182,7 +183,7 @@ class TableFile:
         """Return the SHA-256 digest of the file in hexadecimal.
 
         Raises:
-            UnreadableFile: (as `error_class`) if the file can't be read.
+            UnreadableFile: (of type `error_class`) if the file can't be read.
         """
         with self._translate_errors(), self.path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -210,7 +211,7 @@ class TableFile:
             raise self.error(f"cannot be read: unknown encoding {self.encoding!r}") from error
 
     def _text_encoding(self) -> TextEncoding:
-        """Return the requested encoding, or detect it if none was requested."""
+        """Return the requested encoding, or the detected one if no encoding was requested."""
         if encoding := self._requested_encoding():
             return encoding
         with self._opener()(self.path, "rb") as stream:
@@ -285,7 +286,10 @@ class TableFile:
             return stream.read(len(magic)) == magic
 
     def _names(self, header: Sequence[str]) -> list[str]:
-        """Return the tidied column names. One column may be unnamed: many programs write row numbers that way."""
+        """Return the tidied column names.
+
+        One column may be unnamed, because many programs write row numbers without a column name.
+        """
         names, problems = names_of(header), []
         unnamed = [str(position) for position, name in enumerate(header, start=1) if not tidy(name)]
         if len(unnamed) > 1:
@@ -305,11 +309,11 @@ _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 def csv_table(content: bytes, error: type[BrokenRules]) -> TextRows:
     """Parse a CSV request body into rows, with tidied column names as the header.
 
-    Empty lines are skipped. Rows of blank cells are skipped above the header and at the end. Elsewhere they are kept,
-    so that the results line up with the rows.
+    Empty lines are skipped. Rows of blank cells are skipped above the header and at the end. Elsewhere, such rows are
+    kept, so that the results line up with the rows.
 
     Raises:
-        BrokenRules: (as `error`) if the content isn't CSV in UTF-8.
+        BrokenRules: (of type `error`) if the content isn't CSV in UTF-8.
     """
     if content.startswith(_WORKBOOKS):
         reason = "Excel workbooks and ZIP archives are not supported: export the sheet as CSV in UTF-8"
@@ -334,7 +338,11 @@ def check_columns(
 ) -> list[Violation]:
     """Return a violation for each unknown, duplicate or missing column.
 
-    `unknown` is the message for unknown columns.
+    Args:
+        names: the column names in the table.
+        known: the allowed column names.
+        required: the names of the columns that must not be missing.
+        unknown: the message for a column whose name isn't allowed.
     """
     counts = Counter(names)
     problems = [
@@ -357,7 +365,7 @@ def quoted(header: Sequence[str]) -> str:
 
 
 def _counted(lines: Sequence[int], noun: str) -> str:
-    """Return the number of lines and the first line numbers, such as `2 rows (lines 3, 7)`."""
+    """Return the number of lines and the first few line numbers, such as `2 rows (lines 3, 7)`."""
     numbers = ", ".join(map(str, lines[:_MAX_LINES])) + (", …" if len(lines) > _MAX_LINES else "")
     plural = "s" if len(lines) > 1 else ""
     return f"{len(lines):,} {noun}{plural} (line{plural} {numbers})"

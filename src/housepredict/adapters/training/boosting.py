@@ -15,7 +15,7 @@ from housepredict.adapters.serving.trees import MAX_LEAVES, Trees
 from housepredict.adapters.training.serving_form import check_parity, splits_of
 
 _MAX_CATEGORIES = 255
-"""Maximum number of categories per feature in scikit-learn. The rarest categories beyond it count as missing."""
+"""scikit-learn's maximum number of categories per feature. If there are more, the rarest ones count as missing."""
 
 _ROWS_PER_CHUNK = 256
 
@@ -23,7 +23,7 @@ _MIN_SALES_FOR_THREADS = 100_000
 """Minimum number of sales for fitting trees in several threads.
 
 With fewer sales, threads gain little, because they busy-wait for each other at every node of every tree. On a busy
-machine, training with threads took twenty times as long.
+machine, training took twenty times as long with threads as without.
 """
 
 
@@ -80,7 +80,15 @@ def boost(
 def check_tree_parity(
     estimator: HistGradientBoostingRegressor, form: Trees, columns: Matrix, names: Sequence[str]
 ) -> None:
-    """Check that trees and their serving form make exactly the same prediction for every house.
+    """Check that trees and their serving form make exactly the same predictions.
+
+    Both are compared for the houses in `columns`, and for houses on both sides of each split.
+
+    Args:
+        estimator: the trees.
+        form: the serving form of the trees.
+        columns: the input columns of the trees, of shape (houses, columns).
+        names: the feature name for each column, to use in the error message.
 
     Raises:
         RefusedModel: if the predictions differ (see `check_parity`).
@@ -97,7 +105,7 @@ def raw_predictions(estimator: HistGradientBoostingRegressor, columns: Matrix) -
 
 
 def _keep_frequent(codes: NDArray[np.float64]) -> None:
-    """Replace the codes of the rarest categories with NaN, in place."""
+    """Replace the codes of the rarest categories in a column with NaN, in place."""
     known, counts = np.unique(codes[~np.isnan(codes)], return_counts=True)
     rare = known[np.argsort(-counts, kind="stable")[_MAX_CATEGORIES:]]
     codes[np.isin(codes, rare)] = np.nan
@@ -106,8 +114,9 @@ def _keep_frequent(codes: NDArray[np.float64]) -> None:
 def _rows_at_splits(estimator: HistGradientBoostingRegressor, form: Trees, matrix: Matrix) -> Iterator[Matrix]:
     """Yield houses that probe both sides of each split.
 
-    Each of them is a row of `matrix` with one changed value. For a number, the new value is the threshold of the split,
-    the next larger number, or missing. For a category, it is a code from either side, or missing.
+    Each house is a row of `matrix` with a changed value in the column of the split. In a numeric column, the new value
+    is the threshold of the split, the next larger number, or NaN. In a column of category codes, it is a code from
+    either side of the split, or NaN.
     """
     # 20,000 houses reach nearly every leaf, and therefore all splits above it
     matrix = matrix[:: -(-len(matrix) // 20_000)]

@@ -37,26 +37,32 @@ _MIN_OUTSIDE = 10
 
 
 def enough_for_spread(folds: NDArray[np.int64]) -> bool:
-    """Return whether there are enough sales for spread trees even if the largest fold is left out."""
+    """Return whether enough sales for spread trees remain if the largest fold is left out.
+
+    `folds` is the fold of each sale, of shape (sales,).
+    """
     return _smallest_fit(folds) >= _MIN_FOR_SPREAD
 
 
 def needs_error_scale(count: int) -> bool:
-    """Return whether a fit to `count` sales has noticeably smaller errors than fits to four fifths of these sales."""
+    """Return whether fitting to `count` sales rather than four fifths of them makes errors noticeably smaller."""
     return _MIN_SCALED <= count < _MAX_SCALED
 
 
 def error_scale_of(errors: NDArray[np.float64], errors_of_smaller_fits: NDArray[np.float64]) -> float:
-    """Estimate the ratio of the errors of a fit to all sales to the errors of fits to four fifths of the sales.
+    """Estimate the error scale: the errors of a fit to all sales, divided by those of a fit to four fifths of them.
 
-    Let e(s) be the size of the errors of a fit to a share s of the sales. It is assumed to be a + b / s, the learning
-    curve in Cortes et al., *Learning Curves: Asymptotic Values and Rate of Convergence*, 1993, with an exponent of 1.
-    Then e(1) can be extrapolated from two points: e(1) = e(4/5) - 0.6 · (e(3/5) - e(4/5)), where 0.6 is
+    Let e(s) be the size of the errors of a fit to a share s of the sales. It is assumed that e(s) = a + b / s, the
+    learning curve in Cortes et al., *Learning Curves: Asymptotic Values and Rate of Convergence*, 1993, with an
+    exponent of 1. Then e(1) can be extrapolated from two points: e(1) = e(4/5) - 0.6 · (e(3/5) - e(4/5)), where 0.6 is
     (1 / (4/5) - 1) / (1 / (3/5) - 1 / (4/5)).
 
     Args:
         errors: differences of log prices for fits to four of the five folds, of shape (sales,).
         errors_of_smaller_fits: differences of log prices for fits to three of the five folds, of shape (sales,).
+
+    Returns:
+        The estimate of e(1) / e(4/5).
     """
     finite = np.isfinite(errors) & np.isfinite(errors_of_smaller_fits)
     smaller, larger = (
@@ -105,7 +111,14 @@ def fit_calibration(
 
 
 def fit_spread(categorical: list[int], columns: Matrix, errors: NDArray[np.float64], seed: int) -> Any:
-    """Fit trees that predict the absolute error of the log price. `errors` has shape (sales,)."""
+    """Fit trees that predict the absolute error of the log price.
+
+    Args:
+        categorical: the positions of the columns that contain category codes.
+        columns: the input columns, of shape (sales, columns).
+        errors: differences of log prices, of shape (sales,).
+        seed: the random seed.
+    """
     size = np.maximum(np.abs(errors), _MIN_ERROR)
     return boost(categorical, columns, size, loss="gamma", leaves=8, iterations=150, seed=seed, least_leaf=_MIN_LEAF)
 
@@ -130,12 +143,15 @@ def calibrate(errors: NDArray[np.float64], spreads: NDArray[np.float64]) -> Cali
 
 
 def _within(scores: NDArray[np.float64], level: float) -> float | None:
-    """Return the conformal quantile (the ⌈level · (n + 1)⌉-th smallest score), or None if too few scores are larger."""
+    """Return the conformal quantile, which is the ⌈level · (n + 1)⌉-th of n scores in ascending order.
+
+    Returns None if too few scores are larger.
+    """
     if round(len(scores) * (1 - level), 9) < _MIN_OUTSIDE:
         return None
     return float(scores[int(np.ceil(level * (len(scores) + 1))) - 1])
 
 
 def _smallest_fit(folds: NDArray[np.int64]) -> int:
-    """Return the number of sales that remain if the largest fold is left out."""
+    """Return the number of sales that remain if the largest fold is left out. `folds` is the fold of each sale."""
     return int(len(folds) - np.unique(folds, return_counts=True)[1].max(initial=0))

@@ -1,4 +1,4 @@
-"""Define and fit candidates: the settings for models of log prices that a search compares."""
+"""Define and fit candidates: groups of settings for a model of log prices, which are compared in a search."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ class TrainingTable:
     """Sales in the form of arrays.
 
     Attributes:
-        columns: derives the columns from the features.
+        columns: the function that computes the derived columns from the features.
         feature_names: the name of each feature.
-        categories: the number of categories of each feature (0 for features of other kinds).
+        categories: the number of categories of each feature (0 for a feature that isn't categorical).
         values: the derived columns, of shape (sales, columns).
         log_prices: the natural logarithms of the sale prices, of shape (sales,).
     """
@@ -128,27 +128,27 @@ class TrainingTable:
 
     @property
     def names(self) -> list[str]:
-        """The source feature of each column, by name. A rotated axis combines two features; the first one is given."""
+        """The feature that each column is derived from, by name (the first of two for a rotated axis)."""
         return [self.feature_names[feature] for feature in self.columns.sources]
 
     @property
     def features(self) -> Matrix:
-        """The columns that are the features themselves."""
+        """The columns of `values` that contain the features themselves."""
         return self.values[:, self.columns.for_features]
 
     @property
     def for_lines(self) -> Matrix:
-        """The input columns of a linear model."""
+        """The columns of `values` that linear models use as input."""
         return self.values[:, self.columns.for_lines]
 
     @property
     def for_trees(self) -> Matrix:
-        """The input columns of trees."""
+        """The columns of `values` that trees use as input."""
         return self.values[:, self.columns.for_trees]
 
     @property
     def line_categories(self) -> list[int]:
-        """The number of categories in each input column of a linear model (0 for numbers)."""
+        """The number of categories in each input column of a linear model (0 for a numeric column)."""
         counts = [0] * self.columns.for_lines.stop
         counts[self.columns.for_features] = self.categories
         return counts
@@ -176,7 +176,12 @@ class Model:
     trees: dict[str, Any]
 
     def form(self, table: TrainingTable, spread: Trees | None) -> LogPrices:
-        """Convert the model to its serving form, with the columns defined by `table` and the given spread trees."""
+        """Convert the model to its serving form.
+
+        Args:
+            table: the sales that the model was fitted to. It defines the derived columns.
+            spread: the serving form of the spread trees, or None if there are none.
+        """
         flat = {loss: flatten(estimator) for loss, estimator in self.trees.items()}
         zeros = np.zeros(table.columns.for_lines.stop)
         constant = Linear(np.asarray(self.base), zeros, zeros, zeros.astype(np.int64), np.empty(0))
@@ -190,7 +195,12 @@ class Model:
         )
 
     def predict(self, columns: DerivedFeatures, values: Matrix) -> NDArray[np.float64]:
-        """Return log prices, of shape (houses,). `values` contains the derived columns of the houses."""
+        """Return the log prices of houses, of shape (houses,).
+
+        Args:
+            columns: the definition of the derived columns.
+            values: the derived columns of the houses, of shape (houses, columns).
+        """
         total = predicted(self.line, values[:, columns.for_lines]) if self.line else np.full(len(values), self.base)
         for loss, estimator in self.trees.items():
             total = total + self.candidate.weight(loss) * raw_predictions(estimator, values[:, columns.for_trees])
@@ -202,6 +212,11 @@ class Model:
 
     def check_parity(self, form: LogPrices, values: Matrix, names: Sequence[str]) -> None:
         """Check that the model and its serving form make the same predictions, both part by part and as a whole.
+
+        Args:
+            form: the serving form of the model.
+            values: the derived columns of the houses to predict for, of shape (houses, columns).
+            names: the feature name for each column, to use in the error message.
 
         Raises:
             RefusedModel: if the predictions differ (see `serving_form.check_parity`).

@@ -18,7 +18,7 @@ from housepredict.adapters.serving.linear import Linear
 from housepredict.adapters.training.serving_form import check_parity
 
 MAX_CATEGORIES = 255
-"""Maximum number of one-hot columns per feature. Rarer and unknown categories share one column."""
+"""Maximum number of one-hot columns per feature. If a feature has more categories, the rarest ones share one column."""
 
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 _ROWS_PER_CHUNK = 20_000
@@ -29,13 +29,16 @@ _MAX_FITTED = 30_000
 def least_squares(categories: Sequence[int], matrix: Matrix, prices: NDArray[np.float64]) -> Pipeline:
     """Fit a least-squares regression of prices on encoded houses.
 
-    `categories` is the number of categories in each column (0 for numbers).
+    `categories` is the number of categories in each column of `matrix` (0 for a numeric column).
     """
     return _fit(categories, matrix, prices, LinearRegression())
 
 
 def ridge(categories: Sequence[int], matrix: Matrix, log_prices: NDArray[np.float64]) -> Pipeline:
-    """Fit a ridge regression of log prices on derived columns. The penalty is chosen by leave-one-out validation."""
+    """Fit a ridge regression of log prices on derived columns. The penalty is chosen by leave-one-out validation.
+
+    `categories` is the number of categories in each column of `matrix` (0 for a numeric column).
+    """
     step = -(-len(matrix) // _MAX_FITTED)
     return _fit(categories, matrix[::step], log_prices[::step], RidgeCV(_PENALTIES))
 
@@ -51,13 +54,16 @@ def _fit(categories: Sequence[int], matrix: Matrix, targets: NDArray[np.float64]
 
 
 def predicted(pipeline: Pipeline, matrix: Matrix) -> NDArray[np.float64]:
-    """Return a pipeline's predictions, of shape (houses,). They are made in chunks to limit the use of memory."""
+    """Return a pipeline's predictions, of shape (houses,). Houses are processed in chunks to save memory."""
     starts = range(0, max(len(matrix), 1), _ROWS_PER_CHUNK)
     return np.concatenate([pipeline.predict(matrix[start : start + _ROWS_PER_CHUNK]) for start in starts])
 
 
 def linear_form(categories: Sequence[int], pipeline: Pipeline) -> Linear:
-    """Convert a fitted pipeline to its serving form."""
+    """Convert a fitted pipeline to its serving form.
+
+    `categories` is the number of categories in each input column (0 for a numeric column).
+    """
     columns, regression = pipeline["columns"], pipeline["regression"]
     means, centers, coefficients = np.zeros((3, len(categories)))
     intercept = float(regression.intercept_)
@@ -79,7 +85,13 @@ def linear_form(categories: Sequence[int], pipeline: Pipeline) -> Linear:
 
 
 def check_linear_parity(pipeline: Pipeline, form: Linear, matrix: Matrix, names: Sequence[str]) -> None:
-    """Check that a pipeline and its serving form make the same prediction for every house, except for rounding errors.
+    """Check that a pipeline and its serving form make the same predictions, except for rounding errors.
+
+    Args:
+        pipeline: the pipeline.
+        form: the serving form of the pipeline.
+        matrix: the input columns of the houses to predict for, of shape (houses, columns).
+        names: the feature name for each column, to use in the error message.
 
     Raises:
         RefusedModel: if the predictions differ (see `check_parity`).

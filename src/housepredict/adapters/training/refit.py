@@ -1,4 +1,4 @@
-"""Prepare training tables, and refit the chosen candidate to a different set of sales."""
+"""Prepare training tables, and refit the best candidate to different sales."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ from housepredict.domain.sales import Sale
 
 
 def attribution(model: Model, form: LogPrices, table: TrainingTable) -> Attribution:
-    """Compute the Attribution for a model. `table` contains the sales that the model was fitted to."""
+    """Compute the Attribution for a model, which is needed to explain its estimates.
+
+    Args:
+        model: the model.
+        form: the serving form of the model.
+        table: the sales that the model was fitted to.
+    """
     players = form.columns.players[form.columns.for_trees]
     return Attribution(
         means=form.linear.terms(table.for_lines).mean(axis=0),
@@ -34,7 +40,13 @@ def attribution(model: Model, form: LogPrices, table: TrainingTable) -> Attribut
 
 
 def paths(estimator: HistGradientBoostingRegressor, form: Trees, players: NDArray[np.int64]) -> Paths:
-    """Return the paths from root to leaf in each tree. `players` is the player of each input column of the trees."""
+    """Return the paths from root to leaf in each tree.
+
+    Args:
+        estimator: the trees.
+        form: the serving form of the trees.
+        players: the player that each input column of the trees belongs to (see `DerivedFeatures.players`).
+    """
     # serving masks clear the leaves left of a right turn; path masks also clear the leaves right of a left turn
     masks = form.masks.copy()
     ratios = np.ones((players.max() + 1, *form.leaves.shape))
@@ -56,11 +68,11 @@ _ANGLES = np.radians([22.5, 45.0, 67.5, 112.5, 135.0, 157.5])
 _YEAR_DAYS = 365.0
 _ORIGINS = (0.7, 0.8, 0.9)
 _MIN_RELATIVE_RANGE = 1e-3
-"""Minimum range of an amount, relative to its largest value, for the amount to get a logarithm column."""
+"""Minimum range of a numeric feature, relative to its largest value, for adding a column with its logarithm."""
 
 
 def encoded(schema: FeatureSchema, sales: Sequence[Sale]) -> tuple[Matrix, NDArray[np.float64], NDArray[np.int64]]:
-    """Return encoded houses of shape (sales, features), prices of shape (sales,), and folds of shape (sales,)."""
+    """Encode sales as arrays. Returns houses of shape (sales, features), and prices and folds of shape (sales,)."""
     prices = np.array([sale.price for sale in sales], dtype=np.float64)
     return Encoder(schema)([sale.house for sale in sales]), prices, folds_of([sale.house_key for sale in sales])
 
@@ -68,7 +80,8 @@ def encoded(schema: FeatureSchema, sales: Sequence[Sale]) -> tuple[Matrix, NDArr
 def table_of(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64], days: float) -> TrainingTable:
     """Build the training table from encoded houses and their prices.
 
-    The model extrapolates the price trend until `days` days after the last sale. Later dates are clipped to that date.
+    The model extrapolates the price trend until `days` days after the last sale. Dates after that day are treated as
+    that day.
     """
     features = schema.features
     numeric = [feature.kind in (Kind.NUMBER, Kind.INTEGER) for feature in features]
@@ -93,8 +106,8 @@ def table_of(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64],
 def trend_days(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64], seed: int) -> float:
     """Choose for how many days after the last sale to extrapolate the price trend: 365 or 0.
 
-    Both are evaluated with a rolling origin: for several dates, a model of the sales before the date estimates the
-    sales after it. The better one is chosen.
+    Both choices are evaluated with a rolling origin: for several dates, a model of the sales before the date estimates
+    the sales after it. The choice with the smaller errors is returned.
     """
     names = [feature.name for feature in schema.features]
     if schema.sale_date not in names:
@@ -117,7 +130,7 @@ def trend_days(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64
 
 
 def _rotated_axes(schema: FeatureSchema, matrix: Matrix) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the two features and the two weights of each rotated axis, both of shape (axes, 2).
+    """Return the positions of the two features and the two weights of each rotated axis, both of shape (axes, 2).
 
     The axes combine latitude and longitude at several angles.
     """
@@ -135,11 +148,22 @@ def _rotated_axes(schema: FeatureSchema, matrix: Matrix) -> tuple[NDArray[np.int
 def refit(
     schema: FeatureSchema, sales: Sequence[Sale], candidate: Candidate, seed: int, *, scaled: bool, error_scale: float
 ) -> tuple[LogPrices, Calibration]:
-    """Fit a candidate to a different set of sales, and calibrate its intervals.
+    """Fit a candidate to sales other than those of the search, and calibrate its intervals.
 
-    The intervals are calibrated with a second model that leaves out one fold. A search calibrates on all five folds,
-    but that would take five fits here. `candidate`, `scaled` (whether there are spread trees) and `error_scale` must
-    come from the first training run, so that the intervals evaluated here are like those that are served.
+    One fold is left out to fit a second model, and the intervals are calibrated on this model's errors in that fold. (A
+    search calibrates on all five folds, but that would take five fits here.) `candidate`, `seed`, `scaled` and
+    `error_scale` must be those of the model to be served, so that its intervals can be evaluated.
+
+    Args:
+        schema: the feature schema.
+        sales: the sales to fit the candidate to.
+        candidate: the candidate that the search chose.
+        seed: the random seed.
+        scaled: whether to fit spread trees.
+        error_scale: the factor to multiply the errors by (see `error_scale_of`).
+
+    Returns:
+        The serving form of the model, and the calibration of its intervals.
     """
     matrix, prices, folds = encoded(schema, sales)
     plain = table_of(schema, matrix, prices, trend_days(schema, matrix, prices, seed))

@@ -43,7 +43,7 @@ def _default_names(count: int) -> list[str]:
 
 
 def _cells_of_frame(frame: Any) -> Cells:
-    """Return the cells of each column by name. Unless all names are text, default names are used."""
+    """Return the cells of each column by name. If any name isn't text, all columns get default names."""
     columns = list(frame.columns)
     names = columns if all(isinstance(name, str) for name in columns) else _default_names(len(columns))
     return {
@@ -58,7 +58,13 @@ def _cells_of_array(matrix: Any, names: Sequence[str]) -> Cells:
 
 
 def _houses_of(cells: Cells, ways: Mapping[str, Way]) -> Sequence[House]:
-    """Return the house in each row. Cells that aren't written like those in the training column count as missing."""
+    """Convert each row to a house.
+
+    Args:
+        cells: the cells of each column, by name.
+        ways: the functions that convert cells to values, by feature name. A function returns None for a cell that isn't
+            written like those in the training data. Such a cell counts as missing.
+    """
     columns = []
     for name, way in ways.items():
         readings = {cell: way(cell) for cell in set(cells[name]) if not is_missing(cell)}
@@ -195,8 +201,8 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
 
         Raises:
             NotFittedError: if the estimator isn't fitted.
-            ValueError: if X or `coverage` is invalid, or if the training data was too small for this coverage. Ten
-                sales must lie outside the intervals, so a coverage of 0.9 requires 100 sales.
+            ValueError: if X or `coverage` is invalid, or if the training data was too small for this coverage. At least
+                ten training sales must lie outside the intervals, so a coverage of 0.9 requires 100 sales.
         """
         check_is_fitted(self)
         within = _half_width(self.calibration_, coverage)
@@ -276,7 +282,7 @@ class HousePriceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
 
 
 def _worth_comparing(algorithm: Algorithm, effort: Effort, sales: int) -> Sequence[Candidate]:
-    """Return the candidates to compare, or only the simplest one if there are too few sales."""
+    """Return the candidates to compare, or just the simplest one if there are too few sales for a comparison."""
     return candidates(algorithm, effort, sales)[: None if sales >= _MIN_COMPARED else 1]
 
 

@@ -24,10 +24,15 @@ from housepredict.domain.ports import Progress
 
 @contextmanager
 def results_of(tasks: Iterable[Any], jobs: int, **options: Any) -> Iterator[Iterator[Any]]:
-    """Run tasks that were created with joblib's `delayed` in `jobs` worker processes (-1: one per core).
+    """Run tasks in worker processes.
 
     Yields an iterator over the results, in the order of the tasks. When the context exits, unfinished tasks are
     cancelled.
+
+    Args:
+        tasks: the tasks, created with joblib's `delayed`.
+        jobs: the number of worker processes (-1: one per core).
+        **options: further arguments of joblib's `Parallel`.
     """
     parallel = Parallel(n_jobs=jobs, return_as="generator", max_nbytes=None, **options)
     # starting the tracker unblocks signals, so it has to start before they are blocked
@@ -51,9 +56,9 @@ _MAX_COMPARED = 40_000
 """Maximum number of sales to compare candidates on. More sales don't make the choice more certain."""
 
 _Task = tuple[Candidate, int, str | None]
-"""A candidate, the fold to estimate, and one of the candidate's losses (None if the candidate has no trees)."""
+"""A candidate, the fold to estimate, and the loss that the trees minimize (None if the candidate has no trees)."""
 _Estimates = dict[tuple[Candidate, str | None, int], NDArray[np.float64]]
-"""Out-of-fold log prices, of shape (sales,), by candidate, loss (None without trees), and number of trees."""
+"""Out-of-fold log prices, of shape (sales,), by candidate, loss (None without trees) and number of trees per loss."""
 
 
 @frozen(eq=False)
@@ -66,8 +71,8 @@ class SearchResult:
         score: the score of the best candidate (see `score_of`).
         rows: the positions, within the table, of the sales that candidates were compared on.
         log_prices: the logarithm of the out-of-fold estimate for each sale in `rows`.
-        error_scale: the ratio of the errors of a fit to all sales to the errors of the out-of-fold estimates (see
-            `error_scale_of`).
+        error_scale: the factor by which to multiply the errors of the out-of-fold estimates to get the errors of a
+            model that is fitted to all sales (see `error_scale_of`).
     """
 
     compared: int
@@ -92,7 +97,10 @@ def folds_of(house_keys: Sequence[str]) -> NDArray[np.int64]:
 
 
 def sampled_rows(count: int) -> NDArray[np.int64]:
-    """Return the positions of the sales to compare candidates on. `count` is the total number of sales."""
+    """Return the positions of the sales to compare candidates on: all sales, or an evenly spaced sample.
+
+    `count` is the total number of sales.
+    """
     return np.arange(count)[:: -(-count // _MAX_COMPARED)]
 
 
@@ -122,8 +130,8 @@ def search(
         folds: the fold of each sale, of shape (sales,).
         seed: the random seed for the fits.
         progress: called with the number of completed fits and the total number of fits.
-        is_over: returns whether the time limit is exceeded. It is called before each fit. Once it returns True, only
-            the fits of the first candidate are still completed.
+        is_over: a function, called before each fit, that returns whether the time limit is exceeded. Once it returns
+            True, no more fits are started, except those of the first candidate.
         jobs: the number of worker processes (-1: one per core).
 
     Raises:
@@ -187,7 +195,10 @@ def _add(
 
 
 def left_out(folds: NDArray[np.int64], fold: int, count: int) -> NDArray[np.bool_]:
-    """Return a mask, of shape (sales,), that selects `count` consecutive folds, starting with `fold`."""
+    """Return a mask, of shape (sales,), of the sales in `count` consecutive folds, starting with `fold`.
+
+    `folds` is the fold of each sale. The last fold is followed by the first one.
+    """
     return (folds - fold) % FOLDS < count
 
 
@@ -200,9 +211,19 @@ def _estimate_fold(
     seed: int,
     count: int = 1,
 ) -> dict[int, NDArray[np.float64]]:
-    """Fit a candidate to all but `count` folds, and estimate the log prices in `fold`.
+    """Fit a candidate without some folds, and estimate the log prices in one of the folds left out.
 
-    Returns the log prices by number of trees, for each number of trees that a variant of the candidate has.
+    Args:
+        candidate: the candidate.
+        fold: the fold to estimate. It is the first of the folds left out.
+        loss: the loss that the trees minimize, or None if the candidate has no trees.
+        table: the sales.
+        folds: the fold of each sale, of shape (sales,).
+        seed: the random seed.
+        count: the number of consecutive folds to leave out.
+
+    Returns:
+        The log prices by number of trees, for each number of trees that a variant of the candidate has.
     """
     is_training = ~left_out(folds, fold, count)
     training = with_target_encoding(table.rows(is_training), folds[is_training])
@@ -218,7 +239,7 @@ def _estimate_fold(
 
 
 def _weighted(variant: Candidate, candidate: Candidate, estimates: _Estimates) -> NDArray[np.float64]:
-    """Return the estimates for a variant of a candidate, of shape (sales,)."""
+    """Compute a variant's estimates, of shape (sales,), from the estimates of the candidate that was fitted."""
     trees = variant.iterations
     if not trees:
         return estimates[candidate, None, 0]

@@ -39,7 +39,7 @@ def check_parity(
 
     Raises:
         RefusedModel: if the predictions differ. The message names the columns responsible. A column is responsible if
-            the difference shrinks to half or less when the column's value is removed.
+            removing its value reduces the difference to half or less.
     """
     expected, actual = model(rows), form(rows)
     off = np.abs(expected - actual)
@@ -59,7 +59,7 @@ def check_parity(
 
 
 def _responsible(model: Predict, form: Predict, row: NDArray[np.float64], names: Sequence[str]) -> list[str]:
-    """Return the features responsible for a difference (see `check_parity`), most responsible first."""
+    """Return the features responsible for the difference for a house (see `check_parity`), most responsible first."""
     rows = np.repeat(row[np.newaxis], len(row) + 1, axis=0)
     rows[np.diag_indices(len(row))] = np.nan
     *without, total = np.abs(model(rows) - form(rows)).tolist()
@@ -71,7 +71,8 @@ def _responsible(model: Predict, form: Predict, row: NDArray[np.float64], names:
 def odd_rows(schema: FeatureSchema, matrix: Matrix) -> Matrix:
     """Return encoded houses that are unlike any sale, for use in the parity check.
 
-    Some lack one feature or all features, some have extreme numbers, and the others cover every category.
+    Some houses lack all features or have extreme numbers. The others are rows of `matrix` with one feature changed. For
+    each feature, they cover a missing value and every category.
     """
     numeric = [feature.kind is not Kind.CATEGORY for feature in schema.features]
     extreme = [np.where(numeric, value, np.nan) for value in (np.nan, -MAX_MAGNITUDE, MAX_MAGNITUDE)]
@@ -89,15 +90,15 @@ _ALL_LEAVES = 2**MAX_LEAVES - 1
 
 @frozen(eq=False)
 class Split:
-    """A split on a feature in a tree.
+    """A split in a tree. A house turns left if it continues to the left child of the split.
 
     Attributes:
         tree: the index of the tree.
-        feature: the index of the feature.
-        threshold: the largest number that turns left, or None if the feature is a category.
+        feature: the index of the feature that decides where a house turns.
+        threshold: the largest number that turns left, or None if the feature is categorical.
         left: the category codes that turn left.
         right: the category codes that turn right.
-        missing_left: whether missing values, and category codes that aren't listed, turn left.
+        missing_left: whether a missing value, or a category code in neither `left` nor `right`, turns left.
         first: the index of the leftmost leaf below the split.
         middle: the index of the leftmost leaf below the right child.
         last: 1 + the index of the rightmost leaf below the split.
@@ -116,7 +117,10 @@ class Split:
     left_share: float
 
     def turns_right(self, cuts: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return whether each cell of the feature turns right. The last cell is for missing values (see Trees)."""
+        """Return whether the values in each cell turn right, of shape (cells,).
+
+        `cuts` divides the feature's values into cells. The last cell is for missing values (see Trees).
+        """
         if self.threshold is not None:
             right = cuts > self.threshold
         elif self.missing_left:
@@ -126,15 +130,15 @@ class Split:
         return np.append(right, not self.missing_left)
 
     def left_leaves(self) -> int:
-        """Return a mask of the leaves below the left child."""
+        """Return a bit mask of the leaves below the left child."""
         return (1 << self.middle) - (1 << self.first)
 
     def right_leaves(self) -> int:
-        """Return a mask of the leaves below the right child."""
+        """Return a bit mask of the leaves below the right child."""
         return (1 << self.last) - (1 << self.middle)
 
     def probes(self) -> list[float]:
-        """Return feature values on both sides of the split, and NaN for a missing value."""
+        """Return feature values on both sides of the split, and NaN as a missing value."""
         if self.threshold is not None:
             return [self.threshold, np.nextafter(self.threshold, np.inf), np.nan]
         return [*self.left[:1], *self.left[-1:], *self.right[:1], *self.right[-1:], np.nan]
@@ -195,10 +199,18 @@ def _trees(estimator: HistGradientBoostingRegressor) -> Iterator[Any]:
 
 
 def _in_order(nodes: Any, index: int = 0, first: int = 0) -> Generator[tuple[Any, int, int, int], None, int]:
-    """Yield the nodes below a node from left to right, then the node itself. Each comes with the range of its leaves.
+    """Yield each node of a subtree, with the range of its leaves. The left child comes first, and the parent last.
 
-    The range consists of three indices: the first leaf below the node, the first leaf below its right child, and
-    1 + the last leaf below the node. The third index is also the return value.
+    The range consists of three indices: the first leaf below the node, the first leaf below its right child, and 1 +
+    the last leaf below the node.
+
+    Args:
+        nodes: scikit-learn's array of the nodes of a tree.
+        index: the position in `nodes` of the root of the subtree.
+        first: the index of the first leaf in the subtree.
+
+    Returns:
+        1 + the index of the last leaf in the subtree.
     """
     node = nodes[index]
     middle = last = first + 1
@@ -210,7 +222,7 @@ def _in_order(nodes: Any, index: int = 0, first: int = 0) -> Generator[tuple[Any
 
 
 def _codes(estimator: HistGradientBoostingRegressor) -> dict[int, NDArray[np.float64]]:
-    """Return the category codes that occurred during training, by position of the column."""
+    """Return the category codes that occurred during training, by column position."""
     if estimator.is_categorical_ is None:
         return {}
     encoder = estimator._preprocessor.named_transformers_["encoder"]  # noqa: SLF001  # no public API
@@ -219,9 +231,10 @@ def _codes(estimator: HistGradientBoostingRegressor) -> dict[int, NDArray[np.flo
 
 
 def _axes(estimator: HistGradientBoostingRegressor, splits: list[Split]) -> list[NDArray[np.float64]]:
-    """Return the cuts on each feature's axis (see Trees).
+    """Return the cuts of each feature (see Trees).
 
-    For a number, the cuts are the thresholds. For a category, they are all codes up to the largest known code.
+    For a numeric feature, the cuts are the thresholds. For a categorical feature, they are all codes up to the largest
+    known code. Infinity is the last cut of every feature.
     """
     thresholds: list[set[float]] = [{np.inf} for _ in range(estimator.n_features_in_)]
     for split in splits:

@@ -12,10 +12,10 @@ from housepredict.adapters.training.linear_models import MAX_CATEGORIES, predict
 
 
 def with_target_encoding(table: TrainingTable, folds: NDArray[np.int64]) -> TrainingTable:
-    """Add a column for each feature with more than 255 categories: the mean price level of the category.
+    """Add a column for each feature with more than 255 categories: the mean price level of a house's category.
 
-    The price level of a sale is its residual in a ridge regression of log prices on the other features. The value in
-    the new column is computed from the sales in the other folds, so that it doesn't leak the sale's own price.
+    The price level of a sale is its residual in a ridge regression of log prices on the other features. In this table,
+    the mean for a sale is computed from the sales in other folds, so that it doesn't leak the sale's own price.
     """
     grouped = np.array([column for column, count in enumerate(table.categories) if count > MAX_CATEGORIES])
     if not grouped.size:
@@ -34,9 +34,9 @@ def with_target_encoding(table: TrainingTable, folds: NDArray[np.int64]) -> Trai
 
 
 def _residuals(table: TrainingTable, grouped: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the residuals of a ridge regression of log prices on the other features, of shape (sales,).
+    """Return the residuals of a ridge regression of log prices on the features that aren't in `grouped`.
 
-    `grouped` contains the positions of the features to leave out.
+    The residuals have the shape (sales,). `grouped` contains the positions of the features with too many categories.
     """
     others = np.delete(np.arange(table.columns.for_lines.stop), table.columns.logged.size + grouped)
     if not others.size:
@@ -47,13 +47,14 @@ def _residuals(table: TrainingTable, grouped: NDArray[np.int64]) -> NDArray[np.f
 
 
 def _shrunk_means(codes: NDArray[np.float64], residuals: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Return the shrunk mean for each code, of shape (width + 1,): λ · (mean for the code - overall mean).
+    """Return the shrunk mean of the residuals for each code from 0 to `width`, of shape (width + 1,).
 
-    λ is n / (n + σ² / τ²), where n is the number of sales with the code, σ² is the variance within codes, and τ² is the
-    variance between codes. The fewer sales a code has, the closer its shrunk mean is to zero. (See Micci-Barreca, A
-    preprocessing scheme for high-cardinality categorical attributes, SIGKDD Explorations 2001. This is the same as
-    scikit-learn's TargetEncoder with `smooth` = σ² / τ². With "auto", TargetEncoder would estimate σ² for each code
-    separately, and would therefore fully trust a code with a single sale.)
+    The shrunk mean for a code is λ · (mean for the code - overall mean). λ is n / (n + σ² / τ²), where n is the number
+    of sales with the code, σ² is the variance within codes, and τ² is the variance between codes. The fewer sales a
+    code has, the closer its shrunk mean is to zero. (See Micci-Barreca, A preprocessing scheme for high-cardinality
+    categorical attributes, SIGKDD Explorations 2001. This is the same as scikit-learn's TargetEncoder with `smooth` =
+    σ² / τ². With "auto", TargetEncoder would estimate σ² for each code separately, and would therefore fully trust a
+    code with a single sale.)
     """
     is_known = ~np.isnan(codes)
     positions, values = codes[is_known].astype(np.int64), residuals[is_known]

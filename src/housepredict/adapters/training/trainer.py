@@ -193,6 +193,12 @@ def _fit_line(
 def _pack_explanation(schema: FeatureSchema, form: ServingForm, attribution: Attribution, matrix: Matrix) -> bytes:
     """Return the content of the explanation file.
 
+    Args:
+        schema: the feature schema.
+        form: the serving form of the model.
+        attribution: the data to explain estimates with.
+        matrix: the encoded training houses, used to check explanations.
+
     Raises:
         RefusedModel: if the contributions don't add up to the model's output.
     """

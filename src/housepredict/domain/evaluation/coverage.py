@@ -20,15 +20,16 @@ SIGNIFICANCE = 0.001
 """Significance level of the coverage test. Correct intervals fail the test with at most this probability."""
 
 TOLERANCE = 2.0
-"""Difference between coverage and level, in percentage points, that always passes the coverage test.
+"""Largest difference between coverage and interval level, in percentage points, that always passes the coverage test.
 
-With more than about 4,000 sales, a purely statistical test would reject differences that don't matter in practice.
+With more than about 4,000 sales, a purely statistical test would fail because of differences that don't matter in
+practice.
 """
 
 _TIE = 1e-7
-"""Two probabilities count as equal up to this relative difference, which can be due to rounding."""
+"""Largest relative difference between two probabilities that count as equal. It allows for rounding errors."""
 _NEGLIGIBLE = 1e-17
-"""Summation stops when a term is below this fraction of the sum."""
+"""The summation of a tail probability stops when a term is below this fraction of the sum."""
 
 
 def binomial_p_value(successes: int, trials: int, probability: float) -> float:
@@ -76,9 +77,9 @@ def _tail(log_probability: float, count: int, trials: int, odds: float) -> float
 
     Args:
         log_probability: the log probability of exactly `count` successes.
-        count: the number of successes.
+        count: the largest number of successes to include.
         trials: the number of trials.
-        odds: the odds against a success.
+        odds: the odds against success, (1 - p) / p, where p is the probability of success.
     """
     total = term = math.exp(log_probability)
     while count and term > _NEGLIGIBLE * total:
@@ -92,7 +93,8 @@ class IntervalKind(StrEnum):
     """The kind of intervals that a version has.
 
     - `scaled`: the width depends on the expected error for each house.
-    - `plain`: all houses get the same width, as a percentage of the price (with the linear algorithm, as an amount).
+    - `plain`: the width is the same percentage of the estimate for all houses (with the linear algorithm, the same
+      amount of money).
     - `none`: the version has no intervals.
     """
 
@@ -109,7 +111,7 @@ class CoverageTest:
         kind: the kind of intervals.
         level: the level of the intervals, in percent.
         sales: the number of held-out sales.
-        inside: how many of their prices are inside the interval.
+        inside: the number of these sales whose price is inside the interval.
         p_value: the p-value of an exact binomial test.
     """
 
@@ -137,7 +139,7 @@ class IntervalChoice:
     Attributes:
         kind: the chosen kind.
         tests: the results of all coverage tests.
-        reasons: why the model's preferred kind was not chosen, as sentences. Empty if it was chosen.
+        reasons: the reasons why the model's preferred kind was not chosen, as sentences. Empty if that kind was chosen.
     """
 
     kind: IntervalKind
@@ -155,15 +157,15 @@ def check_coverage(
 ) -> tuple[CoverageTest, ...]:
     """Run the coverage test for each interval level on held-out sales.
 
-    If more prices are inside the intervals than expected, prices exactly on a bound are counted as outside. Otherwise,
-    ties and rounding to cents could make intervals look too wide.
+    If more prices are inside the intervals than expected, prices exactly on a bound are counted as outside. Without
+    this rule, ties and rounding to cents could make intervals look too wide.
 
     Args:
         kind: the kind of intervals.
-        estimates: for each sale, its price and the intervals of its estimate.
+        estimates: the price and the intervals of the estimate, as a pair, for each sale.
 
     Returns:
-        A test result for each level for which there are intervals.
+        A test result for each interval level that occurs in `estimates`.
     """
     pairs = [(price, interval) for price, intervals in estimates for interval in intervals]
     tests = []
@@ -179,7 +181,7 @@ def check_coverage(
 
 
 def rejection(tests: Sequence[CoverageTest]) -> str:
-    """Describe the failed coverage tests for one kind of intervals in a sentence."""
+    """Explain in a sentence why one kind of intervals was rejected. `tests` are all its coverage tests."""
     failures = "; ".join(
         f"the {test.level}% interval covered {test.share:.1f}% of {counted(test.sales, 'held-out sale price')}"
         for test in tests

@@ -21,25 +21,25 @@ from housepredict.domain.features import Feature, FeatureSchema, House, Kind, Va
 from housepredict.domain.models import Artifact, require_format
 
 QUANTILES = 10
-"""Maximum number of bins for numbers and dates, not counting the bin for missing values."""
+"""Maximum number of bins for a numeric feature or a date, not counting the bin for missing values."""
 
 MAX_CATEGORIES = 20
-"""Maximum number of categories that get a bin each. All other categories share one bin."""
+"""Maximum number of categories of a feature that get their own bin. All other categories share one bin."""
 
 CERTAINTY = 0.99
-"""Probability that a stability index is below `chance_level` if nothing has changed."""
+"""Probability that the population stability index is below `chance_level` if nothing has changed."""
 
 MISSING, OTHER = "missing", "other"
 
 
 @frozen
 class Ranges:
-    """Bins for numbers or dates (as text).
+    """Bins for numbers, or for dates as text.
 
-    There is one bin that ends at each edge (inclusive), one for values above the last edge, and one for missing values.
+    The bins are, in this order: one for each edge, one for values above the last edge, and one for missing values.
 
     Attributes:
-        edges: the edges between the bins, in ascending order.
+        edges: the inclusive upper limits of the bins, in ascending order.
     """
 
     edges: tuple[Value, ...]
@@ -61,7 +61,7 @@ class Ranges:
 
 @frozen
 class Groups:
-    """Bins for categories or booleans: one for each item of `values`, one for other values, one for missing values."""
+    """Bins for categories or booleans: one per item of `values`, one for other values, and one for missing values."""
 
     values: tuple[Value, ...]
 
@@ -84,7 +84,7 @@ Bins = Ranges | Groups
 
 @frozen
 class Distribution:
-    """The number of values in each bin. At least one bin is not empty."""
+    """The number of values in each bin (`counts`). At least one bin is not empty."""
 
     bins: Bins
     counts: tuple[int, ...]
@@ -96,7 +96,11 @@ class Distribution:
 
 
 def ranges_of(values: Iterable[Value]) -> Ranges:
-    """Choose bins with about a tenth of the values each. A value that makes up more than a tenth gets its own bin."""
+    """Choose bins that each hold about a tenth of the values. A value that makes up more than a tenth gets its own bin.
+
+    Args:
+        values: numbers, or dates as text, without missing values.
+    """
     ordered: list[Value] = sorted(values)
     if not ordered:
         return Ranges(())
@@ -112,14 +116,14 @@ def ranges_of(values: Iterable[Value]) -> Ranges:
 
 
 def groups_of(values: Iterable[Value]) -> Groups:
-    """Choose a bin for each of the most common values."""
+    """Create a bin for each of the MAX_CATEGORIES most common values."""
     counts = Counter(values)
     common = sorted(counts, key=lambda value: (-counts[value], str(value)))
     return Groups(tuple(common[:MAX_CATEGORIES]))
 
 
 def distribution(bins: Bins, values: Iterable[Value | None]) -> Distribution:
-    """Count the values in each bin."""
+    """Count the values in each bin. In `values`, None is a missing value."""
     counts = Counter(map(bins.bin_of, values))
     return Distribution(bins, tuple(counts[position] for position in range(len(bins))))
 
@@ -127,9 +131,10 @@ def distribution(bins: Bins, values: Iterable[Value | None]) -> Distribution:
 def stability_index(expected: Sequence[int], actual: Sequence[int]) -> float:
     """Compute the population stability index (PSI).
 
-    The PSI is the sum of (a - e) ln(a / e) over all bins, where e and a are the expected and actual shares of a bin. It
-    is 0 if all shares are equal, and has no upper limit. If a bin is empty on one side, its count is taken as 0.5. Bins
-    that are empty on both sides are skipped. (Siddiqi, Credit Risk Scorecards, Wiley 2006, chapter 8.)
+    The PSI is the sum of (a - e) ln(a / e) over all bins, where e and a are the expected and actual shares of the
+    values in a bin. It is 0 if both shares are equal in every bin, and has no upper limit. If only one of the two
+    counts of a bin is 0, it is replaced by 0.5. Bins where both are 0 are skipped. (Siddiqi, Credit Risk Scorecards,
+    Wiley 2006, chapter 8.)
 
     Args:
         expected: the expected number of values in each bin.
@@ -145,11 +150,11 @@ def stability_index(expected: Sequence[int], actual: Sequence[int]) -> float:
 
 
 def chance_level(expected: Sequence[int], actual: Sequence[int]) -> float:
-    """Compute the value that the stability index stays below with 99% probability if nothing has changed.
+    """Compute the 99th percentile of the PSI for the case that nothing has changed.
 
-    For independent values and samples of sizes N and M, the index divided by 1/N + 1/M is approximately chi-squared
-    distributed. The degrees of freedom are the number of bins minus one. (Yurdakul, Statistical Properties of the
-    Population Stability Index, Western Michigan University 2018.)
+    The arguments are those of `stability_index`. For independent values and samples of sizes N and M, the PSI divided
+    by 1/N + 1/M is approximately chi-squared distributed. The degrees of freedom are the number of bins minus one.
+    (Yurdakul, Statistical Properties of the Population Stability Index, Western Michigan University 2018.)
     """
     bins = sum(1 for e, a in zip(expected, actual, strict=True) if e or a)
     return chi_squared_quantile(CERTAINTY, bins - 1) * (1 / sum(expected) + 1 / sum(actual))
@@ -279,17 +284,17 @@ def _typical(distribution: Distribution) -> Value | None:
 
 
 MOVING = 0.1
-"""A stability index below this threshold counts as stable."""
+"""Values whose stability index is below this threshold count as stable."""
 
 DRIFTED = 0.25
-"""A stability index above this threshold counts as drifted."""
+"""Values whose stability index is above this threshold count as drifted, unless chance can explain it."""
 
 MIN_ESTIMATES = 100
 """Minimum number of estimates needed to judge drift."""
 
 
 class Movement(StrEnum):
-    """How far values have moved. `too few` means there are not enough estimates to judge."""
+    """How far values have moved. `too few` means that there are not enough estimates to tell."""
 
     TOO_FEW = "too few"
     STABLE = "stable"
@@ -299,12 +304,12 @@ class Movement(StrEnum):
 
 @frozen
 class BinShare:
-    """The share of values in a bin, in percent.
+    """The shares of values in a bin, in percent.
 
     Attributes:
         label: the label of the bin.
-        expected: the share in the training data.
-        actual: the share in recent predictions.
+        expected: the share of the training data that is in the bin.
+        actual: the share of recent predictions that is in the bin.
     """
 
     label: str
@@ -314,11 +319,11 @@ class BinShare:
 
 @frozen
 class Shift:
-    """How far values have moved.
+    """How far the values of a feature, or the estimates, have moved.
 
     Attributes:
         psi: the population stability index, or None if there are no estimates.
-        chance: the index that chance alone can explain (see `chance_level`), or None if there are no estimates.
+        chance: the largest index that chance alone can explain (see `chance_level`), or None if there are no estimates.
         movement: the classification of the index.
         bins: the expected and the actual share of each bin.
     """
@@ -336,7 +341,8 @@ class FeatureDrift:
     Attributes:
         name: the feature name.
         shift: how far the values have moved.
-        out_of_range: the share of estimates with a warning about the feature, in percent.
+        out_of_range: the share of estimates with a warning about the feature, in percent, or None if there are no
+            estimates.
     """
 
     name: str
@@ -351,11 +357,12 @@ class Drift:
     Attributes:
         model_version: the name of the version.
         examined: the number of examined predictions, including those made by other versions.
-        n: the number of examined predictions that were made by this version. Drift is measured on them.
-        since: the time of the oldest of these `n` predictions, or None if there are none.
+        n: the number of examined predictions that this version made. Only these are used to measure drift.
+        since: the creation time of the oldest of these `n` predictions, or None if there are none.
         estimates: how far the estimates have moved.
         features: how far each feature has moved.
-        out_of_range: the share of the `n` predictions with a warning about any feature, in percent.
+        out_of_range: the share of the `n` predictions with a warning about any feature, in percent, or None if `n` is
+            0.
     """
 
     model_version: str
@@ -398,7 +405,7 @@ def drift(model_version: str, trained_on: Snapshot, predictions: Sequence[Predic
 
 
 def shift(expected: Distribution, values: Sequence[Value | None]) -> Shift:
-    """Measure how far values have moved from the expected distribution."""
+    """Measure how far values have moved from the expected distribution. In `values`, None is a missing value."""
     if not values:
         return Shift(None, None, Movement.TOO_FEW)
     actual = distribution(expected.bins, values)

@@ -39,7 +39,11 @@ RESAMPLES = 200
 PAIRED_RESAMPLES = 1000
 
 LARGEST = 1000
-"""Maximum size of a resample. If there are more sales, the deviations are scaled to their number."""
+"""Maximum size of a bootstrap resample.
+
+If there are more sales, resamples vary more than they would at full size, so their deviations from the value for all
+sales are scaled down.
+"""
 
 _SEED = 42
 
@@ -53,7 +57,7 @@ def bounds(estimates: Sequence[float], prices: Sequence[float], measured: Accura
         measured: the measures of these estimates.
 
     Returns:
-        The bounds by measure. Measures that are undefined in any resample are omitted.
+        The bounds by measure. A measure is omitted if it is undefined for `measured` or for any resample.
     """
     draw, size = Random(_SEED), min(len(prices), LARGEST)
     resamples = []
@@ -106,7 +110,13 @@ class Valued:
 
 
 def valued(sales: Sequence[Sale], valuation: Valuation, calibration: Calibration | None) -> Sequence[Valued]:
-    """Combine sales with a model's estimates. Sales of houses that the model can't estimate are omitted."""
+    """Combine sales with a model's estimates. Sales of houses that the model can't estimate are omitted.
+
+    Args:
+        sales: the sales.
+        valuation: the model's estimates, in the order of the sales.
+        calibration: the calibration used to compute intervals, or None for a model without intervals.
+    """
     spreads = valuation.spreads if calibration else None
     rows = []
     for row, (sale, price) in enumerate(zip(sales, valuation.prices, strict=True)):
@@ -161,7 +171,7 @@ def evaluate(
 
 
 def tenths(ordered: Sequence[T]) -> Sequence[Sequence[T]]:
-    """Split rows into ten consecutive groups of about equal size. If there are fewer than ten rows, each is a group."""
+    """Split rows into ten consecutive groups of about equal size, or into groups of one if there are fewer than ten."""
     groups = min(GROUPS, len(ordered))
     cuts = [len(ordered) * group // groups for group in range(groups + 1)] if groups else []
     return [ordered[start:end] for start, end in pairwise(cuts)]
@@ -208,7 +218,7 @@ def _by_category(rows: Sequence[Valued], feature: str) -> tuple[Segment, ...]:
 
 
 LATEST_SHARE = 0.2
-"""Share of sales used for the out-of-time evaluation."""
+"""Approximate share of sales that count as the most recent ones in an out-of-time evaluation."""
 
 
 @frozen
@@ -216,9 +226,9 @@ class OutOfTimeSales:
     """The split of sales for an out-of-time evaluation.
 
     Attributes:
-        since: the date of the first of the most recent sales.
-        earlier: earlier sales, of other houses, to fit a model to.
-        latest: the most recent sales, to evaluate the model on.
+        since: the date of the first sale in `latest`.
+        earlier: the sales before `since`, without the houses in `latest`. The model is fitted to these.
+        latest: all sales from `since` on. The model is evaluated on these.
     """
 
     since: date
@@ -227,13 +237,13 @@ class OutOfTimeSales:
 
 
 def latest_sales(sales: Sequence[Sale]) -> OutOfTimeSales | str:
-    """Split off about the most recent fifth of the sales, without splitting a day.
+    """Split off about the most recent fifth of the sales. Sales on the same day stay together.
 
     If a house is among the most recent sales, its earlier sales are omitted, because a model that has already seen the
     house would look better than it is.
 
     Returns:
-        The split, or the reason if there is none. The reason is phrased as the end of a sentence.
+        The split. If it is impossible, the reason, as a clause such as "the sales have no dates".
     """
     counts = Counter(sale.sold_on for sale in sales if sale.sold_on)
     days = sorted(counts, reverse=True)
@@ -255,7 +265,10 @@ HELD_OUT_FILE: Final = "held-out.json"
 """Name of the artifact file that contains a version's held-out sales."""
 
 MAX_HELD_OUT = 5000
-"""Maximum number of sales in the file (about 60 bytes each). If there are more, the file contains a random sample."""
+"""Maximum number of sales in the held-out file. If there are more, the file contains a random sample.
+
+Each sale takes about 60 bytes.
+"""
 
 _FORMAT = 1
 _SAMPLE_SEED = 42
@@ -287,7 +300,7 @@ class HeldOutSale:
         return self.estimate / self.price
 
     def within(self, factor: float) -> bool:
-        """Return whether the price is within `factor` spreads of the estimate (see Calibration.intervals)."""
+        """Return whether |ln(price / estimate)| is at most `factor` times the spread (see Calibration.intervals)."""
         return (
             self.spread is not None
             and self.estimate > 0
@@ -309,14 +322,17 @@ class HeldOut:
 
 
 def sample(rows: Sequence[T], most: int) -> Sequence[T]:
-    """Draw a random sample of up to `most` rows, in order. For a given number of rows, the same positions are drawn."""
+    """Draw a random sample of up to `most` rows, in their original order.
+
+    The sampled positions depend only on `most` and the number of rows.
+    """
     if len(rows) <= most:
         return rows
     return [rows[position] for position in sorted(Random(_SAMPLE_SEED).sample(range(len(rows)), most))]
 
 
 def held_out(rows: Sequence[Valued], schema: FeatureSchema) -> HeldOut:
-    """Create a version's held-out sales from the evaluated rows."""
+    """Convert evaluated sales to the form in which a version stores them."""
     names = coordinates(schema) or ()
 
     def held_out_sale(row: Valued) -> HeldOutSale:
@@ -360,7 +376,12 @@ _COLUMNS: Final = tuple(field.name for field in fields(HeldOutSale))
 
 
 def _read(columns: Sequence[str], row: Sequence[object]) -> HeldOutSale:
-    """Parse a row by column names. Unknown columns, which a newer release may have added, are ignored."""
+    """Parse a row of the held-out file. Unknown columns, which a newer release may have added, are ignored.
+
+    Args:
+        columns: the column names.
+        row: the value for each column.
+    """
     values = {name: _value(name, value) for name, value in zip(columns, row, strict=True) if name in _COLUMNS}
     sale = HeldOutSale(**values)
     if sale.estimate < 0 or sale.price <= 0:

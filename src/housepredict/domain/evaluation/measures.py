@@ -105,9 +105,10 @@ def _r2(prices: Sequence[float], mse: float) -> float | None:
 
 
 def _prb(estimates: Sequence[float], prices: Sequence[float], ratios: Sequence[float], middle: float) -> float | None:
-    """Compute the slope of the regression of (ratio - m) / m on log2(0.5 * (estimate / m + price)).
+    """Compute the coefficient of price-related bias. Returns None if it is undefined.
 
-    Here, m is the median ratio, `middle`.
+    This is the slope of the regression of (ratio - middle) / middle on log2(0.5 * (estimate / middle + price)), where
+    `middle` is the median ratio.
     """
     if not middle:
         return None
@@ -132,7 +133,7 @@ class Coverage:
     Attributes:
         level: the level of the intervals, in percent.
         share: the share of sale prices inside the intervals, in percent.
-        width: the median of high / estimate, or None if all estimates are 0.
+        width: the median of (upper bound of the interval / estimate), or None if all estimates are 0.
     """
 
     level: int
@@ -141,7 +142,7 @@ class Coverage:
 
 
 _MAX_TESTED: Final = 1_000_000
-"""Maximum number of sales used to compute a coverage range, so that the computation takes only milliseconds."""
+"""Maximum number of sales used to compute a coverage range. This limits the computing time to milliseconds."""
 _IAAO: Final = "International Association of Assessing Officers, Standard on Ratio Studies (2013)"
 _BINOMIAL: Final = "two-sided exact binomial test at 0.1%"
 
@@ -151,8 +152,11 @@ class Range:
     """The acceptable range (inclusive) of a measure.
 
     Attributes:
-        digits: to how many decimals values are rounded before they are compared with the range.
-        source: where the range comes from.
+        name: the name of the measure.
+        low: the lower limit.
+        high: the upper limit.
+        digits: the number of decimals to which a value is rounded before it is compared with the range.
+        source: the standard or test that defines the range, for display.
     """
 
     name: str
@@ -210,7 +214,7 @@ def out_of_range(
         sales: the number of sales with intervals, by level. By default, this is `accuracy.n` for every level.
 
     Returns:
-        Field names of `Accuracy`, `coverage_80` and `coverage_90`.
+        The names: `coverage_80`, `coverage_90` and fields of `Accuracy`.
     """
     measures = [(limits, getattr(accuracy, name)) for name, limits in RANGES.items()]
     counts = sales or {}
@@ -241,12 +245,12 @@ class Segment:
 
 @frozen
 class OutOfTimeEvaluation:
-    """How accurate a model is on the most recent sales if it is fitted only to earlier sales of other houses.
+    """The accuracy of a model on the most recent sales, after it was fitted only to earlier sales of other houses.
 
     Attributes:
         since: the date of the first of the most recent sales.
-        trained_on: the number of earlier sales.
-        held_out: the number of most recent sales.
+        trained_on: the number of earlier sales that the model was fitted to.
+        held_out: the number of most recent sales that the model was evaluated on.
         accuracy: the accuracy on the most recent sales.
         coverage: the coverage for each interval level.
     """
@@ -273,11 +277,11 @@ class Evaluation:
         accuracy: the accuracy on the held-out sales.
         bounds: the 95% confidence bounds, by measure.
         coverage: the coverage for each interval level.
-        price_tenths: the accuracy for each tenth of the sales, by price, cheapest first.
-        category: the category feature with the most categories, or None if there is no category feature.
-        categories: the accuracy for the most common categories of that feature.
+        price_tenths: the accuracy for each tenth of the sales when they are sorted by price, cheapest first.
+        category: the name of the categorical feature with the most categories, or None if there is no such feature.
+        categories: the accuracy for each of the most common categories of that feature.
         out_of_time: the out-of-time evaluation, or None if it was not possible.
-        out_of_time_skipped: why there is no out-of-time evaluation.
+        out_of_time_skipped: the reason why there is no out-of-time evaluation, or None if there is one.
     """
 
     trained_on: int

@@ -17,7 +17,7 @@ from housepredict.domain.sales import Sale
 from housepredict.domain.validation import counted
 
 MIN_SHARE_BETTER = 95.0
-"""Minimum share of resamples, in percent, in which the challenger must have the smaller error to be promoted."""
+"""Minimum percentage of resamples in which the challenger must have a smaller error than the champion."""
 
 COVERAGE = "Coverage of the 90% intervals"
 GUARDS = {
@@ -26,17 +26,20 @@ GUARDS = {
     "Absolute PRB": evolve(RANGES["prb"], low=0.0),
     COVERAGE: Range(COVERAGE, 85.0, 95.0, 1, "the promotion rule"),
 }
-"""Guards: measures that must be in range or, if they are out of range, no worse than the champion's."""
+"""Guards: the acceptable ranges of measures that can block a promotion.
+
+Each of these measures must either be in range, or be no farther out of range than the champion's.
+"""
 
 MIN_HELD_OUT = 20
 """Minimum number of held-out sales needed to promote a version if there is no champion."""
 
 COD_LIMIT = 100.0
-"""Upper limit (exclusive) for the COD if there is no champion. At 100, errors are as large as the prices."""
+"""The COD of a version promoted without a champion must be below this limit. At 100, errors are as large as prices."""
 
 
 class PromotionPolicy(StrEnum):
-    """When to promote a new version: always, if the promotion rule allows it (`if-better`), or never."""
+    """Whether to promote a new version: `always`, `never`, or `if-better` (if the promotion rule allows it)."""
 
     ALWAYS = "always"
     IF_BETTER = "if-better"
@@ -84,7 +87,7 @@ def judge_without_champion(why: str, evaluated: Accuracy, rows: Sequence[Valued]
     training price for every house. A model that can't beat this constant is useless.
 
     Args:
-        why: why there is no champion, as a sentence.
+        why: the reason why there is no champion, as a sentence.
         evaluated: the version's accuracy on `rows`.
         rows: the held-out sales with the version's estimates.
         training: the training sales.
@@ -148,7 +151,7 @@ def judge(comparison: Comparison) -> Verdict:
 
 
 def is_same(version: ModelVersion, other: ModelVersion) -> bool:
-    """Return whether two versions have the same training options, sales and files."""
+    """Return whether two versions have the same training options, the same sales and the same artifact files."""
     return (
         version.options == other.options
         and version.source.digest == other.source.digest
@@ -181,7 +184,10 @@ def _performance(rows: Sequence[Valued], losses: Sequence[float], estimated: int
 
 
 def _guarded(performance: Performance) -> dict[str, float | None]:
-    """Return the values of the guards, rounded as in messages so that values that look the same are equal."""
+    """Return the measured value of each guard, rounded as in messages.
+
+    Without rounding, values that look the same in a message might be unequal.
+    """
     measured = performance.accuracy
     prb = None if measured.prb is None else abs(measured.prb)
     figures = {"COD": measured.cod, "PRD": measured.prd, "Absolute PRB": prb, COVERAGE: performance.coverage}
@@ -191,8 +197,8 @@ def _guarded(performance: Performance) -> dict[str, float | None]:
 def _outside(guard: str, value: float | None) -> float:
     """Return how far a guard's value is outside its range, or 0 if it is in range.
 
-    An undefined coverage (version without intervals) counts as in range. The other guards are undefined only if every
-    estimate is 0, and then count as infinitely far out of range.
+    The coverage of a version without intervals is undefined (None) and counts as in range. Other guards are undefined
+    only if every estimate is 0, and then count as infinitely far out of range.
     """
     limits = GUARDS[guard]
     if value is None:
@@ -205,5 +211,5 @@ def _figure(guard: str, value: float | None) -> str:
 
 
 def _percent(error: float, digits: int = 2) -> str:
-    """Format a mean log error as a percentage of the price."""
+    """Format a mean log error as a percentage of the price. `digits` is the number of decimals."""
     return f"{100 * math.expm1(error):,.{digits}f}%"

@@ -1,4 +1,4 @@
-"""The self-test that a model version must pass before it goes into service."""
+"""The self-test, which a model version must pass before it goes into service."""
 
 from __future__ import annotations
 

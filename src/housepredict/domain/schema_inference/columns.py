@@ -16,7 +16,7 @@ from housepredict.domain.features import MAX_MAGNITUDE, Kind, Value, text_proble
 from housepredict.domain.sales import Cell
 
 LAST_YEAR = 2068
-"""By default, two-digit years are read as one of the 100 years up to this one, as in POSIX."""
+"""Default for the last of the 100 years that two-digit years stand for. As in POSIX, 69 is 1969, and 68 is 2068."""
 
 _Readings = dict[Cell, Value]
 
@@ -78,13 +78,13 @@ def count_present(cells: Iterable[Cell]) -> Mapping[Cell, int]:
 
 
 def cell_reader(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR) -> Way:
-    """Return a function that parses a column's cells as a kind.
+    """Return a function that parses a column's cells as values of a given kind.
 
     Args:
-        kind: the kind.
+        kind: the kind of the values.
         present: the column's cells with their counts (see count_present), used to detect the format. The returned
             function can also parse other cells.
-        last_year: two-digit years are read as one of the 100 years up to this one.
+        last_year: the last of the 100 years that two-digit years stand for.
     """
     match kind:
         case Kind.DATE:
@@ -104,18 +104,18 @@ def cell_reader(kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_Y
 def value_reader(
     kind: Kind, present: Mapping[Cell, int], last_year: int = LAST_YEAR, *, money: bool = False
 ) -> Callable[[Cell], object]:
-    """Return a function that parses a column's cells before they are validated.
+    """Return a function that parses a column's cells for later validation.
 
     The function returns None for missing cells, and returns unreadable cells unchanged, so that validation can report
-    them. Ambiguous dates such as 03/04/2015 are unreadable unless other cells determine the format. Numbers are not
-    limited in size, and integers may have decimals, because validation checks both.
+    them. Ambiguous dates such as 03/04/2015 are unreadable unless other cells determine the format. Numbers of any size
+    are parsed, and integer columns may contain decimals, because validation checks both.
 
     Args:
-        kind: the kind.
+        kind: the kind of the values.
         present: the column's cells with their counts (see count_present), used to detect the format.
-        last_year: two-digit years are read as one of the 100 years up to this one.
-        money: whether the numbers are prices, which never have three decimals. If so, 450.000 is read as 450 thousand
-            unless most cells contradict it.
+        last_year: the last of the 100 years that two-digit years stand for.
+        money: whether the numbers are prices. If so, 450.000 is read as 450 thousand unless most cells use another
+            format, because prices never have three decimals.
     """
     if kind is Kind.DATE:
         read = _dates(present, last_year, certain=True)
@@ -146,7 +146,13 @@ def two_digit_years(present: Mapping[Cell, int]) -> frozenset[int]:
 
 
 def _numbers(present: Mapping[Cell, int], *, money: bool = False, largest: float = MAX_MAGNITUDE) -> Way:
-    """Return a function that parses numbers in the most common currency and format. Whole numbers become ints."""
+    """Return a function that parses numbers in the most common currency and format. Whole numbers become ints.
+
+    Args:
+        present: the column's cells with their counts, used to detect the currency and format.
+        money: whether the numbers are prices (see value_reader).
+        largest: the largest absolute value. Larger numbers are unreadable.
+    """
     formats = [partial(_number, form=form, plain=plain) for form, plain in _NUMBER_FORMATS]
     if all(not isinstance(cell, str) or _PLAIN_NUMBER.fullmatch(cell) for cell in present):
         return partial(_read_number, accepted=("",), form=formats[0], largest=largest)
@@ -192,7 +198,7 @@ def _number_text(cell: Cell, accepted: Sequence[str]) -> str | None:
 
 
 def _texts(present: Mapping[Cell, int]) -> Way:
-    """Return a function that parses text. In a column of whole numbers (codes), 98178.0 becomes "98178"."""
+    """Return a function that parses text. If the column has only whole numbers (codes), 98178.0 becomes "98178"."""
     return partial(_read_text, are_codes=all(_WHOLE.fullmatch(_text(cell)) for cell in present))
 
 
@@ -209,8 +215,13 @@ def _text(cell: Cell) -> str:
 def _dates(present: Mapping[Cell, int], last_year: int, *, certain: bool = False) -> Way:
     """Return a function that parses dates, in the format that can read the most cells. The time of day is ignored.
 
-    The function returns dates as YYYY-MM-DD. If `certain` is set, and several formats tie but disagree about a date, no
-    text is readable.
+    The function returns dates as YYYY-MM-DD.
+
+    Args:
+        present: the column's cells with their counts, used to detect the format.
+        last_year: the last of the 100 years that two-digit years stand for.
+        certain: whether to treat all text as unreadable if several formats read the most cells but disagree about a
+            date.
     """
     counts, formats = _counts(_date_text, present), _day_formats(last_year)
     best = _best_format(formats, counts)
@@ -267,7 +278,8 @@ def _best_format(forms: Sequence[_Format], counts: Counter[str]) -> _Format:
 def _readable_count(form: _Format, counts: Counter[str], least: int = 0) -> int:
     """Count the cells that a format can read.
 
-    For speed, counting stops when the count falls below `least`. The result is then below `least` but not exact.
+    For speed, counting stops once the result is certain to be below `least`. The returned number is then also below
+    `least`, but not exact.
     """
     count = counts.total()
     for text, cells in counts.items():
@@ -279,7 +291,7 @@ def _readable_count(form: _Format, counts: Counter[str], least: int = 0) -> int:
 
 
 def _amount(cell: Cell) -> tuple[str, str] | None:
-    """Split an amount into currency (may be empty) and number. Returns None if the cell isn't an amount."""
+    """Split an amount into its currency (may be empty) and its number. Returns None if the cell isn't an amount."""
     if not isinstance(cell, str):
         return None
     text = cell.strip()
@@ -318,7 +330,7 @@ def _day(text: str, form: str, last_year: int) -> str | None:
 
 
 def _no_day(_text: str) -> None:
-    """Return None for any text."""
+    """Return None for any text. This function is used in place of a date format if the format is ambiguous."""
 
 
 def _day_formats(last_year: int) -> Sequence[_Format]:
@@ -338,7 +350,7 @@ _CODE = re.compile(r"0\d+", re.ASCII)
 _DATE_NAME = re.compile(r"date|day|sold|_dt$", re.IGNORECASE)
 _YEAR_NAME = re.compile(r"year|yr|built$", re.IGNORECASE)
 _MAX_COUNTS = 50
-"""Maximum number of distinct values in a column of counts, such as bedrooms."""
+"""Maximum number of distinct values in a column of counts, such as the number of bedrooms."""
 
 
 @frozen(slots=False)
@@ -348,7 +360,7 @@ class Column:
     Attributes:
         name: the column name.
         kind: the kind of the values.
-        why: what determined the kind, for display.
+        why: the reason for the kind, for display.
         unreadable: the number of cells that can't be parsed as this kind.
         values: the value in each row, or None if the cell is missing or unreadable.
         distinct: the distinct values, with the number of rows for each.
@@ -368,13 +380,16 @@ class Column:
 
     @cached_property
     def is_whole(self) -> bool:
-        """Whether all values are whole numbers. Decimals are allowed if they are zero, as in 98178.0."""
+        """Whether all values are whole numbers, including those written with zero decimals, such as 98178.0."""
         numeric = self.kind in (Kind.NUMBER, Kind.INTEGER)
         return numeric and all(float(value).is_integer() for value in self.distinct)
 
     @property
     def is_row_number(self) -> bool:
-        """Whether the values number the rows consecutively. Rows without a value (added recorded sales) are ignored."""
+        """Whether the values are consecutive row numbers.
+
+        Rows without a value are ignored, because recorded sales that were added to the file have no row number.
+        """
         first = next(iter(self.values), None)
         return type(first) is int and all(
             value is None or value == number for number, value in enumerate(self.values, first)
@@ -393,7 +408,7 @@ def read_column(name: str, cells: Sequence[Cell], kind: Kind | None = None, last
         name: the column name.
         cells: the cells.
         kind: the kind to parse the cells as. By default, it is inferred from the name and the cells.
-        last_year: two-digit years are read as one of the 100 years up to this one.
+        last_year: the last of the 100 years that two-digit years stand for.
     """
     present = count_present(cells)
     if kind is not None:
@@ -403,7 +418,7 @@ def read_column(name: str, cells: Sequence[Cell], kind: Kind | None = None, last
 
 
 def read_prices(name: str, cells: Sequence[Cell]) -> Column:
-    """Parse a price column, where numbers may have a currency and never have three decimals."""
+    """Parse a price column. Prices may have a currency and never have three decimals (450.000 is 450 thousand)."""
     present = count_present(cells)
     return _column(name, Kind.NUMBER, "prices", cells, present, _read_all(present, _numbers(present, money=True)))
 

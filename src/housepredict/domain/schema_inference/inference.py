@@ -24,7 +24,7 @@ MIN_SALES = 30
 """Minimum number of usable sales needed to train a model."""
 
 _RARE = 5
-"""A value is rare if it occurs in fewer sales than this, and in fewer than 0.5% of the sales."""
+"""A feature value is rare if it occurs in fewer sales than this, and in fewer than 0.5% of the sales."""
 
 _BOUNDS = (
     (re.compile(r"^latt?(itude)?$"), -90.0, 90.0),
@@ -48,7 +48,7 @@ class PreparedSales:
         decisions: the role of each column, with the reason for it.
         rejected: the number of rejected rows, by reason.
         unreadable: the number of unreadable cells, by column.
-        notes: how the file was read, such as the detected encoding.
+        notes: facts about how the file was read, such as the detected encoding.
     """
 
     schema: FeatureSchema
@@ -66,7 +66,7 @@ def prepare(table: SalesTable, options: TrainingOptions, reserved: Set[str] = fr
     Args:
         table: the sales.
         options: the training options.
-        reserved: names that features must not have.
+        reserved: the names that features must not have.
 
     Raises:
         UnusableSales: if there is no price column, no usable feature, or too few sales.
@@ -112,7 +112,7 @@ def usable_rows(roles: Roles, rejected: Counter[str], read_on: date | None) -> l
 
     Args:
         roles: the columns and their roles.
-        rejected: the counts of rejected rows, by reason. The unusable rows are added to them.
+        rejected: the numbers of rejected rows, by reason. This function adds the unusable rows to these numbers.
         read_on: the latest accepted sale date, or None to accept all dates.
     """
     usable = []
@@ -133,7 +133,7 @@ def usable_rows(roles: Roles, rejected: Counter[str], read_on: date | None) -> l
 
 
 def _without_date_outliers(dates: Column, rows: Sequence[int], rejected: Counter[str]) -> list[int]:
-    """Return the rows with a plausible date, and add the other rows to the counts in `rejected`."""
+    """Return the rows that have a plausible date, and add the number of other rows to `rejected`."""
     days = {row: date.fromisoformat(str(dates.values[row])) for row in rows}
     first, last = plausible_days(list(days.values()))
     plausible = [row for row, day in days.items() if first <= day <= last]
@@ -147,7 +147,10 @@ def _without_date_outliers(dates: Column, rows: Sequence[int], rejected: Counter
 
 
 def house_key(roles: Roles, row: int) -> str:
-    """Return the house key of a row, made from the house's identifier or, if it has none, from its features."""
+    """Return the house key of a row. All sales of a house have the same key.
+
+    The key is the house id. If the row has none, the key is made from the values in the columns `roles.identity`.
+    """
     identifier = roles.house_id.values[row] if roles.house_id else None
     if identifier is not None:
         return str(shortest(identifier))
@@ -165,7 +168,7 @@ def schema_of(
         columns: the feature columns.
         usable: the positions of the usable rows.
         sale_date: the sale date column, or None if there is no such column.
-        closed: the names of category columns whose categories are complete.
+        closed: the names of categorical features for which categories that don't occur in the sales are invalid.
     """
     name = sale_date.name if sale_date in columns and sale_date else None
     latest = max((str(sale_date.values[row]) for row in usable), default=None) if sale_date else None
@@ -208,7 +211,10 @@ def _feature(column: Column, usable: Sequence[int], *, closed: bool, is_sale_dat
 
 
 def _usual_range(counts: Mapping[Value, int], rare: int) -> tuple[Value, Value] | None:
-    """Return the narrowest range that excludes fewer than `rare` sales at each end, or None if it excludes no sale."""
+    """Return the narrowest range that excludes fewer than `rare` sales at each end, or None if it excludes no sale.
+
+    `counts` is the number of sales with each value.
+    """
 
     def reached(values: Sequence[Value]) -> Value:
         so_far = accumulate(counts[value] for value in values)
@@ -221,9 +227,10 @@ def _usual_range(counts: Mapping[Value, int], rare: int) -> tuple[Value, Value] 
 
 
 def _physical_bounds(name: str, observed: tuple[Value, Value]) -> tuple[float | None, float | None]:
-    """Return the minimum and maximum that are physically possible for a feature with this name, such as a latitude.
+    """Return the minimum and maximum that are physically possible for a feature, judging by its name.
 
-    A limit is None if there is no such limit, or if observed values violate it.
+    For a latitude, these are -90 and 90. A limit is None if there is no such limit, or if observed values violate it.
+    `observed` is the smallest and the largest observed value.
     """
     low, high = float(observed[0]), float(observed[1])
     for pattern, minimum, maximum in _BOUNDS:

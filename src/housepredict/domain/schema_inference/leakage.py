@@ -94,9 +94,9 @@ def explained_share(groups: Sequence[Hashable], values: Sequence[float]) -> floa
 
 
 def combined_correlations(left: Part, right: Part, square: float) -> tuple[float, float, float, float]:
-    """Compute the correlations of left + right, left - right, left, and right with the target (in this order).
+    """Compute the correlations of left + right, left - right, left, and right with the target.
 
-    `square` is the dot product of the centered target with itself.
+    The four results are in this order. `square` is the dot product of the centered target with itself.
     """
     a, b, c = left.square, right.square, square
     ab, ac, bc = dot(left.values, right.values), left.along, right.along
@@ -125,9 +125,9 @@ def _coefficient(together: float, left: float, right: float) -> float:
 
 
 PAIR_CORRELATION = 0.995
-"""Threshold for leaking pairs.
+"""Threshold for leaking pairs of columns.
 
-Two columns leak if the log of their product or ratio has at least this absolute correlation with the log price.
+A pair leaks if the log of its product or ratio has at least this absolute correlation with the log price.
 """
 
 _MIN_PAIRED = 30
@@ -147,8 +147,8 @@ class _Logs:
 
     Attributes:
         target: the logarithms of the target.
-        columns: the logarithms of each column. Missing ones are 0.
-        present: for each column, which of its logarithms are not missing.
+        columns: the logarithms of each column, with 0 in place of missing ones.
+        present: a flag for each logarithm of each column. True means not missing.
         parts: the precomputed Part of each column, or None if the column has missing logarithms.
         square: the dot product of the centered target with itself.
     """
@@ -170,7 +170,10 @@ class _Logs:
         return cls(target, filled, present, parts, dot(deviations, deviations))
 
     def compare(self, first: int, second: int) -> tuple[float, float, float, float] | None:
-        """Compute combined_correlations for two columns. Returns None if too few rows have values in both."""
+        """Compute combined_correlations for the columns at two positions.
+
+        Returns None if too few rows have values in both columns.
+        """
         left, right = self.parts[first], self.parts[second]
         if left and right:
             return combined_correlations(left, right, self.square)
@@ -189,7 +192,8 @@ class _Pair:
     Attributes:
         strength: the absolute correlation of the combined columns with the price.
         columns: the two columns.
-        powers: the power (1 or -1) that each column is raised to. The product of the results reveals the price.
+        powers: the exponent (1 or -1) for each column. The product of the two columns, each raised to its exponent,
+            reveals the price.
     """
 
     strength: float
@@ -202,16 +206,18 @@ def find_leaking_pairs(
 ) -> dict[str, str]:
     """Find pairs of columns that leak the price together.
 
-    In each pair, one column is probably derived from the price and the other column, such as the price per square foot.
+    One column of a pair, such as the price per square foot, is probably derived from the price and the other column,
+    such as the square feet.
 
     Args:
         price: the prices.
-        columns: numeric columns.
+        columns: the numeric columns to examine.
         rows: the rows to examine.
-        measures: the names of columns with measurements. In case of doubt, these are not considered derived.
+        measures: the names of columns that contain measurements. If it is unclear which column of a pair is derived,
+            the column that isn't a measurement is chosen.
 
     Returns:
-        For each derived column, by name, how it leaks the price.
+        A description of the leak for each derived column, by column name.
     """
     columns = [column for column in columns if len(column.distinct) > 2]
     target = [math.log(float(price.values[row] or 1)) for row in rows]
@@ -246,7 +252,10 @@ def _logarithm(value: Value | None) -> float | None:
 
 
 def _pair(left: Column, right: Column, correlations: tuple[float, float, float, float]) -> _Pair | None:
-    """Return two columns as a pair if their product or ratio leaks the price and neither column leaks it alone."""
+    """Return two columns as a pair if their product or ratio leaks the price and neither column leaks it alone.
+
+    Otherwise, return None. `correlations` is the result of `combined_correlations` for the two columns.
+    """
     product, ratio, *alone = correlations
     powers = (1, 1) if abs(product) >= abs(ratio) else (1, -1)
     together = product if abs(product) >= abs(ratio) else ratio
@@ -257,7 +266,7 @@ def _pair(left: Column, right: Column, correlations: tuple[float, float, float, 
 
 
 def _derived(pair: _Pair, price: Column, rows: Sequence[int], measures: Collection[str]) -> int:
-    """Return the position (0 or 1) of the column in a pair that is probably derived.
+    """Return the position in the pair (0 or 1) of the column that is probably derived.
 
     Each column can be computed from the price and the other column, so only the digits can show which one is derived.
     A derived value is the rounded result of a division or multiplication. Such values rarely occur twice, and have many
@@ -278,7 +287,11 @@ def _derived(pair: _Pair, price: Column, rows: Sequence[int], measures: Collecti
 
 
 def _computed_share(pair: _Pair, which: int, price: Column, rows: Sequence[int]) -> float:
-    """Return the share of rows in which a column equals the rounded value computed from the price and other column."""
+    """Return the share of rows in which a column of a pair equals the value computed for it.
+
+    The value is computed from the price and the other column, and then rounded. `which` is the column's position in the
+    pair (0 or 1).
+    """
     computed, other = pair.columns[which], pair.columns[1 - which]
     power, other_power = pair.powers[which], pair.powers[1 - which]
     values = []
@@ -312,12 +325,15 @@ def _digits(column: Column) -> float:
 RANK_CORRELATION = 0.98
 """Threshold for leaking columns: minimum absolute rank correlation with the price.
 
-If there are few sales, the threshold is higher, to rule out chance.
+If there are few sales, a higher threshold applies, because a high correlation may be due to chance.
 """
 ASSESSED_CORRELATION = 0.9
 """Threshold for leaking assessed values: minimum absolute rank correlation with the price."""
 EXPLAINED_SHARE = 0.97
-"""Threshold for leaking columns with few distinct values: minimum explained share of the variance of the price rank."""
+"""Threshold for leaking columns with few distinct values.
+
+A column leaks if it explains at least this share of the variance of the price rank.
+"""
 
 _MIN_ROWS = 30
 _MAX_ROWS = 2000
@@ -336,7 +352,7 @@ def find_leaks(price: Column, columns: Sequence[Column]) -> dict[str, str]:
     """Find the columns that leak the price. The result does not depend on the order of the rows.
 
     Returns:
-        The reason for each leaking column, by name.
+        A description of the leak for each leaking column, by column name.
     """
     rows = [row for row, value in enumerate(price.values) if value is not None and float(value) > 0]
     if len(rows) < _MIN_ROWS:
@@ -350,7 +366,7 @@ def find_leaks(price: Column, columns: Sequence[Column]) -> dict[str, str]:
 
 
 def after_sale(name: str) -> str | None:
-    """Return why a column is excluded if its name indicates values known only after the sale, otherwise None."""
+    """Return a reason to exclude a column if its name indicates values known only after the sale, otherwise None."""
     if _AFTER_SALE.fullmatch(normalize_name(name)):
         return "known only after the sale (by its name); add it to `allow` to use it anyway"
     return None
@@ -367,7 +383,7 @@ def _is_numeric(column: Column) -> bool:
 
 
 def _leak(column: Column, price: Column, rows: Iterable[int]) -> str | None:
-    """Return how a single column leaks the price, or None if it does not."""
+    """Return a description of how a single column leaks the price, or None if it doesn't. Only `rows` are examined."""
     rows = evenly([row for row in rows if column.values[row] is not None], _MAX_ROWS)
     if len(rows) < _MIN_ROWS or (_is_numeric(column) and is_measure(column.name)):
         return None

@@ -47,7 +47,10 @@ _ROW_NAME = re.compile(r"unnamed \d+|index|row|")
 _ID_NAME = re.compile(r"\b(id|[pgfz]p?id|apn|pin|uprn|uuid|folio|parcel|mls|identifier|objectid)\b|parcel ?(no|num|id)")
 _MOSTLY_DISTINCT = 0.5
 _MIN_CODE_DIGITS = 10
-"""Minimum number of digits for a code. Mostly distinct whole numbers of equal length count as codes, not amounts."""
+"""Minimum number of digits in a code.
+
+A column of whole numbers that all have the same length and are mostly distinct is treated as codes, not amounts.
+"""
 _ID_DISTINCT = 0.2  # Low, because identifiers repeat when houses are resold.
 
 _MAX_SHOWN_CELLS = 3
@@ -72,7 +75,8 @@ class Roles:
         price: the price column.
         sale_date: the sale date column, or None if there is no such column.
         house_id: the column that identifies the house, or None if there is no such column.
-        identity: the columns that together identify a house that has no identifier. They don't depend on the options.
+        identity: the columns whose values together identify a house that has no house id. They don't depend on the
+            training options.
         features: the names of the feature columns, in the order of the file.
         decisions: the role of each column, with the reason for it.
         sale_months: the names of the year and month columns, or None if the sale date is not made from such columns.
@@ -94,7 +98,7 @@ def assign_roles(table: SalesTable, options: TrainingOptions, reserved: Set[str]
     Args:
         table: the sales.
         options: the training options.
-        reserved: names that features must not have.
+        reserved: the names that features must not have.
 
     Raises:
         UnusableSales: if a required column, or a column named in the options, is missing or unusable.
@@ -239,7 +243,16 @@ def read(name: str, cells: Sequence[Cell], kind: Kind | None, read_on: date | No
 
 
 def _with_century(column: Column, cells: Sequence[Cell], read_on: date, near: int | None = None) -> Column:
-    """Parse a date column again, with its two-digit years in the most plausible century (see last_year_of)."""
+    """Parse a date column again so that its two-digit years are in the most plausible century (see last_year_of).
+
+    Other columns are returned unchanged.
+
+    Args:
+        column: the parsed column.
+        cells: the column's cells.
+        read_on: the latest accepted sale date.
+        near: a year that the column's years should be close to.
+    """
     years = two_digit_years(count_present(cells)) if column.kind is Kind.DATE else ()
     if not years:
         return column
@@ -290,7 +303,10 @@ def _listed(names: Mapping[str, object] | Sequence[str]) -> str:
 
 
 def _exclusion(column: Column) -> str | None:
-    """Return why a non-constant column is not used as a feature by default, or None if it is used."""
+    """Return the reason why a column is not used as a feature by default, or None if it is used.
+
+    The column must have at least two distinct values.
+    """
     if column.is_row_number or (_ROW_NAME.fullmatch(normalize_name(column.name)) and _is_key(column)):
         return "row numbers"
     if _is_identifier(column):
@@ -331,5 +347,5 @@ def _is_key(column: Column) -> bool:
 
 
 def _differ(column: Column, share: float) -> bool:
-    """Return whether a column has more distinct values than a given share of its non-missing rows."""
+    """Return whether the number of distinct values is more than `share` times the number of rows with a value."""
     return len(column.distinct) > share * max(column.present, 1)

@@ -1,4 +1,4 @@
-"""Sale dates in a sales file, given as a date column, or as a year column and a month column."""
+"""Sale dates in a sales file, which can be a date column, or a year column and a month column."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ def latest_sale_date(now: datetime) -> date:
 def plausible_days(days: Sequence[date]) -> tuple[date, date]:
     """Return the first and the last sale date that are not outliers.
 
-    Up to 1% of the sales (but at least one sale) at each end can be outliers. They are outliers if they are separated
-    from the other sales by a gap longer than a year and longer than ten times the mean gap between the other sales.
+    The earliest 1% and the latest 1% of the sales (at least one sale at each end) can be outliers. They are outliers if
+    they are separated from the other sales by a gap longer than a year and longer than ten times the mean gap between
+    the other sales.
 
     Args:
-        days: the date of each sale, in any order. There must be at least one.
+        days: the date of each sale, in any order, for at least one sale.
     """
     ordered = sorted(days)
     outliers = max(1, len(ordered) // _OUTLIERS_ONE_IN)
@@ -40,22 +41,23 @@ def plausible_days(days: Sequence[date]) -> tuple[date, date]:
     long_gap = max(_MIN_GAP_DAYS, _MIN_MEAN_GAPS * mean_gap)
 
     def last_before_gap(outward: Sequence[date]) -> date:
-        """Return the last day before the first long gap, going from the middle outward."""
+        """Return the last day before the first long gap. `outward` are the days from the middle to one end."""
         return next((day for day, next_ in pairwise(outward) if abs((next_ - day).days) > long_gap), outward[-1])
 
     return last_before_gap(ordered[outliers::-1]), last_before_gap(ordered[-outliers - 1 :])
 
 
 def last_year_of(years: Collection[int], latest_first: int, near: int | None = None) -> int:
-    """Return the last of the 100 consecutive years to which a column's two-digit years belong.
+    """Choose the 100 years that a column's two-digit years stand for, and return the last one.
 
-    The column's first year is the one that follows the longest gap between its two-digit years, and the 100 years begin
-    with it. Its century is the latest one for which the first year is not after `latest_first`. If `near` is given, the
-    century is instead chosen so that the middle of the column's years is as close as possible to `near`.
+    The two-digit year after the longest gap is taken as the column's earliest year. For example, this is 98 if the
+    column has 98, 99, 00 and 01. The 100 years start with the earliest year, in the latest century in which it is not
+    after `latest_first`. If `near` is given, the century is instead chosen so that the middle of the column's years is
+    as close as possible to `near`.
 
     Args:
-        years: the distinct two-digit years in the column. There must be at least one.
-        latest_first: the latest possible first year of the column.
+        years: the distinct two-digit years in the column, at least one.
+        latest_first: the latest possible value for the column's earliest year.
         near: a year that the column's years should be close to.
     """
     earliest = latest_first - 99
@@ -81,12 +83,12 @@ _YEAR_SOLD, _MONTH_SOLD = (
 
 @frozen
 class SaleMonths:
-    """A sale date given as two columns.
+    """Sale dates that a file gives as a year column and a month column.
 
     Attributes:
         year: the name of the year column.
         month: the name of the month column.
-        date: a date column created from both, with the first day of the month.
+        date: a date column created from both, with the first day of each month.
     """
 
     year: str
@@ -114,7 +116,8 @@ def find_sale_months(columns: Mapping[str, Column]) -> SaleMonths | None:
     """Find a year column and a month column that together give the sale date.
 
     Returns:
-        The columns, or None unless the file has exactly one of each, and no column named `sale_date`.
+        The columns, or None if the file doesn't have exactly one of each, if it has a column named `sale_date`, or if
+        the values are implausible.
     """
     years, months = (
         [name for name in columns if part.fullmatch(normalize_name(name))] for part in (_YEAR_SOLD, _MONTH_SOLD)

@@ -14,7 +14,7 @@ from housepredict.domain.usecases.predict import Predict
 from housepredict.domain.validation import Rule, Violation, pointer_to
 
 MAX_REJECTIONS = 1000
-"""Maximum number of rejected rows in the result. The output table has the violations of all rejected rows."""
+"""Maximum number of rejected rows in `EstimatedTable`. The output table lists the violations of all rejected rows."""
 
 _MALFORMED = InvalidHouses([Violation("", Rule.TYPE, "number of fields differs from the header")])
 
@@ -25,7 +25,7 @@ class RefusedRow:
 
     Attributes:
         row: the row number. The first row below the header is 1.
-        violations: what is wrong with the house.
+        violations: the violations of the house.
     """
 
     row: int
@@ -41,7 +41,7 @@ class EstimatedTable:
         estimated: the number of estimated rows.
         refused: the number of rejected rows.
         refusals: the first 1,000 rejected rows.
-        notes: how the table was read, such as the detected encoding.
+        notes: facts about how the table was read, such as the detected encoding.
     """
 
     model_version: str
@@ -67,8 +67,8 @@ class EstimateTable:
 
         Args:
             table: the houses.
-            prices: where to write the results.
-            progress: called after each batch.
+            prices: the output table.
+            progress: a function that is called after each batch.
 
         Raises:
             InvalidHouses: if the column for a required feature is missing.

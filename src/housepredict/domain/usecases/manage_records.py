@@ -24,7 +24,7 @@ from housepredict.domain.ports import (
 
 _LAB_ID = re.compile(r"[1-9]\d{0,9}", re.ASCII)
 MAX_LAB_ID = 2**31 - 1
-"""Maximum lab id (see HasLabIds). In the tutorial's database, the id column is a 32-bit integer."""
+"""Maximum lab id (see HasLabIds), because the id column in the tutorial's database is a 32-bit integer."""
 _SMALLEST_ID = UUID(int=0)
 _ONE_SECOND = timedelta(seconds=1)
 _PAGE_SIZE = 1000  # Small enough for quick statements and short locks.
@@ -32,7 +32,7 @@ _PAGE_SIZE = 1000  # Small enough for quick statements and short locks.
 
 @frozen
 class Removed:
-    """How many predictions and sales were deleted."""
+    """The numbers of deleted predictions and sales."""
 
     predictions: int
     sales: int
@@ -40,9 +40,9 @@ class Removed:
 
 @define
 class Records:
-    """Access to stored predictions: read them, or delete them with their sales.
+    """Read access to stored predictions, and their deletion together with their sales.
 
-    Every method raises RepositoryUnavailable.
+    Every method raises RepositoryUnavailable if the repository can't be used.
     """
 
     _predictions: PredictionRepository
@@ -51,7 +51,11 @@ class Records:
     _keys: PredictionKeys
 
     def one(self, id: UUID | str | int) -> Prediction:  # noqa: A002  # The parameter is called `id` everywhere.
-        """Return the prediction with a given id or lab id (see HasLabIds). Raises UnknownPrediction."""
+        """Return the prediction with a given id or lab id (see HasLabIds).
+
+        Raises:
+            UnknownPrediction: if there is no such prediction.
+        """
         text = str(id)
         prediction = None
         if is_uuid(text):
@@ -63,20 +67,23 @@ class Records:
         return prediction
 
     def recent(self, limit: int, before: UUID | None = None) -> Sequence[Prediction]:
-        """Return the newest predictions (see PredictionRepository.recent)."""
+        """Return the `limit` newest predictions, newest first. If `before` is given, only ids below it are included."""
         return self._predictions.recent(limit, before)
 
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog | None]:
-        """Return the newest predictions, and the backlog at the time they were read.
+        """Return the newest predictions (see `recent`), and the backlog at the time when they were read.
 
-        The backlog is None if the repository has no backlog (see HasBacklog).
+        The backlog is None if the repository never has one (see HasBacklog).
         """
         if isinstance(self._predictions, HasBacklog):
             return self._predictions.recent_and_backlog(limit, before)
         return self.recent(limit, before), None
 
     def backlog(self) -> Backlog | None:
-        """Return the counts of predictions that have not reached the database, or None if there is no backlog."""
+        """Return the numbers of predictions that have not reached the database.
+
+        The result is None if the repository never has a backlog (see HasBacklog).
+        """
         return self._predictions.backlog() if isinstance(self._predictions, HasBacklog) else None
 
     def between(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Prediction]:
@@ -120,7 +127,7 @@ class Records:
         return Removed(predictions, sales + self._sales.erase(erased))
 
     def prune(self, keep: timedelta) -> Removed:
-        """Delete predictions older than `keep`, and their idempotency keys and sales."""
+        """Delete the predictions older than the retention period `keep`, and their idempotency keys and sales."""
         before = first_id_at(self._clock.now() - keep)
         # Keys are deleted first. If a key outlived its predictions, a retried request would create them with old ids.
         _prune_all(self._keys.prune, before)

@@ -1,6 +1,6 @@
 """Use cases: estimate houses and store the predictions, optionally with explanations or an idempotency key.
 
-Predictions are stored before they are returned. No other module stores predictions.
+Predictions are stored before they are returned. Only this module stores predictions.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ AnyPrediction = TypeVar("AnyPrediction", bound=Prediction)
 
 
 CommitTimer = Callable[[], Callable[[], None]]
-"""A function that starts timing a commit. It returns a function that stops the timer."""
+"""A function that starts a timer for a commit, and returns a function that stops this timer."""
 
 
 def _no_timer() -> Callable[[], None]:
@@ -83,7 +83,8 @@ class Predict:
             A stored prediction for each house, in order.
 
         Raises:
-            InvalidHouses: with all violations. JSON pointers start with the position of the house, such as `/3/size`.
+            InvalidHouses: if any house is invalid. The error lists all violations. JSON pointers start with the
+                position of the house, such as `/3/size`.
             NoModel: if no version is in service.
             RepositoryUnavailable: if the predictions can't be stored.
         """
@@ -94,7 +95,7 @@ class Predict:
         return _single(self, house)
 
     def any_number(self, houses: Sequence[object]) -> Sequence[Prediction]:
-        """Estimate any number of houses (see `__call__`). All are estimated before the first batch is stored."""
+        """Estimate any number of houses (see `__call__`). All houses are estimated before the first batch is stored."""
         serving = self._models.current()
         predictions = self.estimate(serving, serving.version.schema.houses(houses))
         for start in range(0, len(predictions), self._max_batch):
@@ -109,10 +110,10 @@ class Predict:
             serving: the version whose schema to use. By default, this is the version in service.
 
         Returns:
-            The version and the validated houses, which are the arguments for `store`.
+            The version and the validated houses, as needed by `store`.
 
         Raises:
-            InvalidHouses: with all violations.
+            InvalidHouses: if any house is invalid. The error lists all violations.
             NoModel: if no version is in service.
         """
         require_batch_size(len(houses), self._max_batch)
@@ -138,15 +139,20 @@ class Predict:
     ) -> bool:
         """Estimate valid houses, and start storing the predictions without waiting for the commit.
 
-        Must be called in a running event loop. If the houses can't be estimated, nothing is stored.
+        Must be called in a running event loop.
 
         Args:
             serving: the version to estimate with.
-            houses: the houses.
-            done: called by the event loop with the stored predictions, or with the error if storing them failed.
+            houses: the valid houses.
+            done: a function that the event loop calls with the stored predictions, or with the error if storing them
+                failed.
 
         Returns:
-            Whether storing was started. If not, nothing is stored, and the caller should call `store` in a thread.
+            Whether storing was started. If not, nothing is stored, `done` is not called, and the caller should call
+            `store` in a thread.
+
+        Raises:
+            InvalidHouses: if a house can't be estimated (see `estimate`).
         """
         if self._in_loop is None:
             return False
@@ -163,7 +169,7 @@ class Predict:
         """Estimate valid houses without storing the predictions.
 
         Raises:
-            InvalidHouses: if a house is too far outside the training sales to estimate a price.
+            InvalidHouses: if a house differs too much from the training sales for the model to compute a price.
         """
         estimates = _estimates(serving, houses)
         now = self._clock.now()
@@ -227,7 +233,7 @@ class Explain:
 
         Raises:
             NoExplanation: if the version in service can't explain its estimates.
-            InvalidHouses: with all violations.
+            InvalidHouses: if any house is invalid. The error lists all violations.
             NoModel: if no version is in service.
             RepositoryUnavailable: if the predictions can't be stored.
         """
@@ -250,9 +256,9 @@ class Explain:
 class PredictOnce:
     """Estimate houses once per idempotency key. A retry with the same key returns the same predictions.
 
-    Prediction ids are reserved for the key before the predictions are stored, and repositories skip ids that are
-    already stored. All requests with the same key therefore return the predictions that were stored first, even if
-    requests are interrupted or run concurrently.
+    Prediction ids are reserved for the key before the predictions are stored, and repositories don't store a second
+    prediction with the same id. All requests with the same key therefore return the predictions that were stored
+    first, even if requests are interrupted or run concurrently.
     """
 
     _predict: Predict
@@ -262,14 +268,14 @@ class PredictOnce:
     def for_key(self, read: Callable[[], Sequence[object]], delivery: Delivery) -> Sequence[Prediction]:
         """Return the predictions for an idempotency key. If there are none yet, estimate a batch and store it.
 
-        If the houses are invalid, the key is not used up.
+        If the houses are invalid, the key can be used again with other houses.
 
         Args:
-            read: returns the houses. It is only called if there are no predictions for the key yet.
+            read: a function that returns the houses. It is not called if there are predictions for the key already.
             delivery: the key and the digest of the request.
 
         Raises:
-            InvalidHouses: with all violations, or if the key is invalid.
+            InvalidHouses: if the key or any house is invalid. The error lists all violations.
             RepeatedKey: if the key was used for a different request.
             ErasedPredictions: if the predictions for the key were erased or pruned.
             NoModel: if no version is in service.

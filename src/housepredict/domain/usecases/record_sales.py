@@ -37,9 +37,9 @@ class _CheckedSale:
 class RecordSales:
     """Record realized sales of estimated houses.
 
-    If several sales are recorded for the same prediction, the last one is valid and corrects the earlier ones. Sales
-    for unknown predictions are stored, because the predictions may still be in a spool. Sales for erased or pruned
-    predictions are not stored, because they could never be matched.
+    If several sales are recorded for the same prediction, only the last one counts, as a correction of the earlier
+    ones. Sales for unknown predictions are stored, because the predictions may still be in a spool. Sales for erased
+    or pruned predictions are not stored, because they could never be matched with a prediction.
     """
 
     _sales: SaleRepository
@@ -53,14 +53,15 @@ class RecordSales:
 
         Args:
             sales: mappings with the keys `prediction` (prediction id), `price` and `date`.
-            key: an idempotency key. If the batch is sent again with the same key, it is not recorded again.
+            key: an idempotency key. A batch that is sent again with the same key is not recorded again.
 
         Returns:
-            The sales with their predictions, in order. Duplicates, and sales for erased or pruned predictions, are
-            omitted.
+            The recorded sales with their predictions, in order. Repeated sales in the batch, and sales for erased or
+            pruned predictions, are omitted.
 
         Raises:
-            InvalidSales: with all violations. JSON pointers start with the position of the sale, such as `/3/price`.
+            InvalidSales: if any sale is invalid. The error lists all violations. JSON pointers start with the position
+                of the sale, such as `/3/price`.
             RepeatedKey: if the key was used for a different batch.
             ErasedSales: if all of the predictions were erased or pruned.
             RepositoryUnavailable: if the sales can't be stored, or the predictions can't be read.
@@ -83,9 +84,9 @@ class RecordSales:
             raise error.alone() from None
 
     def any_number(self, sales: Sequence[object], key: str) -> Sequence[RealizedSale]:
-        """Record any number of sales (see `__call__`). All are validated before the first batch is stored.
+        """Record any number of sales (see `__call__`). All sales are validated before the first batch is stored.
 
-        If this fails midway, retrying with the same key stores only the batches that are not stored yet.
+        If an error occurs between batches, a retry with the same key stores only the batches that are not stored yet.
         """
         require_valid_key(key, InvalidSales)
         checked = self._checked(sales)
@@ -97,10 +98,10 @@ class RecordSales:
         return recorded
 
     def history(self, prediction: UUID | str) -> Sequence[RealizedSale]:
-        """Return all sales recorded for a prediction, oldest first. The last one is the valid one.
+        """Return all sales recorded for a prediction, oldest first. Only the last one counts.
 
         Raises:
-            InvalidSales: if the id is invalid.
+            InvalidSales: if the prediction id is invalid.
             RepositoryUnavailable: if sales or predictions can't be read.
         """
         if broken := _broken("prediction", prediction, self._clock.now()):
@@ -128,7 +129,7 @@ class RecordSales:
         return [RealizedSale(sale, known.get(sale.prediction)) for sale in recorded if sale.prediction not in erased]
 
     def _matched(self, sales: Sequence[RecordedSale]) -> Sequence[RealizedSale]:
-        """Match sales with their predictions. Omits sales for erased or pruned predictions."""
+        """Combine sales with their predictions. Sales for erased or pruned predictions are omitted."""
         matched = list(with_predictions(sales, self._predictions.find))
         unknown = list({match.sale.prediction for match in matched if match.prediction is None})
         erased = set(self._predictions.find_erased(unknown)) if unknown else set()
@@ -179,7 +180,13 @@ def _violations(sale: object, row: int, now: datetime) -> list[Violation]:
 
 
 def _broken(name: str, value: object, now: datetime) -> tuple[Rule, str] | None:
-    """Return the rule that a field's value violates and an error message, or None if the value is valid."""
+    """Return the rule that a field's value violates, with an error message, or None if the value is valid.
+
+    Args:
+        name: the name of the field.
+        value: the value of the field.
+        now: the current time, used to reject future dates.
+    """
     if name == "prediction":
         is_id = isinstance(value, UUID) or (isinstance(value, str) and is_uuid(value))
         return None if is_id else (Rule.TYPE, "must be a prediction id (UUID)")

@@ -43,11 +43,11 @@ class RealizedSales:
 
     Attributes:
         sales: the number of sales in the review.
-        unmatched: the number of sales whose prediction is unknown. They are not used.
-        estimated_after_sale: the number of sales whose prediction was made on the day of the sale or later. They are
-            not used.
+        unmatched: the number of sales whose prediction is unknown. Accuracy is measured without these sales.
+        estimated_after_sale: the number of sales whose prediction was made on the day of the sale or later. Accuracy is
+            measured without these sales.
         truncated: whether older sales were left out because there are more than MAX_SALES.
-        rows: the sales that are used, with their estimates, by model version. The latest sales come first.
+        rows: the sales on which accuracy is measured, with their estimates, by model version, latest sales first.
     """
 
     sales: int
@@ -63,8 +63,8 @@ class AccuracyReview:
 
     Attributes:
         returned: the reviewed sales.
-        overall: the accuracy over all usable sales, or None if there are none.
-        by_version: the accuracy of each model version.
+        overall: the accuracy over all sales in `returned.rows`, or None if there are none.
+        by_version: the accuracy of each model version, by version name.
     """
 
     returned: RealizedSales
@@ -74,20 +74,23 @@ class AccuracyReview:
 
 @define
 class ReviewAccuracy:
-    """Measure the accuracy of stored estimates on realized sales. Every method raises RepositoryUnavailable."""
+    """Measure the accuracy of stored estimates on realized sales.
+
+    Every method raises RepositoryUnavailable if sales or predictions can't be read.
+    """
 
     _sales: SaleRepository
     _predictions: PredictionRepository
 
     def __call__(self, since: date | None = None, until: date | None = None) -> AccuracyReview:
-        """Review the sales dated from `since` to `until` (inclusive). By default, all sales are reviewed."""
+        """Review the sales with a sale date from `since` to `until` (inclusive). By default, all sales are reviewed."""
         returned = self.returned(since, until)
         all_rows = [row for rows in returned.rows.values() for row in rows]
         by_version = {name: measured(rows) for name, rows in sorted(returned.rows.items())}
         return AccuracyReview(returned, measured(all_rows) if all_rows else None, by_version)
 
     def returned(self, since: date | None = None, until: date | None = None) -> RealizedSales:
-        """Return the sales for a review of the period from `since` to `until` (inclusive)."""
+        """Return the sales with a sale date from `since` to `until` (inclusive), as needed for a review."""
         latest = self._sales.current(since, until, MAX_SALES + 1)
         sales = latest[:MAX_SALES]
         unmatched = too_late = 0

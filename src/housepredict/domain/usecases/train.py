@@ -65,7 +65,7 @@ from housepredict.domain.training_options import Algorithm, TrainingOptions
 from housepredict.domain.usecases.training_history import StartListener, TrainingHistory, ignore_start
 
 SELF_TEST_ROWS = 5
-"""How many held-out houses are stored with a version for its self-test."""
+"""Number of held-out houses that are stored with a version for its self-test."""
 
 _SYNTHETIC = "The sales are synthetic, so intervals would mean nothing for real houses."
 _TOO_FEW = "There are too few training sales to calibrate intervals."
@@ -87,14 +87,15 @@ class Train:
     """Train a model version, evaluate it on held-out sales, store it, and promote it if the policy allows.
 
     Args:
-        trainer: fits the model.
-        load: loads the version, to check it before it is stored.
+        trainer: the trainer that fits the model.
+        load: the loader that checks a new version by loading it before it is stored.
         models: the store for the version.
-        sources: opens the sales again when a version is retrained.
+        sources: the factory that opens the sales source again when a version is retrained.
         clock: the clock.
-        trainings: the history of training jobs, to which this job is added.
-        uninterrupted: a context manager that defers interrupts while a version is stored, promoted and logged.
-        reserved: names that features must not have.
+        trainings: the history of training jobs, to which each new job is added.
+        uninterrupted: a function that returns a context manager, which defers interrupts while a version is stored,
+            promoted and logged.
+        reserved: the names that features must not have.
     """
 
     _trainer: Trainer
@@ -119,13 +120,13 @@ class Train:
         """Train a version and store it, whether or not it is promoted. Only one training job can run at a time.
 
         Args:
-            source: the sales.
+            source: the source of the sales.
             options: the training options.
-            progress: called after each step.
-            policy: whether to promote the version.
-            if_incomparable: whether to promote a version that can't be compared with the champion, provided it meets
-                the minimum requirements.
-            begun: called with the id of the training job after it has started.
+            progress: a function that is called after each step.
+            policy: the policy that decides whether the version is promoted.
+            if_incomparable: whether to promote a version that can't be compared with the champion but meets the minimum
+                requirements (see `judge_without_champion`).
+            begun: a function that is called with the id of the training job after the job has started.
 
         Raises:
             UnusableSales: if no model can be trained on the sales.
@@ -166,8 +167,8 @@ class Train:
     def retrain(self, version: ModelVersion, progress: Progress, *, begun: StartListener = ignore_start) -> Training:
         """Train a new version with the same options and sales source as `version` (see `__call__`).
 
-        The sales are read again, so they may have changed. If the new version can't be compared with the champion, it
-        is not promoted, because retraining may run unattended.
+        The sales are read again and may have changed since `version` was trained. If the new version can't be compared
+        with the champion, it is not promoted, because retraining may run unattended.
         """
         source = self._sources(version.source.location, version.options, version.source.recorded is not None)
         return self(source, version.options, progress, if_incomparable=False, begun=begun)
@@ -238,7 +239,7 @@ class Train:
         return judge(comparison)
 
     def _champion(self) -> Predictor | str:
-        """Load the promoted version. Returns the reason, as a sentence, if there is no version to compare with."""
+        """Load the promoted version. If there is none, or loading fails, return the reason as a sentence."""
         name = self._models.pointer().name
         if name is None:
             return "No version is promoted yet."
@@ -258,7 +259,11 @@ def _estimated(sales: Sequence[Sale], model: CalibratedModel) -> Sequence[Valued
 def _with_intervals(
     fitted: TrainedModel, held_out: Sequence[Sale]
 ) -> tuple[TrainedModel, Sequence[Valued], IntervalChoice]:
-    """Choose intervals that pass the coverage test. Tries the model's preferred kind first, then plain, then none."""
+    """Choose intervals that pass the coverage test. Tries the model's preferred kind first, then plain, then none.
+
+    Returns:
+        The model with the chosen intervals, its estimates for the held-out sales, and the choice.
+    """
     tests: tuple[CoverageTest, ...] = ()
     rejections: tuple[str, ...] = ()
     while True:
@@ -280,13 +285,17 @@ def _with_intervals(
 
 
 def _review_files(sales: PreparedSales, rows: Sequence[Valued]) -> Artifact:
-    """Create the version files that are used in reviews but not to make estimates."""
+    """Create the artifact files that are used to review a version, but not to estimate houses."""
     trained_on = snapshot(sales.schema, [sale.house for sale in sales.training], [row.estimate for row in rows])
     return {HELD_OUT_FILE: write_held_out(held_out(rows, sales.schema)), SNAPSHOT_FILE: write_snapshot(trained_on)}
 
 
 def _out_of_time(sales: PreparedSales, fitted: TrainedModel) -> OutOfTimeEvaluation | str:
-    """Refit the model to earlier sales and evaluate it on the most recent ones. If impossible, return the reason."""
+    """Refit the model to the earlier sales, and evaluate it on the most recent sales.
+
+    Returns:
+        The evaluation, or the reason why it is impossible.
+    """
     split = latest_sales([*sales.training, *sales.held_out])
     if isinstance(split, str):
         return split
@@ -299,9 +308,9 @@ def _out_of_time(sales: PreparedSales, fitted: TrainedModel) -> OutOfTimeEvaluat
 
 @define
 class Promote:
-    """Promote a stored version, or roll back to the previously promoted one.
+    """Promote a stored version, or roll back to the previously promoted version.
 
-    The version is loaded first. If this fails, the promoted version does not change.
+    The version to promote is loaded first. If loading fails, nothing is promoted or rolled back.
     """
 
     _load: PredictorLoader
@@ -323,8 +332,8 @@ class Promote:
         """Promote the previously promoted version again. Each additional call goes back one more promotion.
 
         Raises:
-            UnknownModel: if no version was promoted before.
-            RefusedModel: if that version can't be loaded.
+            UnknownModel: if there is no previously promoted version.
+            RefusedModel: if the previously promoted version can't be loaded.
             ModelStoreUnavailable: if the store can't be read or written.
         """
         history = self._models.history()

@@ -1,7 +1,7 @@
 """The history of training jobs.
 
-A job holds the training lock while it runs. If the lock is free, any job still marked as running in the log must have
-died, so its log entry is closed.
+A job holds the training lock while it runs. If the lock is free, any job without an outcome in the log must have died,
+so an outcome is logged for it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,15 @@ class TrainingRun:
     _outcome: TrainingOutcome | None = None
 
     def progress(self, done: int, total: int) -> None:
-        """Log the progress, at most once a second. Raises TrainingCancelled if cancellation was requested."""
+        """Log the progress, at most once a second.
+
+        Args:
+            done: the number of completed steps.
+            total: the number of all steps.
+
+        Raises:
+            TrainingCancelled: if cancellation was requested.
+        """
         self._progress(done, total)
         self._steps = (done, total)
         now = self._clock.now()
@@ -70,16 +78,23 @@ class TrainingRun:
         """Log that the version is now being stored. From here on, the job can't be cancelled.
 
         Raises:
-            TrainingCancelled: if cancellation was requested before.
+            TrainingCancelled: if cancellation was requested earlier.
         """
         _unless_cancelled(self._log.change(self.id, lambda status: status.at(*self._steps).start_storing()))
 
     def succeeded(self, version: str, verdict: Verdict) -> None:
-        """Log that the version was stored. Later errors don't change this outcome."""
+        """Log that the job succeeded and stored `version`. Later errors don't change this outcome."""
         self.end(TrainingOutcome.success(version, verdict))
 
     def end(self, outcome: TrainingOutcome | None) -> None:
-        """Log an outcome unless one was already logged. Raises ValueError if there is no outcome at all."""
+        """Log the outcome of the job, unless one was already logged.
+
+        Args:
+            outcome: the outcome. It may be None only if an outcome was already logged.
+
+        Raises:
+            ValueError: if `outcome` is None and no outcome was logged.
+        """
         if self._outcome:
             return
         if outcome is None:
@@ -104,9 +119,9 @@ class TrainingHistory:
         """Run a `with` block as a training job: acquire the training lock, and log the start and the outcome.
 
         Args:
-            source: the sales.
-            progress: called whenever the job reports progress, in addition to the log.
-            begun: called with the id of the job after it has started.
+            source: the source of the sales.
+            progress: a function that is called each time the job reports progress.
+            begun: a function that is called with the id of the job after the job has started.
 
         Raises:
             TrainingInProgress: if another job is running. The error includes the job's id if it is in the log.
@@ -129,11 +144,20 @@ class TrainingHistory:
             run.end(None)
 
     def get(self, training: UUID) -> TrainingStatus:
-        """Return the status of a training job. Raises UnknownTraining or ModelStoreUnavailable."""
+        """Return the status of a training job.
+
+        Raises:
+            UnknownTraining: if no training job has this id.
+            ModelStoreUnavailable: if the log can't be used.
+        """
         return self._settled(self._log.get(training))
 
     def recent(self, limit: int) -> Sequence[TrainingStatus]:
-        """Return the status of the `limit` newest training jobs, newest first. Raises ModelStoreUnavailable."""
+        """Return the status of the `limit` newest training jobs, newest first.
+
+        Raises:
+            ModelStoreUnavailable: if the log can't be used.
+        """
         return [self._settled(status) for status in self._log.recent(limit)]
 
     def cancel(self, training: UUID) -> TrainingStatus:
@@ -152,7 +176,10 @@ class TrainingHistory:
         return status
 
     def is_cancelling(self, training: UUID) -> bool:
-        """Return whether cancellation of a running job was requested. False if the log can't be read."""
+        """Return whether cancellation was requested for a job that is still running.
+
+        Returns False if the log can't be read or has no such job.
+        """
         with suppress(*_LOG_LOST):
             status = self._log.get(training)
             return status.cancelling and status.outcome is None
@@ -161,8 +188,12 @@ class TrainingHistory:
     def over(self, training: UUID, error: str = PROCESS_ENDED) -> TrainingStatus:
         """Log the outcome of a training job whose process has ended, unless its outcome is already logged.
 
-        If cancellation was requested, the job was cancelled. Otherwise, it succeeded if its version is stored, and
-        failed with `error` if not. Raises UnknownTraining or ModelStoreUnavailable.
+        If cancellation was requested, the job counts as cancelled. Otherwise, it counts as successful if its version is
+        stored, and as failed with the message `error` if not.
+
+        Raises:
+            UnknownTraining: if no training job has this id.
+            ModelStoreUnavailable: if the log can't be used.
         """
         status = self._log.get(training)
         outcome = TrainingOutcome.failure(error)
@@ -176,7 +207,8 @@ class TrainingHistory:
     def _stored_version(self, status: TrainingStatus) -> TrainingOutcome | None:
         """Return a successful outcome if the job's version is stored, otherwise None.
 
-        Only one job runs at a time, so the job's version is the first one since its start with the same sales location.
+        Only one job runs at a time, so the first version created since the job's start from the same sales location is
+        the job's version.
         """
         for version in self._models.versions():
             verdict = version.verdict
@@ -195,8 +227,8 @@ class TrainingHistory:
     def _lock(self, stack: ExitStack) -> None:
         """Acquire the training lock, or raise TrainingInProgress.
 
-        If the lock is taken, the holder may be a reader of the log, which holds it only briefly, or a job that has not
-        been logged yet. This retries until the lock is free or the log contains a running job.
+        If the lock is taken, the holder may be a reader of the log, which releases the lock soon, or a job that has not
+        been logged yet. This method therefore retries a few times unless the log contains a running job.
         """
         for _ in range(_LOCK_ATTEMPTS):
             try:
@@ -210,9 +242,10 @@ class TrainingHistory:
         raise TrainingInProgress
 
     def _settled(self, status: TrainingStatus) -> TrainingStatus:
-        """Return the status, after logging an outcome for the job if it is no longer running.
+        """Return the current status of a job.
 
-        If no process holds the training lock, no job is running.
+        If the job has no outcome but no process holds the training lock, the job has died, and its outcome is logged
+        first.
         """
         if status.outcome is None:
             with suppress(TrainingInProgress), self._models.training():

@@ -61,7 +61,10 @@ _SETTINGS = ("data_dir", "demo", "host", "port", "workers", "keep")
 
 
 def main(arguments: Sequence[str] | None = None, *, application: type[Application] = Application) -> int:
-    """Run a command and return its exit code. `arguments` defaults to the arguments of the process."""
+    """Run a command and return its exit code.
+
+    `arguments` defaults to the arguments of the process. `application` creates the application from the settings.
+    """
     try:
         options, unknown = parser().parse_known_args(arguments)
         if unknown:
@@ -85,7 +88,7 @@ def main(arguments: Sequence[str] | None = None, *, application: type[Applicatio
 
 
 def _reject(unknown: Sequence[str], command: argparse.ArgumentParser) -> NoReturn:
-    """Exit with an error about unknown arguments, and suggest a similar option if there is one."""
+    """Exit with an error about unknown arguments of a command, and suggest a similar option if there is one."""
     close = get_close_matches(unknown[0], command._option_string_actions, n=1)  # noqa: SLF001  # argparse has no public list
     suggestion = f" (did you mean {close[0]}?)" if close else ""
     command.error(f"unrecognized arguments: {' '.join(unknown)}{suggestion}")

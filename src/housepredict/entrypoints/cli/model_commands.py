@@ -117,7 +117,7 @@ def models_text(versions: Sequence[ModelVersion], pointer: Pointer) -> str:
 
 
 def version_text(version: ModelVersion, promoted: str | None) -> str:
-    """Format the origin, features and accuracy of a version."""
+    """Format the origin, features and accuracy of a version. `promoted` is the name of the promoted version."""
     facts = [
         ("version", version.name),
         ("promoted", "yes" if version.name == promoted else "no"),
@@ -194,7 +194,7 @@ def _out_of_time_text(evaluation: OutOfTimeEvaluation) -> str:
 
 
 def _segments_text(evaluation: Evaluation) -> str:
-    """Format the measures by sale price and by category as tables."""
+    """Format two tables: the measures by sale price, and the measures by the most common categories of a feature."""
     tables = []
     for title, segments in (
         ("sale price", evaluation.price_tenths),

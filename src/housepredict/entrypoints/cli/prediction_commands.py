@@ -107,7 +107,7 @@ def _predict(application: Application, options: argparse.Namespace) -> int:
 
 
 class _House(dict[str, object]):
-    """A house from the command line, with the names of features that were given more than once."""
+    """A house from the command line. `repeated` lists the features that were given more than once."""
 
     repeated: Sequence[str] = ()
 
@@ -120,7 +120,10 @@ def _house(schema: FeatureSchema, pairs: Sequence[tuple[str, str]]) -> _House:
 
 
 def _value(feature: Feature | None, text: str) -> object:
-    """Parse a value according to the kind of its feature. Unreadable text stays text, and validation rejects it."""
+    """Parse a value according to the kind of its feature, which is None for an unknown feature.
+
+    Text that can't be parsed is returned unchanged, and validation rejects it later.
+    """
     if feature is None or feature.kind not in (Kind.NUMBER, Kind.INTEGER, Kind.BOOLEAN):
         return text
     try:
@@ -130,7 +133,7 @@ def _value(feature: Feature | None, text: str) -> object:
 
 
 def _predict_file(application: Application, options: argparse.Namespace) -> int:
-    """Estimate the houses in a file. Return exit code 3 if some were rejected."""
+    """Estimate the houses in a file. Return exit code 3 if some houses were rejected, else 0."""
     problems = []
     if len(options.houses) > 1:
         problems.append(f"-o takes one file of houses, not {len(options.houses)}")

@@ -73,7 +73,7 @@ def _show_config(_application: Application, options: argparse.Namespace) -> int:
 
 
 def settings_document(settings: Settings, origins: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """List each setting with its value (None if unset, secrets hidden) and its source; see settings_and_origins."""
+    """List each setting with its value (None if unset, hidden if secret) and its sources, which `origins` contains."""
     names = {"given": "command line"}
     return [
         {

@@ -81,7 +81,7 @@ class Commands:
 
     @classmethod
     def below(cls, parser: argparse.ArgumentParser) -> Commands:
-        """Return a Commands object for adding subcommands to a command."""
+        """Return a Commands object for adding subcommands to the command with this parser."""
         return cls(parser.add_subparsers(metavar="COMMAND", title="commands"), nested=True)
 
 
@@ -105,7 +105,7 @@ def reader(read: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def number_reader(number: type[int | float], read: Callable[[object], T]) -> Callable[[str], T]:
-    """Wrap a function that validates numbers, for use with argparse.
+    """Return an argparse type that converts an argument to a number, and passes the number to `read` to validate it.
 
     Text that isn't a number is passed to `read` unchanged, so that `read` rejects it.
     """
@@ -163,14 +163,17 @@ def add_encoding(parser: argparse.ArgumentParser) -> None:
 
 
 def add_period(parser: argparse.ArgumentParser, items: str) -> None:
-    """Add `--since` and `--until` to a command that selects items by day. `items` names them, such as "houses sold"."""
+    """Add `--since` and `--until` to a command that selects items by day.
+
+    `items` describes the items in the help, such as "houses sold".
+    """
     for option, bound in (("--since", "later"), ("--until", "earlier")):
         about = f"only {items} on this day or {bound}"
         parser.add_argument(option, type=_day, metavar="YYYY-MM-DD", help=about)
 
 
 def number(value: float | None, digits: int, unit: str = "") -> str:
-    """Format a measure. An undefined measure is formatted as `-`."""
+    """Format the value of a measure. None, the value of an undefined measure, becomes `-`."""
     return "-" if value is None else f"{value:,.{digits}f}{unit}"
 
 
@@ -206,7 +209,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, unwrapped: Se
 
 @contextmanager
 def progress_bar(doing: str) -> Iterator[Progress]:
-    """Show a progress bar if standard error is a terminal. The bar disappears when the context exits."""
+    """Show a progress bar with the text `doing` if standard error is a terminal.
+
+    Yields a function that updates the bar. The bar disappears when the context exits.
+    """
     console = _console(sys.stderr)
     if console is None:
         yield lambda _done, _total: None

@@ -1,6 +1,7 @@
 """Access control for write routes.
 
-Clients must send the token. If no token is set, only programs on the same machine may use these routes.
+Clients must send the token. If no token is set, only programs on the same machine may use these routes. An app that is
+mounted in another app always requires a token.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def _require_token(request: Request, token: str) -> None:
 
 
 def _is_local(request: Request) -> bool:
-    """Return whether the client is on this machine and isn't a proxy."""
+    """Return whether the request comes from this machine and was not forwarded by a proxy."""
     return (
         request.client is not None
         and _is_loopback(request.client.host)
@@ -62,7 +63,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_same_origin(request: Request) -> bool:
-    """Return False if another site's web page may have sent the request, possibly through DNS rebinding."""
+    """Return whether a web page of another site can be ruled out as the sender, even one that uses DNS rebinding."""
     hosts = request.headers.getlist("host")
     if len(hosts) != 1 or not _LOOPBACK_HOST.fullmatch(hosts[0]):
         return False

@@ -160,7 +160,10 @@ def asgi_app(
 def _estimator(
     application: Application, lane: BatchMeter, body_timeout: float | None, *, explains: bool = False
 ) -> Estimator:
-    """Create an estimator. Requests for explanations get a separate one, so that other requests don't wait for them."""
+    """Create an estimator that counts its batches in `lane`.
+
+    Requests for explanations use a separate estimator (with `explains`), so that other requests don't wait for them.
+    """
     settings = application.settings
     predict = evolve(application.predict, start_timer=lane.time_commit)
     return Estimator(
@@ -178,7 +181,7 @@ def _estimator(
 
 
 async def prune_daily(application: Application) -> None:
-    """Prune predictions older than the setting `keep` (in days), now and then once a day. Retry an hour after an error.
+    """Prune predictions older than the setting `keep` (in days) now and every day. After an error, retry in an hour.
 
     Every worker process does this, because pruning twice does no harm.
     """
@@ -197,7 +200,7 @@ async def prune_daily(application: Application) -> None:
 
 
 def _generation(application: Application) -> int:
-    """Return the generation number in service, or 0 if it is unknown or the demo model is in service."""
+    """Return the generation number of the model in service. It is 0 if unknown, and for the demo model."""
     serving = application.live_model.serving
     return (serving.generation or 0) if serving else 0
 

@@ -28,9 +28,10 @@ Result_contra = TypeVar("Result_contra", contravariant=True)
 
 
 Begin = Callable[[Sequence[Batchable], Callable[[Sequence[Result | Exception]], None]], bool]
-"""A function that starts a batch in the event loop, and later passes the outcomes to a callback.
+"""A function that starts a batch in the event loop. Its arguments are the jobs and a callback.
 
-It returns False if the batch can't run in the event loop.
+When the batch ends, the function passes the outcomes to the callback. It returns whether it started the batch. If not,
+the batch must run in the worker thread.
 """
 
 
@@ -39,7 +40,7 @@ class Overloaded(Exception):
 
 
 class PendingResult(Protocol[Result_contra]):
-    """Receives the outcome of a job in the event loop. asyncio.Future implements this protocol."""
+    """Receives the outcome of a job. Its methods are called in the event loop. asyncio.Future is an implementation."""
 
     def done(self) -> bool:
         """Return whether the outcome is no longer needed."""
@@ -62,13 +63,14 @@ class _PendingJob(Generic[Batchable, Result]):
 class Coalescer(Generic[Batchable, Result]):
     """Runs jobs in batches, one batch at a time, in order of arrival.
 
-    A batch runs in the event loop if `begin` starts it there. Otherwise, `work` runs it in a worker thread. Create and
-    use a coalescer in the same event loop.
+    A batch runs in the event loop if `begin` starts it there. Otherwise, `work` runs it in a worker thread. The weight
+    of a job is a measure of its size, such as the number of houses. Create and use a coalescer in the same event loop.
 
     Args:
         work: runs a batch, and returns a result or an exception for each job.
         batch_weight: the maximum total weight of a batch. A heavier job forms a batch on its own.
-        waiting_weight: the maximum total weight of all waiting jobs.
+        waiting_weight: the maximum total weight of all waiting jobs. If no job is waiting,
+            a job of any weight is accepted.
         begin: starts a batch in the event loop (see Begin).
     """
 
@@ -96,10 +98,10 @@ class Coalescer(Generic[Batchable, Result]):
         self._thread.start()
 
     def submit(self, job: Batchable, weight: int, result: PendingResult[Result]) -> None:
-        """Queue a job. It is skipped if `result` is done before the job's batch starts.
+        """Queue a job, whose outcome is passed to `result`. Skip the job if `result` is done before its batch starts.
 
         Raises:
-            Overloaded: if too many jobs are waiting.
+            Overloaded: if the total weight of the waiting jobs would exceed `waiting_weight`.
         """
         waiting = self.waiting()
         if waiting and waiting + weight > self._waiting_weight:
@@ -118,7 +120,7 @@ class Coalescer(Generic[Batchable, Result]):
         return self._submitted - self._taken
 
     def close(self) -> None:
-        """Finish all submitted jobs, and end the thread. If `begin` is set, call this outside the event loop."""
+        """Finish all submitted jobs, and end the thread. If `begin` is set, don't call this in the event loop."""
         while self._is_begun:
             asyncio.run_coroutine_threadsafe(self._ended.wait(), self._loop).result()
         self._hand_over()
@@ -173,7 +175,11 @@ class Coalescer(Generic[Batchable, Result]):
         self._finish(batch)
 
     def _finish(self, batch: Sequence[_PendingJob[Batchable, Result]], turns: int | None = None) -> None:
-        """Run a batch. `turns` is the number of handovers to the thread that are complete afterwards, if it changes."""
+        """Run a batch in the worker thread.
+
+        `turns` is the number of completed handovers to the thread after this batch, or None if more batches of the same
+        handover follow.
+        """
         outcomes: Sequence[Result | Exception] = []
         try:
             if batch:
@@ -203,7 +209,10 @@ LOOP_BUDGET_S = 0.005
 """The maximum time in seconds that a batch may block the event loop."""
 
 TRIALS, MAX_TRIAL_HOUSES = 8, 16
-"""A version's first TRIALS batches are slower, so they are limited to MAX_TRIAL_HOUSES instead of LOOP_BUDGET_S."""
+"""The number of trial batches in the event loop for each model version, and the maximum number of houses in each.
+
+Trial batches are slower than later batches, so LOOP_BUDGET_S doesn't apply to them.
+"""
 
 
 @define(eq=False)
@@ -213,7 +222,7 @@ class EstimateJob:
     serving: InService
     houses: Sequence[House]
     steps: tuple[float, float, float] | None = None
-    """When the batch started, and when the commit started and ended (time.perf_counter). Used in traces."""
+    """Times for traces (time.perf_counter): when the batch started, when the commit started, and when it ended."""
 
 
 Outcomes = Sequence[Sequence[Prediction] | Exception]
@@ -229,13 +238,13 @@ class Pace:
     _trials_left: int = field(default=TRIALS, init=False)
 
     def is_short(self, version: str, houses: int) -> bool:
-        """Return whether a batch is short enough to be estimated in the event loop."""
+        """Return whether a batch of `houses` houses is small enough for `version` to estimate it in the event loop."""
         if version != self._version:
             self._version, self._seconds_per_house, self._trials_left = version, math.inf, TRIALS
         return houses <= MAX_TRIAL_HOUSES if self._trials_left else houses * self._seconds_per_house <= LOOP_BUDGET_S
 
     def record(self, seconds: float, houses: int) -> None:
-        """Record how long a batch blocked the event loop."""
+        """Record that a batch of `houses` houses blocked the event loop for `seconds`."""
         self._seconds_per_house = min(self._seconds_per_house, seconds / houses)
         self._trials_left = max(self._trials_left - 1, 0)
 
@@ -248,7 +257,8 @@ class Estimator:
         max_body: the maximum size of a request body, in bytes.
         max_batch: the maximum number of houses in a request, and in a batch that combines several requests.
         max_waiting: the maximum number of waiting houses.
-        body_timeout: the deadline for receiving a body, in seconds. None if the server enforces one.
+        body_timeout: the deadline in seconds for receiving a body, or None if the server enforces the deadline.
+        lane: the meter that counts the batches.
         may_use_loop: whether small batches may run in the event loop. Batches with explanations never do.
     """
 
@@ -279,11 +289,11 @@ class Estimator:
         return self._models.in_service()
 
     def check(self, houses: Sequence[object], serving: InService | None = None) -> EstimateJob:
-        """Validate houses for `serving`, or by default for the model in service. Raise InvalidHouses or NoModel."""
+        """Validate houses for the model `serving` (default: the model in service). Raise InvalidHouses or NoModel."""
         return EstimateJob(*self._predict.check(houses, serving or self._models.in_service()))
 
     async def estimate(self, job: EstimateJob) -> Sequence[Prediction]:
-        """Estimate and store houses. Raise a Problem if the queue is full, and pass on errors from Predict."""
+        """Estimate and store houses. Raise a Problem if the queue is full, or the error that Predict raised."""
         result: asyncio.Future[Sequence[Prediction]] = asyncio.get_running_loop().create_future()
         self.submit(job, result)
         return await result
@@ -304,7 +314,10 @@ class Estimator:
         self._coalescer.close()
 
     def _begin(self, jobs: Sequence[EstimateJob], deliver: Callable[[Outcomes], None]) -> bool:
-        """Start a batch in the event loop, or return False if the thread should run it."""
+        """Start a batch in the event loop, and pass its outcomes to `deliver` when it ends.
+
+        Return whether the batch was started. If not, the worker thread should run it.
+        """
         serving = jobs[0].serving
         houses = [house for job in jobs for house in job.houses]
         is_mixed = any(job.serving is not serving for job in jobs)
@@ -353,7 +366,7 @@ class Estimator:
     def _split(
         self, predictions: Sequence[Prediction], jobs: Sequence[EstimateJob], started: float
     ) -> Sequence[Sequence[Prediction]]:
-        """Split the predictions of a batch by job, and set `steps` on each job."""
+        """Split the predictions of a batch that started at `started` by job, and set `steps` on each job."""
         steps = (started, *self._lane.last_commit) if self._lane else None
         remaining = iter(predictions)
         for job in jobs:

@@ -1,7 +1,8 @@
 """Prometheus metrics, collected at each scrape.
 
-To add a metric, describe it in `_HELP`, yield it from an existing or new part in `registry_of`, and document it in
-docs/reference/metrics.md. If a part fails, the scrape still returns the metrics of the other parts.
+A part is a function that yields some of the metrics. If a part fails, the scrape still returns the metrics of the other
+parts. To add a metric, describe it in `_HELP`, yield it from an existing or new part in `registry_of`, and document it
+in docs/reference/metrics.md.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ from housepredict.entrypoints.http.request_metrics import (
 _log = logging.getLogger(__name__)
 
 DRIFT_INTERVAL_S = 60.0
-"""The minimum seconds between drift measurements, because each one reads thousands of predictions."""
+"""The minimum time in seconds between drift measurements. Each measurement reads thousands of predictions."""
 
 ACCURACY_INTERVAL_S = 600.0
-"""The minimum seconds between accuracy measurements, because each one reads all sales."""
+"""The minimum time in seconds between accuracy measurements. Each measurement reads all sales."""
 
 _HELP = {
     "http_server_request_duration_seconds": "Duration of requests.",
@@ -80,7 +81,7 @@ Part = Callable[[], Iterator[Metric]]
 
 @define
 class CachedValue(Generic[T]):
-    """A value that is computed at most once every `seconds`. The next call retries after an error. Thread-safe."""
+    """A value that is computed at most once every `seconds`. After an error, the next call tries again. Thread-safe."""
 
     _compute: Callable[[], T]
     _seconds: float
@@ -89,7 +90,7 @@ class CachedValue(Generic[T]):
     _lock: Lock = field(factory=Lock, repr=False)
 
     def __call__(self) -> T:
-        """Return the value. Errors from computing it are raised."""
+        """Return the cached value, or compute it again if it is too old. Pass on errors from the computation."""
         with self._lock:
             now = self._monotonic()
             if self._last is None or now - self._last[0] >= self._seconds:
@@ -117,7 +118,10 @@ class PartsCollector:
 def registry_of(
     application: Application, meter: Meter, monotonic: Callable[[], float] = time.monotonic
 ) -> CollectorRegistry:
-    """Create a registry with the metrics for an application and its requests."""
+    """Create a registry with the metrics for an application and its requests.
+
+    `monotonic` is the clock that limits how often drift and accuracy are measured.
+    """
 
     # These are functions because the application opens the resources of a use case at its first use.
     def review() -> Drift:
@@ -220,7 +224,10 @@ def _drift(drift: Drift) -> Iterator[Metric]:
 
 
 def _add(psi: GaugeMetricFamily, chance: GaugeMetricFamily, shift: Shift, *labels: str) -> None:
-    """Add a shift, unless it was measured on too few estimates, which would cause false alerts."""
+    """Add a shift to the metrics `psi` and `chance`.
+
+    Skip a shift that was measured on too few estimates, because it would cause false alerts.
+    """
     if shift.psi is not None and shift.chance is not None and shift.movement is not Movement.TOO_FEW:
         psi.add_metric(labels, shift.psi)
         chance.add_metric(labels, shift.chance)

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger("housepredict.access")
 
 SLOW_S = 1.0
-"""The minimum duration of a slow request, in seconds."""
+"""A request is slow if it takes at least this long, in seconds."""
 
 SAMPLING_INTERVAL_S = 1.0
-"""The minimum seconds between log lines for requests that are neither slow nor errors, in `sampled` mode."""
+"""The minimum time in seconds between log lines in `sampled` mode. Slow requests and errors are always logged."""
 
 
 @define(eq=False)
@@ -40,10 +40,11 @@ class AccessLog:
     _passed: int = field(default=0, init=False)  # requests since the last sample
 
     def stands_for(self, is_error: bool, seconds: float, now: float) -> int:
-        """Count a request, and decide whether to log it.
+        """Count a request, and decide whether to log it. `seconds` is its duration, and `now` is the current time.
 
         Returns:
-            How many requests the log line stands for (this one, and unlogged ones before it). 0 means not to log it.
+            The number of requests that the log line represents: this request, and the unlogged requests before it. If
+            the number is 0, don't log this request.
         """
         if is_error or seconds >= SLOW_S or self._mode == "all":
             return int(self._mode != "none")
@@ -54,7 +55,10 @@ class AccessLog:
         return passed
 
     def write(self, method: str, route: str, status: int, seconds: float, stands_for: int, **more: Any) -> None:
-        """Log a request. The line contains the route template instead of the path, and no client data."""
+        """Log a request. The line contains the route template instead of the path, and no client data.
+
+        `stands_for` is the number of requests that this line represents, and `more` contains additional fields.
+        """
         fields = {
             **{name: value for name, value in more.items() if value is not None},
             "method": method,
@@ -133,7 +137,10 @@ class Observer:
         return names.id or b"%b%08x" % (self._prefix, self._ids())
 
     def observe_estimate(self, names: RequestNames, started: float, job: EstimateJob) -> bytes:
-        """Count, log and trace an express-lane request just before its response is sent. Return the request id."""
+        """Count, log and trace a request on the express lane just before its response is sent. Return the request id.
+
+        `started` is the time.perf_counter() at which the request started.
+        """
         now = time.perf_counter()
         seconds = now - started
         self._estimated.observe(SECONDS, seconds)

@@ -59,12 +59,12 @@ def about(schema: Json, description: str) -> Json:
 
 
 def list_of(schema: Json) -> Json:
-    """Return the schema for a list."""
+    """Return the schema for a list whose items match `schema`."""
     return {"type": "array", "items": schema}
 
 
 def by_name(schema: Json) -> Json:
-    """Return the schema for an object with arbitrary property names."""
+    """Return the schema for an object with arbitrary property names. Its values match `schema`."""
     return {"type": "object", "additionalProperties": schema}
 
 
@@ -172,7 +172,7 @@ BODY_PROBLEMS = ("body-too-large", "not-gzip", "unsupported-media-type")
 
 
 def query(name: str, schema: Json, description: str, *, repeatable: bool = False) -> Json:
-    """Return a query parameter."""
+    """Return a query parameter. If it is `repeatable`, `schema` describes each of its values."""
     schema = list_of(schema) if repeatable else schema
     return {"name": name, "in": "query", "description": description, "schema": schema}
 
@@ -215,7 +215,10 @@ COMPRESSIBLE: Json = {
 
 
 def link(operation: str, description: str, **parameters: str) -> Json:
-    """Return a link to a follow-up operation. Its parameters are JSON pointers into the response, such as `/id`."""
+    """Return a link from a response to a follow-up operation.
+
+    `parameters` maps the parameters of that operation to JSON pointers into the response, such as `/id`.
+    """
     return {
         "operationId": operation,
         "description": description,
@@ -228,7 +231,7 @@ SERVER_PROBLEMS = ("malformed-request", "request-timeout", "headers-too-large", 
 
 _ID = "X-Request-Id"
 WITH_ID: dict[str, Any] = {_ID: {"$ref": f"#/components/headers/{_ID}"}}
-"""The header that every response has."""
+"""The header `X-Request-Id`, as a reference to HEADERS. The document lists it for every response."""
 HEADERS: Json = {
     _ID: {
         "description": "The request id: the one that the client sent, or a new one. It is missing if the app has not "
@@ -267,7 +270,8 @@ class Answer:
         also: the schemas of the body in other media types.
         headers: the schemas of the response headers, by name.
         always: the names of the headers that are always present.
-        problems: the names of the problems that the body may contain.
+        problems: the names of the problems that the body may contain as problem documents.
+        listed: the names of the problems to append to the description.
     """
 
     description: str
@@ -279,6 +283,7 @@ class Answer:
     always: Collection[str] = ()
     links: Json = field(factory=dict)
     problems: Sequence[str] = ()
+    listed: Sequence[str] = ()
 
 
 def problem_answers(names: Iterable[str]) -> Mapping[int, Answer]:
@@ -293,18 +298,19 @@ def _problem_answer(status: int, names: Sequence[str]) -> Answer:
     types = [PROBLEMS[name] for name in names]
     headers = sorted({header for type_ in types for header in (*type_.always, *type_.others)})
     return Answer(
-        " ".join(f"`{type_.name}`: {type_.title}." for type_ in types),
+        "",
         ref("Problem"),
         PROBLEM_JSON,
         status,
         headers={name: _HEADERS[name] for name in headers},
         always=[name for name in headers if all(name in type_.always for type_ in types)],
         problems=names,
+        listed=names,
     )
 
 
 SHARED = problem_answers([*SERVER_PROBLEMS, *FAULTS])
-"""The responses in the components section, by status: problems that nearly every operation can have."""
+"""The responses for problems that nearly every operation can have, by status. They form the components section."""
 
 
 @frozen
@@ -313,7 +319,8 @@ class Operation:
 
     Args:
         summary: a one-line summary, which may contain `{required}` (see `summary_for`).
-        problems: the names of possible problems, in addition to those in SERVER_PROBLEMS and `faults`.
+        problems: the names of possible problems, except those in FAULTS and SERVER_PROBLEMS.
+        faults: the names of those problems in FAULTS that are possible.
         body: the schemas of the request body, by media type.
         protected: whether clients need write access (see the module `access`).
     """

@@ -27,7 +27,7 @@ from housepredict.entrypoints.http.openapi import (
     object_schema,
     ref,
 )
-from housepredict.entrypoints.http.problems import URN, ProblemAnswer, ViolationAnswer
+from housepredict.entrypoints.http.problems import PROBLEMS, URN, ProblemAnswer, ViolationAnswer
 from housepredict.entrypoints.http.responses import example
 from housepredict.entrypoints.settings import Settings
 from housepredict.version import __version__
@@ -239,17 +239,17 @@ def _either(answer: Answer, problem: Answer) -> Answer:
     """
     return evolve(
         answer,
-        description=f"{answer.description} Or {problem.description}",
         headers={**answer.headers, **problem.headers},
         always=set(answer.always) & set(problem.always),
         also={**answer.also, problem.media_type: problem.schema},
         problems=problem.problems,
+        listed=sorted({*answer.listed, *problem.listed}),
     )
 
 
 def _response(answer: Answer) -> dict[str, Any]:
     headers = {name: {"required": name in answer.always, "schema": schema} for name, schema in answer.headers.items()}
-    response: dict[str, Any] = {"description": answer.description, "headers": openapi.WITH_ID | headers}
+    response: dict[str, Any] = {"description": _description(answer), "headers": openapi.WITH_ID | headers}
     if answer.schema is not None:
         schemas = {answer.media_type: _body(answer.schema), **answer.also}
         response["content"] = {name: {"schema": schema} for name, schema in schemas.items()}
@@ -259,6 +259,18 @@ def _response(answer: Answer) -> dict[str, Any]:
         # Not part of the schema, because generated clients would then have a separate class for each response.
         response["x-problem-types"] = [URN + name for name in answer.problems]
     return response
+
+
+def _description(answer: Answer) -> str:
+    types = [PROBLEMS[name] for name in answer.listed]
+    if not types:
+        return answer.description
+    if not answer.description:
+        return " ".join(f"`{type_.name}`: {type_.title}." for type_ in types)
+    listed = ", ".join(f"`{type_.name}` ({type_.title[0].lower()}{type_.title[1:]})" for type_ in types)
+    return (
+        f"{answer.description} Otherwise, {'this problem' if len(types) == 1 else 'one of these problems'}: {listed}."
+    )
 
 
 def _body(schema: Schema | Sequence[Schema]) -> Json:

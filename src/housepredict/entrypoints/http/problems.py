@@ -50,7 +50,7 @@ class Problem(Exception):
         headers: additional headers of the response.
         error: the message in the format of the tutorial's API. Defaults to `detail`.
         instance: the id with which an internal error is logged.
-        training: the path of the running training job, or None if it is unknown.
+        training: the path of the running training job, or None if it is unknown. Only for `training-in-progress`.
     """
 
     name: str
@@ -275,7 +275,10 @@ def _known(error: errors.HousepredictError) -> Problem:
 
 
 def _invalid(error: errors.BrokenRules) -> Problem:
-    """Return the problem for invalid input: 400 for a missing feature, as in the tutorial's API, otherwise 422."""
+    """Return the problem for invalid input.
+
+    The status is 400 if a feature is missing, as in the tutorial's API, and 422 otherwise.
+    """
     violations = error.violations
     if isinstance(error, errors.InvalidOptions):
         return Problem("invalid-query", summary(violations), violations)
@@ -303,7 +306,10 @@ def _unexpected(request: Request, error: Exception) -> Problem:
 
 
 def _shown(value: object, levels: int = _SHOWN_LEVELS) -> Any:
-    """Return a request value as standard JSON. Long or deeply nested values are truncated with an ellipsis."""
+    """Return a request value as standard JSON. Long or deeply nested values are truncated with an ellipsis.
+
+    `levels` is the number of nested levels to include.
+    """
     match value:
         case None | bool():
             return value

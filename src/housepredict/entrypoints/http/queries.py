@@ -39,7 +39,10 @@ Reader = Callable[[str], Any]
 
 
 def page(query: QueryParams) -> tuple[int, UUID | None]:
-    """Parse the paging parameters: `limit`, and `before`, the id of the prediction to list predictions before."""
+    """Parse the paging parameters `limit` and `before`.
+
+    The id `before` (None if missing) restricts the list to predictions older than the one with this id.
+    """
     values = _values(query, {"limit": _LIMIT, "before": _ID})
     return values.get("limit", DEFAULT_LIMIT), values.get("before")
 
@@ -153,7 +156,10 @@ def _values(query: QueryParams, once: Mapping[str, Reader]) -> Mapping[str, Any]
 def _read(
     query: QueryParams, once: Mapping[str, Reader], repeatable: Mapping[str, Reader]
 ) -> tuple[dict[str, Any], list[Violation]]:
-    """Return the parsed values (a list for each repeatable parameter) and the violations."""
+    """Parse a query, and return the values (a list for each repeatable parameter) and the violations.
+
+    `once` and `repeatable` contain the parsers of the allowed parameters, by name.
+    """
     parameters = query.multi_items()
     if len(parameters) > MAX_PARAMETERS:
         message = f"the query must have at most {MAX_PARAMETERS:,} parameters, not {len(parameters):,}"

@@ -33,7 +33,10 @@ class Row:
         self.cells[0] += amount
 
     def observe(self, bounds: Sequence[float], value: float) -> None:
-        """Add a value to the histogram: count it in its bucket, and add it to the sum in the last cell."""
+        """Count a value in its bucket of the histogram, and add it to the sum in the last cell.
+
+        `bounds` are the upper bounds of the buckets.
+        """
         cells = self.cells
         cells[bisect_left(bounds, value)] += 1.0
         cells[-1] += value
@@ -50,7 +53,10 @@ class Region:
         self._rows.update(_read(self._memory))
 
     def row(self, key: Key) -> Row:
-        """Return the row for a key, and create it on first use. If the region is full, the row isn't shared."""
+        """Return the row for a key, and create it on first use.
+
+        If the region is full, a new row is not stored in shared memory, so its counts are not exported.
+        """
         row = self._rows.get(key)
         if row is None:
             row = self._rows[key] = self._new(key)
@@ -119,7 +125,10 @@ HOUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024
 
 @define(eq=False)
 class Meter:
-    """The counters of a worker. Use it in the event loop. Each BatchMeter that `lane` returns is for one thread."""
+    """The counters of a worker.
+
+    Use a meter in the event loop. A BatchMeter that `lane` returns may be used in another thread, but not in several.
+    """
 
     tally: SharedCounters
     _region: Region
@@ -142,11 +151,14 @@ class Meter:
             self._region.row((REFUSALS, problem, rule)).add()
 
     def lane(self, name: str) -> BatchMeter:
-        """Return a meter for the batches of one thread."""
+        """Return a meter for the batches of one thread. `name` identifies it in the metrics."""
         return BatchMeter(self._region.row((BATCHES, name)), self._region.row((COMMITS, name)))
 
     def watch(self, waiting: Callable[[], int], generation: Callable[[], int]) -> None:
-        """Set the functions that return the number of waiting houses and the generation in service. Publish both."""
+        """Set the functions that return the number of waiting houses and the generation in service.
+
+        Publish both values for the first time.
+        """
         self._waiting, self._generation = waiting, generation
         self.publish()
 

@@ -51,7 +51,7 @@ def _prefers(media_type: str, headers: Headers) -> bool:
 
 
 def weights(values: Sequence[str]) -> Mapping[str, float]:
-    """Parse a header such as `Accept` into weights by lowercase name (RFC 9110, section 12.4.2)."""
+    """Parse a header such as `Accept` into lowercase names and their weights (RFC 9110, section 12.4.2)."""
     weight_of = {}
     for item in ",".join(values).split(","):
         name, *parameters = (part.strip().lower() for part in item.split(";"))
@@ -91,7 +91,7 @@ def is_gzipped(headers: Headers) -> bool:
 
 
 def decompress(body: bytes, limit: int) -> bytes:
-    """Decompress a gzip body, and return at most `limit` + 1 bytes of the content.
+    """Decompress a gzip body, and return at most `limit` + 1 bytes, so that the caller can detect longer content.
 
     Raises:
         Problem: unless the body is a single, complete gzip member.
@@ -163,7 +163,7 @@ def require_json(headers: Headers) -> None:
 
 
 def is_csv(headers: Headers) -> bool:
-    """Return True if the Content-Type is CSV in any encoding, or False if it is JSON in UTF-8.
+    """Return whether the Content-Type is CSV (in any encoding) rather than JSON (in UTF-8).
 
     Raises:
         Problem: for any other Content-Type.
@@ -182,15 +182,17 @@ def is_csv(headers: Headers) -> bool:
 
 
 def unsupported_type(detail: str, headers: Mapping[str, str]) -> Problem:
-    """Return the problem for an unsupported media type or content coding. `headers` list the supported ones."""
+    """Return the problem for an unsupported media type or content coding. `headers` list what is supported."""
     return Problem("unsupported-media-type", detail, headers=headers)
 
 
 def charset_of(headers: Headers) -> str | None:
-    """Return Python's name for the charset in the Content-Type of a text body, or None for UTF-8 or no charset.
+    """Return Python's name for the charset of a text body, as declared in its Content-Type.
+
+    Return None if the charset is UTF-8 or is not declared, and for a body that isn't text.
 
     Raises:
-        ValueError: if Python doesn't know the charset. The message is the charset.
+        ValueError: if Python doesn't know the charset. The error message is the declared charset.
     """
     type_ = media_type(headers)
     content_type = Message()
@@ -206,7 +208,7 @@ def charset_of(headers: Headers) -> str | None:
 
 
 def csv_body(headers: Headers, body: bytes, error: type[BrokenRules]) -> bytes:
-    """Convert a CSV body to UTF-8 from the charset in its Content-Type. Raise `error` if decoding fails."""
+    """Convert a CSV body from the charset in its Content-Type to UTF-8. Raise `error` if decoding fails."""
     charset = None if _utf8_type(headers) else charset_of(headers)
     if charset is None:
         return body
@@ -234,7 +236,7 @@ def _utf8_type(headers: Headers) -> str:
 
 
 def is_blank(body: bytes) -> bool:
-    """Return whether a body is blank or an empty JSON object."""
+    """Return whether a body is empty, or consists of whitespace or an empty JSON object."""
     return b"".join(body.split()) in (b"", b"{}")
 
 
@@ -267,9 +269,9 @@ async def read_body(headers: Headers, receive: Receive, limit: int, seconds: flo
 
     Args:
         headers: the headers of the request.
-        receive: the ASGI callable to read it with.
+        receive: the ASGI callable that returns the parts of the body.
         limit: the maximum size of the body in bytes, before and after decompression.
-        seconds: the deadline in seconds, or None if the server enforces one.
+        seconds: the deadline in seconds, or None if the server enforces the deadline.
 
     Raises:
         Problem: if the body is too large or takes too long, or if its content coding is not supported.
@@ -304,7 +306,7 @@ async def _read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
 
 
 def require_length(headers: Headers, limit: int, setting: str = "MAX_BODY") -> None:
-    """Raise a Problem if the Content-Length exceeds `limit` bytes. HOUSEPREDICT_`setting` sets this limit."""
+    """Raise a Problem if the Content-Length exceeds `limit` bytes, which is the value of HOUSEPREDICT_`setting`."""
     length = headers.get("content-length", "")
     if length.isdecimal() and (len(length) > _MAX_LENGTH_DIGITS or int(length) > limit):
         raise too_large(limit, setting)
@@ -319,7 +321,7 @@ def too_late() -> Problem:
 
 
 def too_large(limit: int, setting: str = "MAX_BODY") -> Problem:
-    """Return the problem for a body larger than `limit` bytes. HOUSEPREDICT_`setting` sets this limit."""
+    """Return the problem for a body larger than `limit` bytes, which is the value of HOUSEPREDICT_`setting`."""
     advice = "fewer houses at once" if setting == "MAX_BODY" else "fewer sales, or compress them"
     return Problem(
         "body-too-large", f"The body is larger than {limit:,} bytes. Send {advice}, or raise HOUSEPREDICT_{setting}."
@@ -327,7 +329,7 @@ def too_large(limit: int, setting: str = "MAX_BODY") -> Problem:
 
 
 class RepeatingObject(dict[str, object]):
-    """A JSON object with duplicate names, which `repeated` lists. The last value for a duplicate name wins."""
+    """A JSON object with duplicate names, which `repeated` lists. The object contains the last value for each name."""
 
     repeated: Sequence[str] = ()
 

@@ -59,7 +59,7 @@ _FIRST_BYTES = 64
 
 @define
 class Body:
-    """The body of a training request. `first` contains the first bytes. `more` is True if more bytes are to be read."""
+    """The body of a training request. `first` contains its first bytes, and `more` is whether there is more to read."""
 
     _request: Request
     _seconds: float | None
@@ -72,7 +72,7 @@ class Body:
 
         Args:
             request: the training request.
-            seconds: the deadline for each part of the body, or None if the server enforces one.
+            seconds: the maximum time to wait for each part of the body, or None if the server enforces deadlines.
 
         Raises:
             Problem: if a part arrives too late.
@@ -103,18 +103,24 @@ class Body:
 
 
 def announces_sales(headers: Headers) -> bool:
-    """Return whether the headers already show that the body is not empty."""
+    """Return whether the Content-Length alone shows that the body contains sales."""
     length = headers.get("content-length", "")
     return length.isdecimal() and (len(length) > 2 or int(length) > _FIRST_BYTES)
 
 
 def describes_sales(request: Request) -> bool:
-    """Return whether the Content-Type and the query describe a sales file, so that an empty body is an empty file."""
+    """Return whether the Content-Type and the query describe a sales file.
+
+    If so, an empty body is an empty sales file. Otherwise, it is a request to retrain the model in service.
+    """
     return media_type(request.headers) in TYPES and not set(request.query_params) <= {"from_sales"}
 
 
 def require_type(request: Request, *, reads_parquet: bool) -> None:
-    """Raise a Problem unless the Content-Type, charset and Content-Encoding of an upload are supported."""
+    """Raise a Problem unless the Content-Type, charset and Content-Encoding of an upload are supported.
+
+    `reads_parquet` is whether Parquet files are supported.
+    """
     type_, coding = media_type(request.headers), request.headers.get("content-encoding", "identity").strip().lower()
     if type_ and type_ not in TYPES:
         is_workbook = "spreadsheet" in type_ or "ms-excel" in type_
@@ -139,7 +145,10 @@ _REASONS: Mapping[str, str] = {
 
 
 def suffix_of(request: Request, first: bytes, *, reads_parquet: bool) -> str:
-    """Return the file suffix for an upload, based on its first bytes. Raise a Problem for unsupported formats."""
+    """Return the file suffix for an upload, based on its first bytes. Raise a Problem for unsupported formats.
+
+    `reads_parquet` is whether Parquet files are supported.
+    """
     reason = None
     if first.startswith((_ZIP, _OLE)):
         reason = _WORKBOOK
@@ -166,7 +175,7 @@ def _unsupported(request: Request, reason: str, *, reads_parquet: bool) -> Probl
 
 
 async def receive_upload(body: Body, settings: Settings, suffix: str) -> Path:
-    """Stream a body to a file in the data directory.
+    """Stream a body to a new file in the data directory. The name of the file ends with `suffix`.
 
     Returns:
         The path of the file.
@@ -195,7 +204,10 @@ async def receive_upload(body: Body, settings: Settings, suffix: str) -> Path:
 
 
 def _open(folder: Path) -> IO[bytes]:
-    """Open a temporary file that only its owner can read. Delete temporary files left behind by killed services."""
+    """Open a temporary file in `folder` that only its owner can read.
+
+    Also delete old temporary files, which services leave behind if they are killed.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = tempfile.NamedTemporaryFile(prefix=_TEMPORARY, dir=folder, delete=False)  # noqa: SIM115  # the caller closes it
     abandoned_before = Path(file.name).stat().st_mtime - _ABANDONED_AFTER_S
@@ -207,7 +219,10 @@ def _open(folder: Path) -> IO[bytes]:
 
 
 async def _write(body: Body, file: IO[bytes], limit: int) -> str:
-    """Write the body to `file`, and return the SHA-256 of the body in hexadecimal."""
+    """Write the body to `file`, and return the SHA-256 of the body in hexadecimal.
+
+    Raise a Problem if the body is larger than `limit` bytes.
+    """
     digest, size, chunk = hashlib.sha256(), len(body.first), bytearray(body.first)
 
     def write_chunk() -> None:

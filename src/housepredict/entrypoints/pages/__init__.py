@@ -1,1 +1,1 @@
-"""HTML pages and SVG plots. Pure functions render them as text, without network access."""
+"""HTML pages and SVG plots, which pure functions render as text."""

@@ -120,7 +120,7 @@ def _body(body: Json | None) -> Iterator[Markup]:
 
 
 def _responses(caption: str, responses: Json) -> Markup:
-    """Return a table of the responses specific to a route. A separate section lists the responses of all routes."""
+    """Return a table of the responses specific to a route. A separate section lists the responses that routes share."""
     rows = []
     for status, response in responses.items():
         if "$ref" not in response:
@@ -187,7 +187,7 @@ def _kind_of(schema: Json) -> Markup:
 
 
 def _with_bounds(described: Json, schema: Json) -> Markup:
-    """Return the description of a value, followed by its bounds."""
+    """Return the description of a value, followed by the bounds in its schema."""
     bounded = schema.get("items", schema) if schema.get("type") == "array" else schema
     bounds = []
     for key, words in _BOUNDS.items():

@@ -102,7 +102,7 @@ def _select(choices: Sequence[tuple[str, str]], chosen: str, common: Mapping[str
 
 
 def _hint(feature: Feature, schema: FeatureSchema) -> str | None:
-    """Return a short hint about the typical values of a feature."""
+    """Return a short hint about the typical values of a feature, or None if there is nothing to say."""
     if feature.name == schema.sale_date and schema.valuation_date:
         return f"default: {day(schema.valuation_date)}"
     if feature.kind is Kind.CATEGORY:

@@ -77,7 +77,11 @@ def short(value: float) -> str:
 
 
 def alike(values: Sequence[float]) -> Sequence[tuple[float, str]]:
-    """Format all values with the same number of decimals, as many as any value needs. Return (value, text) pairs."""
+    """Format all values with the same number of decimals, so that the value with the most decimals is shown in full.
+
+    Returns:
+        Pairs of a value and its text.
+    """
     digits = max((len(short(value).partition(".")[2]) for value in values), default=0)
     return [(value, number(value, digits)) for value in values]
 
@@ -118,7 +122,7 @@ def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], *,
         caption: the table's caption.
         header: the column titles.
         rows: the cells of each row.
-        of_words: whether the other columns contain words instead of numbers.
+        of_words: whether the columns after the first contain words instead of numbers.
     """
     kind = "words" if of_words else "number"
     head = tag("tr", *(tag("th", title, scope="col", class_=kind if at else None) for at, title in enumerate(header)))

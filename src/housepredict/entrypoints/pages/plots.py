@@ -71,7 +71,10 @@ def ticks(low: float, high: float, most: int = 6) -> Sequence[float]:
 
 
 def log_ticks(low: float, high: float, most: int = 6) -> Sequence[float]:
-    """Return at most `most` ticks at 1, 2 and 5 times powers of ten, or evenly spaced ticks for a narrow range."""
+    """Return at most `most` ticks for a logarithmic scale: 1, 2 and 5 times powers of ten.
+
+    If these are too many, return powers of ten. For a narrow range, return evenly spaced ticks.
+    """
     decades = [10.0**exponent for exponent in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
     powers = [decade for decade in decades if low <= decade <= high]
     parts = [factor * decade for decade in decades for factor in (1, 2, 5) if low <= factor * decade <= high]
@@ -93,7 +96,7 @@ def day_ticks(first: date, last: date, most: int = 6) -> Sequence[date]:
 
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 400.0, 46.0, 16.0, 30.0, 40.0
-"""The width and margins of a plot in SVG units, in which text is 12 high. A plot fills the width of its container."""
+"""The width and margins of a plot in SVG units. Text is 12 units high. A plot fills the width of its container."""
 
 _LEGEND_HEIGHT, _SWATCH_WIDTH, _LETTER_WIDTH = 22.0, 26.0, 6.5
 
@@ -112,7 +115,7 @@ def vertical(low: float, high: float, height: float = 220.0, *, logarithmic: boo
 
 @frozen
 class Axis:
-    """A scale with labeled values, and a title that includes the unit."""
+    """A scale with a title that includes the unit. `marks` are pairs of a value on the scale and its label."""
 
     scale: Scale
     marks: Sequence[tuple[float, str]]
@@ -121,7 +124,7 @@ class Axis:
 
 @frozen
 class Figure:
-    """The axes and text of a plot, with methods that turn values into marks (such as dots and lines).
+    """The axes and text of a plot, with methods that draw values as SVG elements (such as dots and lines).
 
     `name` is the HTML id, `description` is the text for screen readers, and `caption` explains how to read the plot.
     `legend` contains pairs of a CSS class and its label.
@@ -136,7 +139,7 @@ class Figure:
     legend: Sequence[tuple[str, str]] = ()
 
     def drawn(self, *marks: Markup | None) -> Markup:
-        """Return the figure with the marks drawn on its grid. The last mark is on top."""
+        """Return the figure with `marks`, which are SVG elements, drawn on its grid. The last element is on top."""
         floor = self.y.scale.start
         height = floor + BOTTOM + (_LEGEND_HEIGHT if self.legend else 0)
         title, description = f"{self.name}-title", f"{self.name}-description"
@@ -156,11 +159,11 @@ class Figure:
         return tag("figure", tag("h3", self.title), picture, tag("figcaption", self.caption), id=self.name)
 
     def dots(self, points: Iterable[Point], class_: str, radius: float = 1.8) -> Markup:
-        """Return a dot for each point."""
+        """Return a dot for each point. `class_` is the CSS class of the dots."""
         return tag("g", *(tag("circle", cx=x, cy=y, r=radius) for x, y in self._places(points)), class_=class_)
 
     def line(self, points: Iterable[Point], class_: str) -> Markup:
-        """Return a line through the points."""
+        """Return a line through the points. `class_` is its CSS class."""
         return tag("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in self._places(points)), class_=class_)
 
     def trend(self, points: Sequence[Point]) -> Markup:
@@ -168,12 +171,12 @@ class Figure:
         return join(self.line(points, "trend"), self.dots(points, "median", 4.5))
 
     def level(self, value: float) -> Markup:
-        """Return a horizontal reference line across the plot."""
+        """Return a horizontal reference line across the plot, at a value of the y axis."""
         x, at = self.x.scale, self.y.scale(value)
         return tag("line", x1=x.start, x2=x.end, y1=at, y2=at, class_="reference")
 
     def band(self, low: float, high: float) -> Markup:
-        """Return the shaded area between two values."""
+        """Return the shaded area between two values of the y axis."""
         x, bottom, top = self.x.scale, self.y.scale(low), self.y.scale(high)
         return tag("rect", x=x.start, y=top, width=x.end - x.start, height=bottom - top, class_="band")
 
@@ -328,7 +331,7 @@ def span_text(first: date, last: date) -> str:
 
 
 def _medians(points: Sequence[Point]) -> Sequence[Point]:
-    """Return the median point of each tenth of the points, in the same order."""
+    """Divide the points, in their order, into tenths. Return the median x and the median y of each tenth."""
     return [(median(x for x, _ in group), median(y for _, y in group)) for group in tenths(points)]
 
 
@@ -364,7 +367,10 @@ def _date_axis(first: date, last: date) -> Axis:
 
 
 def _drawn_note(points: Sequence[Point], y: Scale, of: int, sales: str) -> str:
-    """Return a note that says how many sales are drawn, and how many of them are outside the y axis."""
+    """Return a note that says how many of the `of` sales are drawn, and how many of them are outside the y axis.
+
+    `points` are the drawn sales, and `sales` is the noun for them, such as "held-out sales".
+    """
     outside = sum(not y.shows(value) for _, value in points)
     where = f", including {number(outside)} outside the axes, drawn at the edge" if outside else ""
     return f"Shown: {_count_note(len(points), of)} {sales}{where}."
@@ -386,7 +392,7 @@ def calibration_plots(held_out: HeldOut, calibration: Calibration | None) -> Seq
 
 
 def coverage(sales: Sequence[HeldOutSale], within: float) -> float:
-    """Return the percentage of sale prices inside intervals of a given width; see HeldOutSale.within."""
+    """Return the percentage of sale prices within `within` spreads of their estimates (see HeldOutSale.within)."""
     return 100 * sum(sale.within(within) for sale in sales) / len(sales)
 
 
@@ -409,7 +415,10 @@ def _actual_by_nominal(held_out: HeldOut, calibration: Calibration) -> Markup:
 
 
 def _coverage_by_estimate(held_out: HeldOut, nominal: int, within: float) -> Markup:
-    """Plot the coverage of a version's widest intervals, by tenth of the sales in order of estimate."""
+    """Plot the coverage of a version's widest intervals for each tenth of the sales, ordered by estimate.
+
+    `nominal` is their nominal coverage in percent. `within` is their half-width in spreads (see HeldOutSale.within).
+    """
     groups = tenths(sorted(held_out.sales, key=lambda sale: sale.estimate))
     shares = [coverage(group, within) for group in groups]
     chance = 100 * _NINETY_FIVE * math.sqrt(nominal / 100 * (1 - nominal / 100) / len(groups[0]))

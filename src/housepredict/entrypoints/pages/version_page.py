@@ -124,7 +124,7 @@ def _method(algorithm: Algorithm) -> str:
 
 
 def key_figures(evaluation: Evaluation) -> Markup:
-    """Return a list of an evaluation's key figures, followed by the titles of other measures that are out of range."""
+    """Return a list of key figures, followed by the titles of other measures outside their acceptable ranges."""
     accuracy, marked = evaluation.accuracy, evaluation.out_of_range
     figures = [
         ("mdape", percent(accuracy.mdape), "median error (MdAPE)"),
@@ -144,7 +144,7 @@ def key_figures(evaluation: Evaluation) -> Markup:
 
 
 def _marked(value: str, field: str, out_of_range: Collection[str]) -> Markup:
-    """Return a value. If its measure is out of range, mark the value."""
+    """Return the value of the measure `field`, with a mark if `out_of_range` contains the measure."""
     return join(value, *((" ", _MARK) if field in out_of_range else ()))
 
 
@@ -200,7 +200,10 @@ def _out_of_time(evaluation: Evaluation) -> Markup:
 def _compared_rows(
     current: OutOfTimeEvaluation | Measured, reference: Evaluation, bounds: Mapping[str, Bounds]
 ) -> list[tuple[str, str, str]]:
-    """Return one row per measure and coverage level: title, value, and value on the held-out sales."""
+    """Return a row per measure and coverage level: its title, its value in `current`, and its value in `reference`.
+
+    `bounds` are the confidence bounds of the values in `current`, by measure.
+    """
     rows: list[tuple[str, str, str]] = []
     for measure in MEASURES:
         value = _marked(_value(current.accuracy, measure), measure.field, current.out_of_range)
@@ -259,7 +262,7 @@ def _value(accuracy: Accuracy, measure: Measure) -> str:
 
 
 def _segment_sections(evaluation: Evaluation) -> Sequence[Markup]:
-    """Return the accuracy by sale price, and by the most common values of a category."""
+    """Return the accuracy by sale price, and by the most common categories of a feature."""
     sections = []
     if evaluation.price_tenths:
         names = [

@@ -129,7 +129,10 @@ async def _move_pointer(request: Request, move: Callable[[Application], ModelVer
 
 
 def _find(name: str | None, load: Callable[[], ModelVersion]) -> ModelVersion:
-    """Load the model version named in a request. An unknown or rejected version is reported as a client error."""
+    """Return the model version that `load` loads. Raise a Problem if the version is unknown or rejected.
+
+    `name` is the name of the version in the request, or None for a rollback.
+    """
     try:
         return load()
     except UnknownModel as error:

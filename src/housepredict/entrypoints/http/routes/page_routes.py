@@ -30,7 +30,7 @@ _IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 def home(request: Request, application: Application, version: ModelVersion | None) -> Response:
-    """Return the home page. It is rendered once for each version in service."""
+    """Return the home page. It is rendered again when the version in service changes."""
     from housepredict.entrypoints.pages.home import HOME_POLICY, home_page
 
     service = running_service(request.app)
@@ -41,7 +41,10 @@ def home(request: Request, application: Application, version: ModelVersion | Non
 
 
 def version_response(application: Application, version: ModelVersion, promoted: str | None) -> Response:
-    """Return the page for a model version. It doesn't show the path of the sales file."""
+    """Return the page for a model version. It doesn't show the path of the sales file.
+
+    `promoted` is the name of the promoted version.
+    """
     from housepredict.entrypoints.pages.version_page import POLICY, version_page
 
     held_out = None
@@ -86,7 +89,7 @@ def _page(page: str, policy: str) -> Response:
 
 
 def _house(application: Application, version: ModelVersion) -> Mapping[str, Value]:
-    """Return a typical house from the training sales, or an example house for a version without a training snapshot."""
+    """Return a typical house from the training sales, or an example house if the version has no training snapshot."""
     with suppress(HousepredictError):
         if snapshot := read_snapshot(application.models.get(version.name)[1]):
             required = {feature.name for feature in version.schema.features if feature.required}

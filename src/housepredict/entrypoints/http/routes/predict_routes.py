@@ -56,10 +56,10 @@ from housepredict.entrypoints.json_documents import document, parts_of
 def predict_for_key(
     application: Application, body: bytes, key: str, as_csv: bool
 ) -> tuple[object, Sequence[Prediction]]:
-    """Predict once per idempotency key. A replay returns the stored predictions.
+    """Estimate the houses in a body (CSV or JSON) once per idempotency key. A replay returns the stored predictions.
 
     Returns:
-        The houses as the client sent them (a house or a list), and their predictions.
+        The parsed body (a house or a list of houses), and the predictions.
     """
     # The digest covers the bytes rather than the parsed houses, which depend on the version in service.
     delivery = Delivery(key, hashlib.sha256((b"csv:" if as_csv else b"json:") + body).hexdigest())
@@ -224,7 +224,10 @@ _SHARED_BY = attrgetter(*_SHARED)
 
 @lru_cache(maxsize=1024)
 def _end(*shared: object) -> bytes:
-    """Encode a SharedPart: the last fields of a prediction, which are the same for many predictions."""
+    """Encode the last fields of a prediction as JSON. They are cached, because many predictions share them.
+
+    `shared` are the values of the fields of SharedPart.
+    """
     estimate = SimpleNamespace(**dict(zip(_SHARED, shared, strict=True)))
     return encode(document(estimate, SharedPart)).encode()[1:]
 

@@ -203,7 +203,10 @@ async def _read_body(request: Request) -> bytes:
 
 
 def _with_prediction(sale: object, prediction: str) -> object:
-    """Add the prediction id in the path to a sale in the body. An id in both places is reported as a duplicate."""
+    """Add the prediction id from the path to the sale from the body.
+
+    An id that is already in the body is reported as a duplicate.
+    """
     if not isinstance(sale, dict):
         return sale
     complete = RepeatingObject(sale | {"prediction": prediction})

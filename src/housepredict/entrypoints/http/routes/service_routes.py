@@ -101,7 +101,7 @@ async def live(_request: Request) -> Response:
     "GET /health/ready",
     "getReadiness",
     openapi.Answer("Estimates can be made and recorded.", ReadinessAnswer),
-    openapi.Answer("A check failed, or the service is stopping.", ReadinessAnswer, status=503),
+    openapi.Answer("A health check failed, or the service is stopping.", ReadinessAnswer, status=503),
 )
 def ready(request: Request) -> Response:
     """Check that estimates can be made and recorded.

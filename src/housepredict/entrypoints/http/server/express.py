@@ -53,14 +53,17 @@ _RELEVANT_HEADERS = _NAMING | {
 }
 _HAS_REQUEST_NAMES = "housepredict.named"
 _MAX_UNCOMPRESSED_HOUSES = 16
-"""A response for more houses than this may be large enough to compress, so it doesn't use the express lane."""
+"""The maximum number of houses on the express lane if the client accepts compression.
+
+A response for more houses may be large enough to compress, which the express lane doesn't do.
+"""
 
 _log = logging.getLogger(__name__)
 
 
 @define
 class ExpressLane:
-    """A switch that the connections of a server share: while `open`, they may use the express lane."""
+    """A switch shared by all connections of a server. They may use the express lane while `open` is True."""
 
     open: bool = True
 
@@ -149,7 +152,7 @@ class ExpressProtocol(HttpProtocol):
         super()._start_asgi_task(cycle, app)
 
     def answer(self, cycle: RequestResponseCycle, content: bytes, request_id: bytes) -> None:
-        """Send a response with estimates (`content`) in a single write."""
+        """Send a response in a single write. Its body is `content`, the encoded estimates."""
         common = self.server_state.default_headers
         if common is not self._common:  # the date header or the drain period has changed them
             self._common = common
@@ -208,7 +211,7 @@ class _PendingResponse:
 
 
 def _app_for(content: bytes, request_id: bytes) -> Any:
-    """Return an ASGI app that sends a response with `content`, whose estimates are already stored."""
+    """Return an ASGI app that sends `content`, the encoded estimates, which are already stored."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         del scope, receive
@@ -222,7 +225,8 @@ def _app_for(content: bytes, request_id: bytes) -> Any:
 def _is_simple(scope: Any, limit: int) -> bool:
     """Return whether a request is a `POST /predict` with a short JSON body, no query parameters and a JSON response.
 
-    As a side effect, mark the scope if the client sent a request id or a trace context.
+    A short body has at most `limit` bytes. As a side effect, mark the scope if the client sent a request id or a trace
+    context.
     """
     if scope["path"] != _PATH or scope["method"] != "POST" or scope["query_string"]:
         return False

@@ -17,10 +17,13 @@ from housepredict.entrypoints.http.service_state import state_of
 from housepredict.entrypoints.settings import Settings
 
 MAX_HEADERS = 65_536
-"""The maximum bytes in a request's URL and headers, and also in the chunk headers and trailers of its body."""
+"""The maximum size in bytes of a request's URL and headers, and also of the chunk headers and trailers in its body."""
 
 MIN_UPLOAD_RATE = 262_144
-"""How many bytes of an upload must arrive per client timeout. Other bodies must arrive completely in that time."""
+"""The minimum number of bytes of an upload that must arrive during each period of `client_timeout`.
+
+Bodies other than uploads must arrive completely within a single period.
+"""
 
 _MALFORMED = Problem("malformed-request", "The request is not valid HTTP/1.1.")
 _TOO_LONG = Problem("headers-too-large", f"The URL and the headers may have at most {MAX_HEADERS:,} bytes.")
@@ -90,7 +93,7 @@ class HttpProtocol(HttpToolsProtocol):
         return self._running.scope if self._running else {}
 
     def _waiting_for(self) -> tuple[_WaitingFor, object]:
-        """Return what the connection is waiting for, and for which request."""
+        """Return what the connection is waiting for, and the request that this concerns."""
         running = self._running
         if self.transport.is_closing() or self.transport.get_write_buffer_size():
             return _WaitingFor.READ, running
@@ -102,7 +105,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _unfinished(self) -> object:
         """Return the request that is still arriving, or None.
 
-        The request is represented by its scope until the headers are complete, and by its cycle after that.
+        The request is represented by its scope until the headers are complete, and then by uvicorn's cycle object.
         """
         cycle = self.cycle
         if cycle is None or cycle.scope is not self.scope:
@@ -145,7 +148,10 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(_TOO_LONG)
 
     def _parse_on(self, rest: memoryview) -> None:
-        """Parse the rest of the data, ignoring offers to upgrade to another protocol (RFC 9110, section 7.8)."""
+        """Parse `rest`, the data that the parser left unread when it stopped at an offer to upgrade the protocol.
+
+        Ignore all such offers (RFC 9110, section 7.8).
+        """
         while self._offers_upgrade:
             try:
                 self._restart_without_upgrade()

@@ -78,7 +78,7 @@ class Server(uvicorn.Server):
         self._announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop serving. Client deadlines apply until the end."""
+        """Stop serving. Client deadlines are enforced until the shutdown is complete."""
         await super().shutdown(sockets)
         if self.force_exit:  # otherwise uvicorn would cancel the lifespan, with a traceback
             await self.lifespan.shutdown()
@@ -87,7 +87,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Start the drain period. A second SIGINT stops the server immediately.
 
-        By default, uvicorn stops without draining, and exits with the signal's code.
+        This replaces uvicorn's method, which stops without draining and exits with the signal's code.
         """
         del frame
         if self._stop_at is None:
@@ -124,8 +124,8 @@ class Server(uvicorn.Server):
 class Protocols:
     """Creates a protocol for each connection.
 
-    This is housepredict's protocol if the installed uvicorn has the internals that it needs. Otherwise it is uvicorn's
-    own protocol, which has no client deadlines.
+    Connections use housepredict's protocol if the installed uvicorn has the required internals. Otherwise, they use
+    uvicorn's own protocol, which has no client deadlines.
     """
 
     _create: Callable[..., HttpToolsProtocol]

@@ -284,7 +284,7 @@ class InferenceResponseAnswer:
 def encode_answer(
     id_: str | None, requested: Mapping[str, bool], version: str, predictions: Sequence[Prediction]
 ) -> tuple[bytes, int | None]:
-    """Encode an inference response with the `requested` outputs. Outputs whose value is True are encoded in binary.
+    """Encode an inference response. `requested` maps the name of each output to whether it is encoded in binary.
 
     Returns:
         The response body, and the length of its JSON in bytes (None if no binary outputs follow the JSON).

@@ -45,7 +45,8 @@ def read_inference(schema: FeatureSchema, body: bytes, header_length: str | None
         max_houses: the maximum number of houses.
 
     Raises:
-        InvalidHouses: with all violations, or with a single one if there are too many houses.
+        InvalidHouses: if the request is invalid. The error lists all violations. If there are too many houses, it lists
+            this violation alone.
         Problem: if the body is not JSON.
     """
     head, rest = _split(body, header_length)
@@ -79,11 +80,11 @@ class _Reader:
     violations: list[Violation] = field(factory=list)
 
     def reject(self, where: str, rule: Rule, message: str, value: object = None) -> None:
-        """Add a violation."""
+        """Add a violation. `where` names the part of the request that is invalid, such as `size[3]`."""
         self.violations.append(Violation(where, rule, message, value))
 
     def reject_duplicates(self, where: str, obj: Mapping[str, object]) -> None:
-        """Add a violation for each duplicate name in a JSON object."""
+        """Add a violation for each duplicate name in a JSON object. `where` names the object."""
         for name in getattr(obj, "repeated", ()):
             self.reject(where, Rule.DUPLICATE, f"has {name!r} more than once")
 
@@ -95,7 +96,7 @@ class _Reader:
         return id_ if isinstance(id_, str) else None
 
     def houses(self, request: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
-        """Return the houses in the input tensors, one tensor per feature."""
+        """Return the houses in the input tensors (one tensor per feature), or no houses if there are violations."""
         tensors = self._by_name("inputs", request.get("inputs"))
         sent_features = [self._schema.named(name) for name in tensors]
         columns: dict[str, Sequence[object]] = {}
@@ -127,7 +128,10 @@ class _Reader:
         return houses
 
     def outputs(self, request: Mapping[str, Any]) -> Mapping[str, bool]:
-        """Return the requested outputs. Without a list of outputs, return all of them."""
+        """Return the name of each requested output, and whether it is sent in binary.
+
+        If the request doesn't list outputs, all outputs are requested.
+        """
         parameters = self._parameters("the request", request)
         binary = parameters.get("binary_data_output") is True
         if request.get("outputs") in (None, []):
@@ -144,7 +148,7 @@ class _Reader:
         return requested
 
     def _by_name(self, list_name: str, items: object) -> Mapping[str, Mapping[str, Any]]:
-        """Return a list of tensors as a mapping by name."""
+        """Return the tensors in a list by name. `list_name` is the name of the list in error messages."""
         if not isinstance(items, list) or not items:
             self.reject(list_name, Rule.TYPE, "must be a list of tensors")
             return {}
@@ -168,7 +172,10 @@ class _Reader:
         return {}
 
     def _tensor(self, name: str, tensor: Mapping[str, Any], feature: Feature | None) -> Sequence[object] | None:
-        """Return the values of an input tensor, or None if the tensor is invalid."""
+        """Return the values of an input tensor, or None if the tensor is invalid.
+
+        `feature` is None if the model has no feature with the tensor's name.
+        """
         try:
             binary = self._binary(name, tensor)
             if feature is None:
@@ -188,7 +195,10 @@ class _Reader:
         return values
 
     def _binary(self, name: str, tensor: Mapping[str, Any]) -> bytes | None:
-        """Return the binary data of an input, or None if it has none. Call this once per input, in order."""
+        """Read the binary data of an input tensor, or return None if the tensor has no binary data.
+
+        Call this once for each input, in the order of the request.
+        """
         size = self._parameters(name, tensor).get("binary_data_size")
         if size is None:
             return None
@@ -202,7 +212,10 @@ class _Reader:
         return bytes(content)
 
     def _check(self, columns: Mapping[str, Sequence[object]]) -> None:
-        """Add violations for individual values, so that they are reported together with those for whole tensors."""
+        """Add violations for individual values, so that they are reported together with those for whole tensors.
+
+        `columns` contains the values of each feature by name.
+        """
         known = {violation.pointer for violation in self.violations}
         for feature in self._schema.features:
             for row, value in enumerate(columns.get(feature.name, ())):

@@ -142,10 +142,18 @@ def _problems(*names: str) -> Sequence[openapi.Answer]:
 
 
 def _not_ready(kind: type, *names: str) -> openapi.Answer:
-    """Return the 503 response of a readiness route, which reports a failed check or one of these problems."""
+    """Return the 503 response of a readiness route.
+
+    Its body is a document of the class `kind` if a health check failed, or an error document for the problems `names`.
+    """
     *_, problem = _problems(*names)
-    description = f"A check failed, or the service is stopping. Or {problem.description}"
-    return openapi.Answer(description, (kind, InferenceErrorAnswer), status=503, headers=problem.headers)
+    return openapi.Answer(
+        "A health check failed, or the service is stopping.",
+        (kind, InferenceErrorAnswer),
+        status=503,
+        headers=problem.headers,
+        listed=problem.listed,
+    )
 
 
 _UNKNOWN = "There is no model with this name, or this version is not in service."
@@ -161,7 +169,7 @@ _VERSION = openapi.in_path("version", openapi.TEXT, "The name of the version in 
 
 
 class ProtocolError(Exception):
-    """An error that only this protocol defines, with its HTTP status."""
+    """An error that exists only in this protocol, with its HTTP status."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -195,7 +203,10 @@ def _problem_response(problem: Problem) -> Response:
 
 
 def _model_route(name: str, id_: str, *answers: openapi.Answer, **more: Any) -> Callable[[H], H]:
-    """Add a route for the model, and the same route for the version in service."""
+    """Add a handler to a route for the model, and to the same route for its version in service.
+
+    The arguments are those of Resource.route, but the path in `name` starts after the model's name, as in `GET /ready`.
+    """
     method, _, suffix = name.partition(" ")
     parameters = more.pop("parameters", ())
     answers = (*answers, openapi.Answer(_UNKNOWN, InferenceErrorAnswer, status=404))
@@ -358,7 +369,10 @@ def _read(
 
 
 def _require_model(request: Request, version: ModelVersion | None) -> None:
-    """Check the model and version named in the path. If no version is in service, accept any version."""
+    """Raise ProtocolError unless the path names this model and, if it names a version, the version in service.
+
+    If no version is in service, accept any version.
+    """
     name, requested = request.path_params["name"], request.path_params.get("version")
     if name != MODEL:
         raise ProtocolError(f"there is no model {name!r}: use {MODEL!r}", 404)
