@@ -120,7 +120,7 @@ def test_schema_is_chosen_by_existing_tables(
         ("CREATE TYPE sales AS ENUM ('spring')", 'a type "sales"'),
         ("CREATE SEQUENCE model_files", 'a sequence "model_files"'),
         ("CREATE TABLE t (i int); CREATE INDEX sales_by_date ON t (i)", 'an index "sales_by_date"'),
-        ("CREATE FUNCTION tell_of_promotions() RETURNS int LANGUAGE sql AS 'SELECT 1'", 'a function "write_metadata'),
+        ("CREATE FUNCTION tell_of_promotions() RETURNS int LANGUAGE sql AS 'SELECT 1'", 'a function "tell_of'),
         ("CREATE TABLE sales (id int); CREATE TABLE predictions (t text)", 'a table "predictions" and a table "sales"'),
         (f"{LAB_TABLE}; CREATE TABLE predictions_lab (t text)", 'a table "predictions_lab"'),
     ],

@@ -54,7 +54,7 @@ class PredictionRepository(Protocol):
         """Return the predictions with these ids, sorted by id and without duplicates. Skips unknown ids.
 
         Raises:
-            RepositoryUnavailable: also if the repository can't determine whether an id is stored.
+            RepositoryUnavailable: if the repository can't be reached, or can't determine whether an id is stored.
         """
 
     def between(self, first: UUID, end: UUID, limit: int) -> Sequence[Prediction]:
@@ -74,7 +74,7 @@ class PredictionRepository(Protocol):
             How many of the ids were stored before this call.
 
         Raises:
-            RepositoryUnavailable: also if the repository can't currently guarantee that the predictions stay erased.
+            RepositoryUnavailable: if the repository can't be reached, or can't guarantee that they stay erased.
         """
 
     def prune(self, before: UUID, limit: int) -> int:
@@ -93,7 +93,7 @@ class PredictionRepository(Protocol):
         """Return the ids among `ids` that were erased or pruned, including erased ids that were never stored.
 
         Raises:
-            RepositoryUnavailable: also if the repository can't determine for every id whether it was erased.
+            RepositoryUnavailable: if the repository can't be reached, or can't tell for every id whether it was erased.
         """
 
     def check(self) -> None:

@@ -300,7 +300,10 @@ class MeasuredAnswer:
 class AccuracyAnswer:
     since: date | None
     until: date | None
-    sales: Count = part("returned.sales", "The number of reviewed sales.")
+    sales: Count = part(
+        "returned.sales",
+        "The number of realized sales in the period, including those that were not measured.",
+    )
     unmatched: Count = part("returned.unmatched", "The number of sales whose prediction is not stored yet.")
     estimated_after_sale: Count = part(
         "returned.estimated_after_sale",

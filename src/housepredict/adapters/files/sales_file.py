@@ -70,7 +70,7 @@ _ALIASES = {"id": "prediction", "prediction_id": "prediction"}
 
 
 def read_sales_csv(content: bytes) -> Sequence[object]:
-    """Read realized sales from a CSV request body (see `csv_table`). RecordSales validates them later.
+    """Read realized sales from a CSV request body (see `csv_table`). RecordSales validates their values later.
 
     The columns are `prediction` (or `prediction_id` or `id`), `price` and `date`, in any order and case. Cells that
     can't be parsed remain text.

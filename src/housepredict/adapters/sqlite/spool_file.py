@@ -91,7 +91,7 @@ class SqliteSpool(SqlitePredictions):
             self._count_rows(connection, connection.executemany(INSERT, rows).rowcount if rows else 0)
 
     def check(self) -> None:
-        """Check that a prediction could be stored: neither the spool nor the disk is full."""
+        """Check that neither the spool nor the disk is full, so that a prediction could be stored."""
         with self._writing() as connection:
             self._keep_reserve()
             self._count_rows(connection, 1)

@@ -133,7 +133,7 @@ class TrainingTable:
 
     @property
     def features(self) -> Matrix:
-        """The columns of `values` that contain the features themselves."""
+        """The columns of `values` that contain the features as encoded, without derived columns such as logarithms."""
         return self.values[:, self.columns.for_features]
 
     @property
@@ -238,7 +238,7 @@ def fit_candidate(candidate: Candidate, table: TrainingTable, seed: int) -> Mode
 
 
 def start(candidate: Candidate, table: TrainingTable) -> tuple[Pipeline | None, float, NDArray[np.float64]]:
-    """Fit the ridge regression or constant that trees are added to.
+    """Fit the base model, a ridge regression or a constant, which the trees correct.
 
     Returns:
         The ridge regression (or None), the constant (0 with a ridge regression), and the residuals, of shape (sales,).

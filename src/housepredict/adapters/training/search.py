@@ -239,7 +239,10 @@ def _estimate_fold(
 
 
 def _weighted(variant: Candidate, candidate: Candidate, estimates: _Estimates) -> NDArray[np.float64]:
-    """Compute a variant's estimates, of shape (sales,), from the estimates of the candidate that was fitted."""
+    """Compute the estimates of a variant of a fitted candidate, of shape (sales,).
+
+    Both have the same trees. A variant uses fewer of them, or weights the two losses differently.
+    """
     trees = variant.iterations
     if not trees:
         return estimates[candidate, None, 0]

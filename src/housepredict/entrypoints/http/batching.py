@@ -222,7 +222,7 @@ class EstimateJob:
     serving: InService
     houses: Sequence[House]
     steps: tuple[float, float, float] | None = None
-    """Times for traces (time.perf_counter): when the batch started, when the commit started, and when it ended."""
+    """When the batch started, its commit started, and its commit ended, by time.perf_counter; for traces."""
 
 
 Outcomes = Sequence[Sequence[Prediction] | Exception]

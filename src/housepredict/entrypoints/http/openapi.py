@@ -387,7 +387,7 @@ class Resource:
 
     @property
     def routes(self) -> Iterator[Route]:
-        """One route per path. Each route has all methods of its path, so that a 405 response lists all of them."""
+        """One route per path, with all methods of the path, so that a 405 response can list them in `Allow`."""
         for path, handlers in self.handlers.items():
             is_asgi = not all(map(isroutine, handlers.values()))
             yield Route(path, handlers["POST"] if is_asgi else self._endpoint(path, handlers), methods=list(handlers))

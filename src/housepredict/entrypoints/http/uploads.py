@@ -103,7 +103,10 @@ class Body:
 
 
 def announces_sales(headers: Headers) -> bool:
-    """Return whether the Content-Length alone shows that the body contains sales."""
+    """Return whether the Content-Length is too large for an empty body, even a gzipped one.
+
+    Such a body contains sales. A smaller one, or one of unknown length, has to be read to know.
+    """
     length = headers.get("content-length", "")
     return length.isdecimal() and (len(length) > 2 or int(length) > _FIRST_BYTES)
 

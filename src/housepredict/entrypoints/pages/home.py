@@ -209,7 +209,7 @@ def _estimating(version: ModelVersion, house: Mapping[str, Value]) -> Markup:
 
 def _untrained() -> Markup:
     command = "housepredict train SALES.csv --price COLUMN"
-    advice = tag("p", "Train one on a file of sales, below or in a terminal:")
+    advice = tag("p", "Train a model on a sales file, below or in a terminal:")
     return tag("div", advice, tag("pre", command, tabindex="0"), class_="note")
 
 

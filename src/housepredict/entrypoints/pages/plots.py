@@ -408,8 +408,8 @@ def _actual_by_nominal(held_out: HeldOut, calibration: Calibration) -> Markup:
         " ".join(f"{percent(nominal, 0)} interval: covered {percent(actual)}." for nominal, actual in shares),
         "Each dot is an interval level. On the diagonal, the actual coverage equals the nominal coverage. Below the "
         f"diagonal, the intervals are too narrow. Based on {counted(len(held_out.sales), 'held-out sale')}.",
-        Axis(horizontal(0, 100), marks, "Nominal (% of the sale prices)"),
-        Axis(vertical(0, 100, 300), marks, "Actual (% of the sale prices)"),
+        Axis(horizontal(0, 100), marks, "Interval level (%)"),
+        Axis(vertical(0, 100, 300), marks, "Sale prices inside (%)"),
     )
     return figure.drawn(figure.line([(0, 0), (100, 100)], "reference"), figure.trend(shares))
 

@@ -30,7 +30,7 @@ _IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 def home(request: Request, application: Application, version: ModelVersion | None) -> Response:
-    """Return the home page. It is rendered again when the version in service changes."""
+    """Return the home page, which is cached until the version in service changes."""
     from housepredict.entrypoints.pages.home import HOME_POLICY, home_page
 
     service = running_service(request.app)
