@@ -279,7 +279,7 @@ class Prices:
 
         Args:
             sales: a CSV or Parquet file of sales. None selects the synthetic sales, unless `with_recorded` is set.
-            options: the training options; by default, everything is inferred.
+            options: the training options. By default, they are the defaults of TrainingOptions.
             with_recorded: whether to add the recorded sales. If `sales` is None, they are added to the promoted
                 version's sales file, and that version's options are used unless you pass `options`. If the promoted
                 version has no sales file, the recorded sales are used alone.
@@ -400,7 +400,7 @@ class Prices:
     def erase(self, *ids: UUID | str | int) -> Removed:
         """Erase predictions and the sales recorded for them.
 
-        Predictions with these ids are never stored again, even if the ids are unknown now.
+        Later attempts to store predictions with these ids have no effect, even if no such prediction is stored now.
 
         Args:
             *ids: ids of predictions, or their numbers in the tutorial's table.

@@ -196,8 +196,8 @@ class Settings:
     """The settings of the service, the command line and the Python API.
 
     Attributes:
-        data_dir: the directory for model versions, predictions and sales. With PostgreSQL, it contains only copies of
-            the model versions in use, and pending predictions.
+        data_dir: the directory for model versions, predictions and sales. If PostgreSQL stores them, this
+            directory contains pending predictions, uploaded sales files, and copies of the model versions in use.
         database_url: where predictions are stored: a PostgreSQL URL, a plug-in's URL, `memory:` (in memory only), or
             None (SQLite in `data_dir`).
         database_direct_url: if `database_url` points to a connection pooler such as PgBouncer, a URL that connects

@@ -91,7 +91,7 @@ class Trace:
     """The W3C `traceparent` that identifies the span, to pass to other services and processes."""
     name: str
     shift: int
-    """Nanoseconds to add to time.perf_counter() to get Unix time. One value for all steps preserves their order."""
+    """Nanoseconds to add to time.perf_counter_ns() to get Unix time. The same value for all steps keeps their order."""
 
     def at(self, moment: float) -> int:
         """Convert a time from time.perf_counter(), in seconds, to Unix time in nanoseconds."""
@@ -157,7 +157,7 @@ class Tracing:
 
 @contextmanager
 def configured(wanted: bool) -> Iterator[SdkTracerProvider | None]:
-    """Export traces until the context exits, if they are `wanted`.
+    """If traces are `wanted`, export them until the context exits.
 
     Yields the tracer provider, or None if traces aren't wanted. OpenTelemetry's environment variables configure the
     export. The exporter starts a thread, so a process that forks must do so before entering this context.

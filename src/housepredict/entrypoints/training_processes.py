@@ -103,12 +103,12 @@ class TrainingJobs(Protocol):
     """Starts training jobs."""
 
     def start(self, request: TrainingRequest) -> TrainingJob:
-        """Start a training job. Returns as soon as the job has acquired the lock and has been logged.
+        """Start a training job. Returns as soon as the job holds the training lock and is in the training history.
 
         If the job promotes a version, that version is in service by the time `ended` completes.
 
         Raises:
-            TrainingInProgress: if another training run holds the lock.
+            TrainingInProgress: if another training run holds the training lock.
             HousepredictError: if the training job could not start.
         """
 
@@ -259,7 +259,7 @@ def _describe_exit(code: int) -> str:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its child processes. Left alone, the child processes would stay idle for minutes."""
+    """End a process and its child processes. Otherwise, the child processes would stay idle for minutes."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + _GRACE_S
         try:

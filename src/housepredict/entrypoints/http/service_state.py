@@ -27,7 +27,7 @@ class RunningService:
     estimator: Estimator
     explaining_estimator: Estimator
     reviewing: Lock = field(factory=Lock)
-    """Limits drift and accuracy reviews to one at a time, so that other requests get CPU time and threads."""
+    """Held while drift or accuracy is measured. One measurement at a time leaves CPU time for other requests."""
     registry: CollectorRegistry | None = None
     """The metrics registry, created by the first request for metrics."""
     home_page: tuple[ModelVersion | None, str] | None = None

@@ -85,7 +85,7 @@ class Body:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the body contains no sales. The tutorial's clients send no body, or an empty JSON object."""
+        """Whether the body contains no sales: it is blank or `{}`, which some of the tutorial's clients send."""
         return not self.more and is_blank(self.first)
 
     async def part(self) -> bytes:
@@ -103,9 +103,10 @@ class Body:
 
 
 def announces_sales(headers: Headers) -> bool:
-    """Return whether the Content-Length is too large for an empty body, even a gzipped one.
+    """Return whether the Content-Length shows that the body contains sales.
 
-    Such a body contains sales. A smaller one, or one of unknown length, has to be read to know.
+    This is the case if it is larger than that of any empty body, even a gzipped one. To find out whether a smaller
+    body, or one of unknown length, contains sales, the body must be read.
     """
     length = headers.get("content-length", "")
     return length.isdecimal() and (len(length) > 2 or int(length) > _FIRST_BYTES)

@@ -367,9 +367,10 @@ def _date_axis(first: date, last: date) -> Axis:
 
 
 def _drawn_note(points: Sequence[Point], y: Scale, of: int, sales: str) -> str:
-    """Return a note that says how many of the `of` sales are drawn, and how many of them are outside the y axis.
+    """Return a note that says how many sales are drawn, and how many of the drawn sales are outside the y axis.
 
-    `points` are the drawn sales, and `sales` is the noun for them, such as "held-out sales".
+    `points` are the drawn sales, `of` is the number of all sales, and `sales` is the noun for them, such as "held-out
+    sales".
     """
     outside = sum(not y.shows(value) for _, value in points)
     where = f", including {number(outside)} outside the axes, drawn at the edge" if outside else ""
@@ -392,7 +393,10 @@ def calibration_plots(held_out: HeldOut, calibration: Calibration | None) -> Seq
 
 
 def coverage(sales: Sequence[HeldOutSale], within: float) -> float:
-    """Return the percentage of sale prices within `within` spreads of their estimates (see HeldOutSale.within)."""
+    """Return the percentage of sales whose price is at most `within` spreads from its estimate.
+
+    HeldOutSale.within defines this distance.
+    """
     return 100 * sum(sale.within(within) for sale in sales) / len(sales)
 
 
@@ -417,7 +421,8 @@ def _actual_by_nominal(held_out: HeldOut, calibration: Calibration) -> Markup:
 def _coverage_by_estimate(held_out: HeldOut, nominal: int, within: float) -> Markup:
     """Plot the coverage of a version's widest intervals for each tenth of the sales, ordered by estimate.
 
-    `nominal` is their nominal coverage in percent. `within` is their half-width in spreads (see HeldOutSale.within).
+    `nominal` is the intervals' nominal coverage in percent. `within` is their half-width in spreads (see
+    HeldOutSale.within).
     """
     groups = tenths(sorted(held_out.sales, key=lambda sale: sale.estimate))
     shares = [coverage(group, within) for group in groups]

@@ -183,7 +183,10 @@ def _accuracy(evaluation: Evaluation, intervals: IntervalChoice | None) -> Marku
 
 
 def _out_of_time(evaluation: Evaluation) -> Markup:
-    """Compare the out-of-time evaluation with the evaluation on held-out sales, or say why it isn't available."""
+    """Compare the out-of-time evaluation with the evaluation on held-out sales.
+
+    If the version has no out-of-time evaluation, say why.
+    """
     title, latest = "Out-of-time evaluation", evaluation.out_of_time
     if latest is None:
         reason = evaluation.out_of_time_skipped or "trained by an older release"

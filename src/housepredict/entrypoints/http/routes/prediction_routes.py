@@ -52,7 +52,7 @@ _ID = openapi.in_path(
             ),
             "sale": openapi.link(
                 "recordSaleOfPrediction",
-                "Record the sale of the house in the first prediction.",
+                "Record the sale of the first prediction's house.",
                 id="/predictions/0/id",
             ),
             "first": openapi.link("getPrediction", "Get the first prediction.", id="/predictions/0/id"),

@@ -107,7 +107,7 @@ _LINKS: openapi.Json = {
     description="A sale recorded later for the same prediction replaces the earlier one.",
 )
 async def sale_of_prediction(request: Request) -> Response:
-    """Record the sale of the house in a prediction: {"price": …, "date": "YYYY-MM-DD"}."""
+    """Record the sale of a prediction's house: {"price": …, "date": "YYYY-MM-DD"}."""
     application, prediction = application_of(request), request.path_params["id"]
     require_json(request.headers)
     body, key = await _read_body(request), idempotency_key(request.headers, InvalidSales)
@@ -205,7 +205,7 @@ async def _read_body(request: Request) -> bytes:
 def _with_prediction(sale: object, prediction: str) -> object:
     """Add the prediction id from the path to the sale from the body.
 
-    An id that is already in the body is reported as a duplicate.
+    If the body contains a prediction id, too, it is reported as a duplicate.
     """
     if not isinstance(sale, dict):
         return sale

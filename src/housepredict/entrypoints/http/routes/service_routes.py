@@ -74,7 +74,7 @@ def _check(check: Callable[[], object]) -> dict[str, Any]:
 def health(request: Request) -> Response:
     """Check the service's health.
 
-    The HTTP status is always 200, even if the service is degraded, because a restart wouldn't help.
+    The HTTP status is always 200. Another status could trigger a restart, which wouldn't help a degraded service.
     """
     application = application_of(request)
     version = in_service(application)

@@ -266,7 +266,7 @@ def _prefers_async(headers: Headers) -> bool:
 def _remove_unless_used(application: Application, job: TrainingJob, upload: Path, _ended: Future[None]) -> None:
     """Delete an uploaded sales file, unless a stored version was trained on it and may need it for retraining.
 
-    The job's status can't be used for this, because a failed job may have stored a version before it failed.
+    Even the file of a failed job may be in use, because the job may have stored a version before it failed.
     """
     try:
         status: TrainingStatus = application.trainings.get(job.id)

@@ -179,7 +179,7 @@ class ExpressProtocol(HttpProtocol):
 
 @define(eq=False)
 class _PendingResponse:
-    """A response waiting for its estimates. As a PendingResult, it receives the outcome of its job."""
+    """A response waiting for its estimates. As a PendingResult, it receives the outcome of its EstimateJob."""
 
     _protocol: ExpressProtocol
     _cycle: RequestResponseCycle
@@ -211,7 +211,7 @@ class _PendingResponse:
 
 
 def _app_for(content: bytes, request_id: bytes) -> Any:
-    """Return an ASGI app that sends `content`, the encoded estimates, which are already stored."""
+    """Return an ASGI app that only sends `content`, the encoded estimates, which have been made and stored already."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         del scope, receive

@@ -17,7 +17,10 @@ from housepredict.entrypoints.http.service_state import state_of
 from housepredict.entrypoints.settings import Settings
 
 MAX_HEADERS = 65_536
-"""The maximum size in bytes of a request's URL and headers, and also of the chunk headers and trailers in its body."""
+"""The maximum total size in bytes of a request's URL and headers.
+
+Chunk headers and trailers, which are part of the body, are limited separately in `data_received`.
+"""
 
 MIN_UPLOAD_RATE = 262_144
 """The minimum number of bytes of an upload that must arrive during each period of `client_timeout`.
@@ -182,7 +185,7 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.message_event.set()
 
     def _restart_without_upgrade(self) -> None:
-        """Parse the headers again without the upgrade offer, because the parser stopped before the body."""
+        """Parse the headers again without the upgrade offer, which made the parser stop before the body."""
         first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         lines = [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
@@ -211,7 +214,10 @@ class HttpProtocol(HttpToolsProtocol):
         self.loop.call_later(0.1, super().shutdown)
 
     def _refuse(self, problem: Problem) -> None:
-        """Send a problem and close the connection. If the app is handling a complete request, answer it first."""
+        """Send a problem document and close the connection.
+
+        If the app is handling an earlier request that has arrived completely, send the response to that request first.
+        """
         if running_service := state_of(self.app).running:
             running_service.observer.meter.count_refusal(problem.name, ())
         running = self._running

@@ -148,7 +148,7 @@ class _Reader:
         return requested
 
     def _by_name(self, list_name: str, items: object) -> Mapping[str, Mapping[str, Any]]:
-        """Return the tensors in a list by name. `list_name` is the name of the list in error messages."""
+        """Map the name of each tensor in `items` to the tensor. `list_name` is what error messages call `items`."""
         if not isinstance(items, list) or not items:
             self.reject(list_name, Rule.TYPE, "must be a list of tensors")
             return {}

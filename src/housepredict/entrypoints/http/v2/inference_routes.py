@@ -144,7 +144,8 @@ def _problems(*names: str) -> Sequence[openapi.Answer]:
 def _not_ready(kind: type, *names: str) -> openapi.Answer:
     """Return the 503 response of a readiness route.
 
-    Its body is a document of the class `kind` if a health check failed, or an error document for the problems `names`.
+    Its body is a document of the class `kind` if a health check failed, or an error document for one of the problems in
+    `names`.
     """
     *_, problem = _problems(*names)
     return openapi.Answer(
@@ -203,7 +204,7 @@ def _problem_response(problem: Problem) -> Response:
 
 
 def _model_route(name: str, id_: str, *answers: openapi.Answer, **more: Any) -> Callable[[H], H]:
-    """Add a handler to a route for the model, and to the same route for its version in service.
+    """Return a decorator that adds a handler to two routes: for the model, and for the model's version in service.
 
     The arguments are those of Resource.route, but the path in `name` starts after the model's name, as in `GET /ready`.
     """
@@ -369,9 +370,9 @@ def _read(
 
 
 def _require_model(request: Request, version: ModelVersion | None) -> None:
-    """Raise ProtocolError unless the path names this model and, if it names a version, the version in service.
+    """Raise ProtocolError if the path names another model, or a version that isn't in service.
 
-    If no version is in service, accept any version.
+    `version` is the version in service. If it is None, the path may name any version.
     """
     name, requested = request.path_params["name"], request.path_params.get("version")
     if name != MODEL:
