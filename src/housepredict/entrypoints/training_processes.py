@@ -215,7 +215,7 @@ class TrainingProcesses:
                 assert_never(record.state)
 
     def _is_cancelling(self, job: TrainingJob) -> bool:
-        """Return whether the job should be cancelled. While the log can't be read, this is False."""
+        """Return whether cancellation of the job was requested. Returns False if the training log can't be read."""
         try:
             return self._trainings.is_cancelling(job.id)
         except Exception as error:  # noqa: BLE001  # the training run continues in this case

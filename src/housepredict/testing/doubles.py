@@ -47,7 +47,7 @@ def fixed_price(size: float, bedrooms: float, age: float) -> float:
 
 
 def fixed_version(schema: FeatureSchema = SCHEMA, name: str = "fixed") -> ModelVersion:
-    """Return a model version with plausible accuracy measures. Its calibration suits estimates with a spread of 1."""
+    """Return a model version with plausible accuracy measures. Its Calibration is for estimates with a spread of 1."""
     measures = Accuracy(200, 1.0, 8.2, 32.0, 60.0, 90.0, 30_000.0, 1.6e9, 40_000.0, 0.9, 12.5, 10.0, 1.0, -0.01)
     return ModelVersion(
         name=name,
@@ -75,5 +75,5 @@ class FixedModel:
     version: ModelVersion = field(factory=fixed_version)
 
     def predict(self, houses: Sequence[House]) -> Valuation:
-        """Return the price of each house, with a spread of 1."""
+        """Return the price of each house, with a spread of 1 (see Calibration)."""
         return Valuation([self.formula(**house.values) for house in houses], [1.0] * len(houses))

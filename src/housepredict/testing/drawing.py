@@ -37,7 +37,7 @@ _MAX_ITEMS = 3  # in a collection
 class Drawing:
     """A factory of Hypothesis strategies for classes whose fields have type annotations.
 
-    `by_type` contains strategies for types. They replace the default strategies for these types.
+    `by_type` contains strategies that replace the default strategies, by the type of the drawn values.
     """
 
     by_type: Mapping[Any, st.SearchStrategy[Any]] = field(factory=dict)
@@ -96,7 +96,7 @@ class Drawing:
 
 
 def exactly(value: Any) -> Any:
-    """Convert a value so that `==` also compares types. The values 1, 1.0 and True are equal, but differ in JSON."""
+    """Convert a value so that `==` also compares types: in Python, 1 == 1.0 == True, but these differ in JSON."""
     if _is_record(type(value)):
         return type(value), {name: exactly(getattr(value, name)) for name in _fields(type(value))}
     if isinstance(value, Mapping):
@@ -264,7 +264,7 @@ def batches(draw: st.DrawFn, of: st.SearchStrategy[Estimate] = plain_estimates, 
 
 
 def newest_first(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """Sort predictions newest first, as `recent` returns them."""
+    """Sort predictions newest first, the order in which PredictionRepository.recent returns them."""
     return sorted(predictions, key=lambda prediction: prediction.id, reverse=True)
 
 
@@ -344,6 +344,6 @@ def sorted_by_id(sales: Sequence[RecordedSale]) -> list[RecordedSale]:
 
 
 def current_sales(sales: Sequence[RecordedSale]) -> list[RecordedSale]:
-    """Return the latest recorded sale of each prediction, in the order in which `current` returns them."""
+    """Return the latest recorded sale of each prediction, in the order of SaleRepository.current."""
     last = {sale.prediction: sale for sale in sorted_by_id(sales)}
     return sorted(last.values(), key=lambda sale: (sale.sold_on, sale.id), reverse=True)

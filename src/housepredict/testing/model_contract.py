@@ -131,7 +131,7 @@ class ModelStoreContract:
         return new_store()
 
     def reopen(self, store: ModelStore) -> ModelStore:
-        """Return a new store on the data of `store`, as another process would open it. By default, return `store`."""
+        """Open the data of `store` again, as another process would. For stores in memory, return `store` itself."""
         return store
 
     def test_new_store_is_empty(self, tested_store: ModelStore) -> None:
@@ -325,7 +325,7 @@ class PredictorLoaderContract:
 
     @pytest.fixture
     def predictor(self, load: PredictorLoader, kept: Kept) -> Predictor:
-        """Return the predictor for the version."""
+        """Return the predictor that `load` returns for `kept`."""
         return load(*kept)
 
     def test_predictor_has_its_version(self, predictor: Predictor, kept: Kept) -> None:

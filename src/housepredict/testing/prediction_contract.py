@@ -134,7 +134,8 @@ class PredictionRepositoryContract:
     complete: ClassVar[bool] = True
     """Whether the repository can read and erase all predictions.
 
-    If False, as in a database outage, reading and erasing must raise errors.
+    If False, as for a spool during a database outage, calls that need all predictions (such as `erase`) must raise
+    RepositoryUnavailable.
     """
 
     @pytest.fixture
@@ -149,9 +150,9 @@ class PredictionRepositoryContract:
 
     @pytest.fixture
     def reopened(self, another: Another) -> Another:
-        """Return a function like the one from `another`.
+        """Return a function that opens another repository on the same data, like the one that `another` returns.
 
-        Tests no longer use `repository` once they have called this function, so the function may close it.
+        Tests don't use `repository` after they have called the returned function, so it may close `repository`.
         """
         return another
 

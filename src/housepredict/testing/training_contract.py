@@ -62,7 +62,7 @@ _changes = st.one_of(
 def sample_training(
     location: str | None = "/sales.csv", started_at: datetime = NOON, *, with_recorded: bool = False
 ) -> TrainingStatus:
-    """Return the status of a new training job. Its id is larger than all ids created earlier."""
+    """Return the status of a new training job. The job's id is larger than the ids of all jobs created earlier."""
     [id_] = _IDS.take(1, started_at)
     return TrainingStatus(id_, started_at, location, with_recorded)
 
@@ -84,7 +84,7 @@ class TrainingLogContract:
         return new_log()
 
     def reopen(self, log: TrainingLog) -> TrainingLog:
-        """Return a new log on the data of `log`, as another process would open it. By default, return `log`."""
+        """Open the data of `log` again, as another process would. For logs in memory, return `log` itself."""
         return log
 
     def test_new_log_is_empty(self, tested_log: TrainingLog) -> None:

@@ -62,10 +62,12 @@ def add_prediction_commands(commands: Commands) -> None:
 
     predictions = commands.add("predictions", "List stored predictions, newest first, or show one", _list)
     add_limit(predictions)
-    predictions.add_argument("--before", type=UUID, metavar="ID", help="only predictions older than this one")
+    about = "only predictions older than the one with this id"
+    predictions.add_argument("--before", type=UUID, metavar="ID", help=about)
     about = "Show a prediction: house, estimate, intervals and model version"
     show = Commands.below(predictions).add("show", about, _show)
-    show.add_argument("prediction", metavar="ID", help="id of the prediction, or its number in the tutorial's table")
+    about = "id of a prediction, or number of a prediction imported from the tutorial's table"
+    show.add_argument("prediction", metavar="ID", help=about)
 
     commands.add("drift", "Show how far recent houses have drifted from the training data", _drift)
 

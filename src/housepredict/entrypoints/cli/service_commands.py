@@ -44,9 +44,9 @@ def add_service_commands(commands: Commands) -> None:
 
     about = "Apply pending migrations to the PostgreSQL database"
     migrate = commands.add("migrate", about, _migrate, as_json=False)
-    about = "how long to wait for a server that is still starting (default: 0)"
+    about = "how long to wait for a database server that is still starting (default: 0)"
     migrate.add_argument("--wait", type=number_reader(float, seconds), default=0.0, metavar="SECONDS", help=about)
-    about = "also remove what only earlier releases use; first stop all services that run an earlier release"
+    about = "also remove database objects that only earlier releases use; first stop all services of earlier releases"
     migrate.add_argument("--post", action="store_true", help=about)
 
     about = "Print a completion script for your shell"

@@ -47,7 +47,7 @@ def add_train_commands(commands: Commands) -> None:
 
     trainings = commands.add("trainings", "List training jobs, newest first, or cancel one", _list)
     add_limit(trainings)
-    about = "Cancel a training job; the fit in progress may still finish"
+    about = "Cancel a training job; it may first finish the model that it is fitting"
     cancel = Commands.below(trainings).add("cancel", about, _cancel)
     cancel.add_argument("training", type=UUID, metavar="ID", help="job id, as listed by `housepredict trainings`")
 
@@ -57,7 +57,7 @@ def _add_training_options(train: argparse.ArgumentParser) -> None:
     sales = train.add_mutually_exclusive_group()
     sales.add_argument("sales", nargs="?", metavar="SALES", help=".csv, .csv.gz or .parquet file with one sale per row")
     sales.add_argument("--synthetic", action="store_true", help="train on 1,000 synthetic sales, like the demo model")
-    about = "also train on recorded sales; without SALES, add them to the sales file of the promoted version"
+    about = "also train on recorded sales; without SALES, train on them and the promoted version's sales file"
     train.add_argument("--from-sales", action="store_true", help=about)
     add_encoding(train)
 
@@ -71,14 +71,15 @@ def _add_training_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--feature", dest="features", **many, help="use only these columns as features (repeatable)")
     train.add_argument("--exclude", **many, help="don't use this column (repeatable)")
     train.add_argument("--type", dest="kinds", **kinds, help=f"set a column's kind: {', '.join(Kind)} (repeatable)")
-    about = "reject categories of this column that aren't in the training sales, instead of warning (repeatable)"
+    about = "reject houses whose category in this column is not in the training sales, instead of warning (repeatable)"
     train.add_argument("--closed", **many, help=about)
     train.add_argument("--allow", **many, help="use this column even though it seems to leak the price (repeatable)")
 
     defaults = TrainingOptions()
     about = "model type; auto picks the best by cross-validation (default: auto, or linear with --synthetic)"
     train.add_argument("--algorithm", **_choice(defaults.algorithm), help=about)
-    train.add_argument("--effort", **_choice(defaults.effort), help="how many candidates to search (default: normal)")
+    about = "how many candidate models to try (default: normal)"
+    train.add_argument("--effort", **_choice(defaults.effort), help=about)
     about = "when to promote the new version; if-better: if it beats the promoted version (default: if-better)"
     train.add_argument("--promote", **_choice(PromotionPolicy.IF_BETTER), help=about)
     about = "random seed (default: 42)"

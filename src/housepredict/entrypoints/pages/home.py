@@ -18,7 +18,7 @@ from housepredict.entrypoints.pages.version_page import key_figures
 from housepredict.version import __version__
 
 CHOICES = 12
-"""Maximum number of categories in a drop-down list. Features with more get a text field with suggestions."""
+"""Maximum number of categories in a drop-down list. Features with more categories get a text field with suggestions."""
 
 _MAX_SUGGESTED = 2000
 
@@ -195,7 +195,7 @@ def _estimating(version: ModelVersion, house: Mapping[str, Value]) -> Markup:
         aria_labelledby="result-title",
         class_="result",
     )
-    hint = "The typical range is shown below each field. Values outside it are estimated with a warning."
+    hint = "The typical range is shown below each field. Houses with values outside it are estimated with a warning."
     form = tag(
         "section",
         tag("h2", "House", id="house-title"),
@@ -209,7 +209,7 @@ def _estimating(version: ModelVersion, house: Mapping[str, Value]) -> Markup:
 
 def _untrained() -> Markup:
     command = "housepredict train SALES.csv --price COLUMN"
-    advice = tag("p", "Train a model on a sales file, below or in a terminal:")
+    advice = tag("p", "Train a model on a sales file, with the form below or in a terminal:")
     return tag("div", advice, tag("pre", command, tabindex="0"), class_="note")
 
 

@@ -41,7 +41,7 @@ def tag(name: str, /, *children: str | None, **attributes: str | float | None) -
 
 
 def join(*parts: str | None) -> Markup:
-    """Join markup and plain text, which is escaped. None is omitted."""
+    """Join markup and plain text into markup. Plain text is escaped, and parts that are None are left out."""
     return Markup("".join(text(part) for part in parts if part is not None))
 
 
@@ -49,7 +49,7 @@ MINUS = "\u2212"
 
 
 def number(value: float | None, digits: int = 0, unit: str = "") -> str:
-    """Format a number, such as 1,234,567, with its unit right after it. None becomes a dash."""
+    """Format a number, such as 1,234,567, followed by its unit without a space. A value of None becomes a dash."""
     if value is None:
         return "-"
     # + 0.0 removes the sign of a number that rounds to zero.

@@ -84,7 +84,7 @@ def log_ticks(low: float, high: float, most: int = 6) -> Sequence[float]:
 
 
 def day_ticks(first: date, last: date, most: int = 6) -> Sequence[date]:
-    """Return at most `most` evenly spaced ticks on the first of a month, or on any day if the range is short."""
+    """Return at most `most` evenly spaced days for ticks: first days of months, or any days if the range is short."""
     # Months are counted from year 0. The first month gets a tick only if `first` is the first day of the month.
     start, end = first.year * 12 + first.month - (first.day == 1), last.year * 12 + last.month - 1
     candidates = (range(math.ceil(start / step) * step, end + 1, step) for step in _MONTH_STEPS)
@@ -139,7 +139,7 @@ class Figure:
     legend: Sequence[tuple[str, str]] = ()
 
     def drawn(self, *marks: Markup | None) -> Markup:
-        """Return the figure with `marks`, which are SVG elements, drawn on its grid. The last element is on top."""
+        """Return the figure as HTML, with `marks` (SVG elements) drawn over its grid in the given order."""
         floor = self.y.scale.start
         height = floor + BOTTOM + (_LEGEND_HEIGHT if self.legend else 0)
         title, description = f"{self.name}-title", f"{self.name}-description"
@@ -176,7 +176,7 @@ class Figure:
         return tag("line", x1=x.start, x2=x.end, y1=at, y2=at, class_="reference")
 
     def band(self, low: float, high: float) -> Markup:
-        """Return the shaded area between two values of the y axis."""
+        """Return a shaded band across the plot, between two values of the y axis."""
         x, bottom, top = self.x.scale, self.y.scale(low), self.y.scale(high)
         return tag("rect", x=x.start, y=top, width=x.end - x.start, height=bottom - top, class_="band")
 
@@ -336,12 +336,12 @@ def _medians(points: Sequence[Point]) -> Sequence[Point]:
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:
-    """Return the range of the values, which must be positive, with a margin of 10%."""
+    """Return the range of the values, with a margin of 10% at both ends. The values must be positive."""
     return min(values) / 1.1, max(values) * 1.1
 
 
 def _central(values: Sequence[float], low: float, high: float) -> tuple[float, float]:
-    """Return the range from the 1st to the 99th percentile, extended to include `low` and `high`."""
+    """Return the range from the 1st to the 99th percentile of the values, extended to include `low` and `high`."""
     cuts = quantiles(values, n=100, method="inclusive") if len(values) > 1 else values
     return min(cuts[0], low), max(cuts[-1], high)
 
@@ -385,7 +385,7 @@ _NINETY_FIVE = 1.96  # standard deviations
 
 
 def calibration_plots(held_out: HeldOut, calibration: Calibration | None) -> Sequence[Markup]:
-    """Return the plots of a version's coverage, or an empty sequence if the version has no intervals."""
+    """Return the plots of the coverage of a version's intervals, or an empty sequence if it has no intervals."""
     if calibration is None or calibration.within_80 is None:
         return ()
     level, within = (80, calibration.within_80) if calibration.within_90 is None else (90, calibration.within_90)
@@ -393,15 +393,12 @@ def calibration_plots(held_out: HeldOut, calibration: Calibration | None) -> Seq
 
 
 def coverage(sales: Sequence[HeldOutSale], within: float) -> float:
-    """Return the percentage of sales whose price is at most `within` spreads from its estimate.
-
-    HeldOutSale.within defines this distance.
-    """
+    """Return the percentage of sales priced at most `within` spreads from the estimate (see HeldOutSale.within)."""
     return 100 * sum(sale.within(within) for sale in sales) / len(sales)
 
 
 def _actual_by_nominal(held_out: HeldOut, calibration: Calibration) -> Markup:
-    """Plot actual against nominal coverage for the 10%, 20%, … intervals."""
+    """Plot the actual coverage of the 10%, 20%, … intervals against their nominal coverage."""
     shares = [
         (10.0 * at, coverage(held_out.sales, within)) for at, within in enumerate(calibration.within_tenths, start=1)
     ]
@@ -413,7 +410,7 @@ def _actual_by_nominal(held_out: HeldOut, calibration: Calibration) -> Markup:
         "Each dot is an interval level. On the diagonal, the actual coverage equals the nominal coverage. Below the "
         f"diagonal, the intervals are too narrow. Based on {counted(len(held_out.sales), 'held-out sale')}.",
         Axis(horizontal(0, 100), marks, "Interval level (%)"),
-        Axis(vertical(0, 100, 300), marks, "Sale prices inside (%)"),
+        Axis(vertical(0, 100, 300), marks, "Sale prices inside their interval (%)"),
     )
     return figure.drawn(figure.line([(0, 0), (100, 100)], "reference"), figure.trend(shares))
 
@@ -500,7 +497,7 @@ def ratio_on_map(held_out: HeldOut) -> Markup | None:
 
 
 def _with_room(values: list[float]) -> tuple[float, float]:
-    """Return the range of the coordinates with a margin, which is positive even for a single coordinate."""
+    """Return the range of the coordinates, with a margin at both ends. Even a single coordinate gets a margin."""
     room = max((max(values) - min(values)) * 0.03, 0.001)
     return min(values) - room, max(values) + room
 

@@ -183,10 +183,7 @@ def _accuracy(evaluation: Evaluation, intervals: IntervalChoice | None) -> Marku
 
 
 def _out_of_time(evaluation: Evaluation) -> Markup:
-    """Compare the out-of-time evaluation with the evaluation on held-out sales.
-
-    If the version has no out-of-time evaluation, say why.
-    """
+    """Compare the out-of-time evaluation with the evaluation on held-out sales, or say why there is none."""
     title, latest = "Out-of-time evaluation", evaluation.out_of_time
     if latest is None:
         reason = evaluation.out_of_time_skipped or "trained by an older release"
@@ -334,7 +331,10 @@ def _features(schema: FeatureSchema) -> Markup | None:
         for feature in schema.features
     ]
     header = ("Feature", "Kind", "Unit", "In a request", "Training values", "Accepted values")
-    note = "Accepted values outside the training values are estimated with a warning. All other values are rejected."
+    note = (
+        "Houses with accepted values outside the training values are estimated with a warning. Houses with values that "
+        "are not accepted are rejected."
+    )
     content = table("Features that the version uses", header, rows, of_words=True)
     return section("Features", tag("p", note), content)
 
