@@ -7,8 +7,8 @@ spool can't restore a prediction.
 A read takes three steps. It reads the spool, asks the database which of those predictions were erased or pruned, and
 then reads the database. Therefore, a read omits every prediction whose erasure was committed before the read began, and
 it can't miss a prediction that is being drained. A read also deletes erased predictions from the spool, so that reads
-during the next outage don't return them. If the spool can't be written, the reading process remembers
-their ids and omits them from its reads.
+during the next outage don't return them. If the spool can't be written, the reading process remembers the ids of the
+erased predictions and omits these predictions from its reads.
 
 In this module, `behind` means the repository behind the spool, which is usually PostgreSQL.
 """
@@ -53,10 +53,11 @@ class ClosableRepository(PredictionRepository, Protocol):
 
 @frozen
 class Backoff:
-    """Exponential backoff with jitter.
+    """The delays between attempts to drain the spool: exponential backoff with jitter.
 
-    After failures, delays double from `first` up to `cap` seconds. After a success, the delay is `cap`. Each delay is
-    then shortened at random by up to half.
+    After the first failure, the delay is `first` seconds. It doubles with each further failure, up to `cap` seconds.
+    After a success, the next attempt isn't urgent, so the delay is `cap`. Each delay is shortened at random by up to
+    half.
     """
 
     first: float = 0.1
@@ -93,8 +94,8 @@ class SpooledPredictions:
     """A PredictionRepository that appends to the database or, during an outage, to a local spool.
 
     A background thread connects to the database and drains the spool into it, oldest predictions first. Once the spool
-    is empty, appends go to the database again. The database repository sets the timeouts. In an outage, at most one
-    call has to wait for a timeout. If it is unknown whether a batch was committed, the batch is sent again. This is
+    is empty, appends go to the database again. In an outage, at most one call has to wait for a timeout (which the
+    database repository sets). If it is unknown whether a batch was committed, the batch is sent again. This is
     safe, because the database ignores ids that it already stores.
     """
 
@@ -432,7 +433,8 @@ class SpooledPredictions:
     def _probe(self, behind: ClosableRepository) -> None:
         """Check that the database can store a batch.
 
-        After a fault, also append a pending prediction, because `behind.check` succeeds even if the disk is full.
+        After a fault, also append a pending prediction, because `behind.check` succeeds even if the disk of the
+        database server is full.
         """
         behind.check()
         if self._fault:

@@ -123,8 +123,8 @@ class _Table:
         house_id: the name of the column that identifies the house, or None if there is no such column.
         columns: the cells of each column, by column name.
         house_keys: the house key of each row.
-        houses: a mapping of feature values to the houses with these values. The houses are a mapping of house keys to
-            cells in the `house_id` column.
+        houses: the houses with the same feature values, by these values. Each item maps the keys of these houses to
+            their cells in the `house_id` column.
         sold: the house key, price and sale date (see `_day`) of each sale.
         added: the feature values, price and sale date of each sale that `add` has added.
     """

@@ -130,7 +130,7 @@ class Prediction:
 
 
 _MAX_AMOUNT = 700.0
-"""Limit to which `Contribution.percent` reduces larger amounts. exp(x) overflows a float if x is above about 709."""
+"""`Contribution.percent` treats larger amounts as this amount. exp(x) overflows a float if x is above about 709."""
 
 
 class Unit(StrEnum):

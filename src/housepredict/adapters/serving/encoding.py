@@ -83,7 +83,7 @@ class DerivedFeatures:
 
     @property
     def players(self) -> NDArray[np.int64]:
-        """The number of the player to which each column belongs, of shape (columns,).
+        """The index of the player to which each column belongs, of shape (columns,).
 
         A player is a single feature, or a group of features that share rotated axes, because the contributions of such
         features can't be separated. Players are numbered from 0, in the order of their first features.

@@ -151,7 +151,9 @@ class LogPrices:
             return np.exp(log_prices), self.spreads(columns, log_prices)
 
     def spreads(self, columns: Matrix, log_prices: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the expected error for each house, of shape (houses,). Without spread trees, all of them are 1.
+        """Return the spreads of houses, of shape (houses,): the expected errors of the log prices.
+
+        Without spread trees, the spread of every house is 1.
 
         Args:
             columns: the derived columns of the houses; see DerivedFeatures.

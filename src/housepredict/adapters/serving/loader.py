@@ -85,7 +85,7 @@ def _form_class(algorithm: Algorithm) -> type[ServingForm]:
 def _array_names(kind: type) -> Iterator[str]:
     """Yield the names of the arrays in a form of class `kind`.
 
-    Other arrays in the file, such as those added by newer releases, are not unpacked.
+    Only arrays with these names are read from an .npz file. Others, such as those added by newer releases, are ignored.
     """
     for attribute in attrs.fields(kind):
         if attribute.init and attribute.name in _PARTS:

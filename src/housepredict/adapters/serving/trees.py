@@ -29,6 +29,8 @@ _PATHS_PER_CHUNK = 1 << 17
 class Paths:
     """The paths from root to leaf in each tree, from which contributions are computed.
 
+    A player is a feature or a group of features that contribute jointly; see `DerivedFeatures.players`.
+
     Attributes:
         masks: one mask per cell and tree, of shape (cells, trees). The mask has one bit per leaf. The bit is set if
             houses in the cell follow the path to the leaf at each split on the cell's feature.
@@ -47,7 +49,7 @@ class Paths:
             raise ValueError("ratios must be above 0 and at most 1")
 
     def are_of(self, trees: Trees, players: int) -> bool:
-        """Return whether the shapes of the arrays match `trees` and `players`, the number of players."""
+        """Return whether the arrays have the right shapes for these trees and this number of players."""
         return self.masks.shape == trees.masks.shape and self.ratios.shape == (players, *trees.leaves.shape)
 
 
@@ -60,7 +62,8 @@ class _Masks:
     Attributes:
         numbers: the number of each cell's mask, of shape (cells, trees). For each feature and tree, the stored masks
             are numbered from 1.
-        firsts: the position in `different` before the first mask of each feature and tree, of shape (features, trees).
+        firsts: the position in `different` of the first mask of each feature and tree, minus 1, of shape (features,
+            trees).
         different: all stored masks, of shape (masks,).
     """
 
@@ -148,8 +151,8 @@ class TreeContributions:
     def of(cls, trees: Trees, paths: Paths, players: NDArray[np.int64]) -> TreeContributions:
         """Create the TreeContributions for `trees` from the paths through these trees.
 
-        The masks of the paths are compressed. `players` is the number of the player to which each input column of the
-        trees belongs, of shape (features,).
+        The masks of the paths are compressed. `players` contains the index of the player to which each input column of
+        the trees belongs, of shape (features,).
         """
         masks = _Masks.of(paths.masks, trees.first_cells)
         return cls(trees, masks, list(_group_by_length(paths.ratios)), players, len(paths.ratios))

@@ -27,7 +27,7 @@ class SqliteFile:
     _tables: ClassVar[Sequence[str]]
     """Statements that create the tables in a new file."""
     _upgrades: ClassVar[Mapping[int, Sequence[str]]] = {}
-    """Upgrade statements by schema version. The statements for a version upgrade a file to the next version."""
+    """SQL statements that upgrade a file to the next schema version, by the current schema version of the file."""
     _additions: ClassVar[Sequence[str]] = ()
     """Statements that add tables but keep the schema version, so that older releases can still open the file."""
     _fault: ClassVar[type[RepositoryUnavailable]] = RepositoryUnavailable

@@ -134,7 +134,10 @@ class SqlitePredictions(SqliteFile):
 
     @staticmethod
     def _delete_oldest(connection: sqlite3.Connection, query: str, before: UUID, limit: int) -> int:
-        """Delete rows in the order of their ids, and raise the watermark above the last deleted id.
+        """Delete the rows with the lowest ids, and ensure that the deleted ids are never stored again.
+
+        Ids below a watermark, which is set just above the last deleted id, can't be stored (see
+        `PredictionRepository.prune`).
 
         Args:
             connection: a connection with an open transaction.

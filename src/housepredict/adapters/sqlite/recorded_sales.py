@@ -94,7 +94,7 @@ class SqliteSales(SqliteFile):
 
 
 def _is_new(connection: sqlite3.Connection, delivery: Delivery) -> bool:
-    """Store the idempotency key of a delivery if it is new, and return whether it is new.
+    """Store the idempotency key of a delivery, unless the key is already stored. Return whether the key was new.
 
     Raises:
         RepeatedKey: if the key is already stored for another request.

@@ -120,7 +120,7 @@ class SqliteSpool(SqlitePredictions):
         return self._read(f"{SELECT} AND {_PENDING} ORDER BY id LIMIT ?", limit)
 
     def remove(self, predictions: Sequence[Prediction]) -> None:
-        """Remove these predictions from the file."""
+        """Remove predictions from the file after the database has stored them."""
         ids = [(str(prediction.id),) for prediction in predictions]
 
         def remove(connection: sqlite3.Connection) -> None:
@@ -135,7 +135,7 @@ class SqliteSpool(SqlitePredictions):
         self._on_reserve(lambda connection: connection.execute(_ADD_DEAD_LETTER, row), self._writing)
 
     def erase(self, ids: Sequence[UUID]) -> int:
-        """Erase predictions and dead letters with these ids or with hidden ids. Return how many were stored.
+        """Erase predictions and dead letters with these ids or with hidden ids. Return how many the file contained.
 
         Raises:
             SpoolUnavailable: if the file can't be written. The ids stay hidden until a later call erases them.
@@ -156,8 +156,8 @@ class SqliteSpool(SqlitePredictions):
     def prune(self, before: UUID, limit: int) -> int:
         """Delete up to `limit` of the oldest predictions and dead letters with ids below `before`.
 
-        Erasure markers with lower ids than the last deleted prediction are deleted too. Return the number of deleted
-        predictions and dead letters, without the erasure markers.
+        Erasure markers (records that an id was erased) with lower ids than the last deleted prediction are deleted too.
+        Return the number of deleted predictions and dead letters, not counting the markers.
         """
         return self._delete(lambda connection: self._delete_oldest(connection, _OLDEST, before, limit))
 
@@ -229,7 +229,9 @@ class SqliteSpool(SqlitePredictions):
         work: Callable[[sqlite3.Connection], T],
         transaction: Callable[[], AbstractContextManager[sqlite3.Connection]],
     ) -> T:
-        """Call `work` in a transaction and return its result. If the spool can't be written, use the reserve and retry.
+        """Call `work` in a transaction and return its result.
+
+        If the spool can't be written, truncate the reserve file to free disk space, and retry.
 
         Args:
             work: function that frees disk space.

@@ -2,8 +2,9 @@
 
 On the log scale, the half-width of an interval is a quantile of past errors, multiplied by the house's spread. With
 spread trees, the spread is the expected error for the house, and past errors are measured in units of the spread.
-Without spread trees, every spread is 1, and past errors are differences of log prices. These two units differ by a
-factor of about seven, so calibration and serving must either both use spread trees or both do without them.
+Without spread trees, every spread is 1, and past errors are differences between estimated and actual log prices. These
+two units differ by a factor of about seven, so calibration and serving must either both use spread trees or both do
+without them.
 """
 
 from __future__ import annotations
@@ -58,8 +59,9 @@ def error_scale_of(errors: NDArray[np.float64], errors_of_smaller_fits: NDArray[
     (1 / (4/5) - 1) / (1 / (3/5) - 1 / (4/5)).
 
     Args:
-        errors: differences of log prices for fits to four of the five folds, of shape (sales,).
-        errors_of_smaller_fits: differences of log prices for fits to three of the five folds, of shape (sales,).
+        errors: the differences between estimated and actual log prices if the estimates are made by fits to four of the
+            five folds, of shape (sales,).
+        errors_of_smaller_fits: the same differences for fits to three of the five folds.
 
     Returns:
         The estimate of e(1) / e(4/5).
@@ -116,7 +118,7 @@ def fit_spread(categorical: list[int], columns: Matrix, errors: NDArray[np.float
     Args:
         categorical: the positions of the columns that contain category codes.
         columns: the input columns, of shape (sales, columns).
-        errors: differences of log prices, of shape (sales,).
+        errors: the differences between estimated and actual log prices, of shape (sales,).
         seed: the random seed.
     """
     size = np.maximum(np.abs(errors), _MIN_ERROR)

@@ -128,7 +128,7 @@ class TrainingTable:
 
     @property
     def names(self) -> list[str]:
-        """The feature that each column is derived from, by name (the first of two for a rotated axis)."""
+        """The name of the feature that each column is derived from (if there are two features, the first)."""
         return [self.feature_names[feature] for feature in self.columns.sources]
 
     @property
@@ -179,7 +179,7 @@ class Model:
         """Convert the model to its serving form.
 
         Args:
-            table: the sales that the model was fitted to. It defines the derived columns.
+            table: the sales that the model was fitted to, with the definition of the derived columns.
             spread: the serving form of the spread trees, or None if there are none.
         """
         flat = {loss: flatten(estimator) for loss, estimator in self.trees.items()}

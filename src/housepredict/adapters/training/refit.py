@@ -45,7 +45,8 @@ def paths(estimator: HistGradientBoostingRegressor, form: Trees, players: NDArra
     Args:
         estimator: the trees.
         form: the serving form of the trees.
-        players: the player that each input column of the trees belongs to (see `DerivedFeatures.players`).
+        players: the index of the player to which each input column of the trees belongs (see
+            `DerivedFeatures.players`).
     """
     # serving masks clear the leaves left of a right turn; path masks also clear the leaves right of a left turn
     masks = form.masks.copy()
@@ -130,9 +131,12 @@ def trend_days(schema: FeatureSchema, matrix: Matrix, prices: NDArray[np.float64
 
 
 def _rotated_axes(schema: FeatureSchema, matrix: Matrix) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the positions of the two features and the two weights of each rotated axis, both of shape (axes, 2).
+    """Return axes that combine latitude and longitude at several angles.
 
-    The axes combine latitude and longitude at several angles.
+    Each axis is a weighted sum of two features.
+
+    Returns:
+        The positions of the two features, and their weights. Both arrays have the shape (axes, 2).
     """
     names = [feature.name for feature in schema.features]
     pair = coordinates(schema)
@@ -148,11 +152,11 @@ def _rotated_axes(schema: FeatureSchema, matrix: Matrix) -> tuple[NDArray[np.int
 def refit(
     schema: FeatureSchema, sales: Sequence[Sale], candidate: Candidate, seed: int, *, scaled: bool, error_scale: float
 ) -> tuple[LogPrices, Calibration]:
-    """Fit a candidate to sales other than those of the search, and calibrate its intervals.
+    """Fit the best candidate to the earlier sales for an out-of-time evaluation, and calibrate its intervals.
 
     One fold is left out to fit a second model, and the intervals are calibrated on this model's errors in that fold. (A
     search calibrates on all five folds, but that would take five fits here.) `candidate`, `seed`, `scaled` and
-    `error_scale` must be those of the model to be served, so that its intervals can be evaluated.
+    `error_scale` must be those of the model to be served, so that the evaluation applies to that model's intervals.
 
     Args:
         schema: the feature schema.

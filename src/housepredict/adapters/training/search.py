@@ -24,10 +24,9 @@ from housepredict.domain.ports import Progress
 
 @contextmanager
 def results_of(tasks: Iterable[Any], jobs: int, **options: Any) -> Iterator[Iterator[Any]]:
-    """Run tasks in worker processes.
+    """Run tasks in worker processes until the context exits. Unfinished tasks are then cancelled.
 
-    Yields an iterator over the results, in the order of the tasks. When the context exits, unfinished tasks are
-    cancelled.
+    Yields an iterator over the results, in the order of the tasks.
 
     Args:
         tasks: the tasks, created with joblib's `delayed`.
@@ -107,7 +106,7 @@ def sampled_rows(count: int) -> NDArray[np.int64]:
 def score_of(errors: NDArray[np.float64]) -> float:
     """Return the average of the mean absolute error and the median absolute error.
 
-    `errors` are differences of log prices, of shape (sales,).
+    `errors` are the differences between estimated and actual log prices, of shape (sales,).
     """
     absolute = np.abs(errors)
     return float((absolute.mean() + np.median(absolute)) / 2)
@@ -223,7 +222,8 @@ def _estimate_fold(
         count: the number of consecutive folds to leave out.
 
     Returns:
-        The log prices by number of trees, for each number of trees that a variant of the candidate has.
+        The estimated log prices of the sales in the fold, by number of trees. There is one item for each number of
+        trees that the candidate or a variant has.
     """
     is_training = ~left_out(folds, fold, count)
     training = with_target_encoding(table.rows(is_training), folds[is_training])
@@ -241,7 +241,7 @@ def _estimate_fold(
 def _weighted(variant: Candidate, candidate: Candidate, estimates: _Estimates) -> NDArray[np.float64]:
     """Compute the estimates of a variant of a fitted candidate, of shape (sales,).
 
-    Both have the same trees. A variant uses fewer of them, or weights the two losses differently.
+    The variant uses the trees of the candidate, but possibly fewer of them or with other weights of the two losses.
     """
     trees = variant.iterations
     if not trees:

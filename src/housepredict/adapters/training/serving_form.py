@@ -38,8 +38,8 @@ def check_parity(
         slack: the tolerance: one number, or an array of shape (houses,).
 
     Raises:
-        RefusedModel: if the predictions differ. The message names the columns responsible. A column is responsible if
-            removing its value reduces the difference to half or less.
+        RefusedModel: if the predictions differ. The message names the features responsible. A feature is responsible if
+            removing its value from the house with the largest difference reduces this difference to half or less.
     """
     expected, actual = model(rows), form(rows)
     off = np.abs(expected - actual)
@@ -59,7 +59,10 @@ def check_parity(
 
 
 def _responsible(model: Predict, form: Predict, row: NDArray[np.float64], names: Sequence[str]) -> list[str]:
-    """Return the features responsible for the difference for a house (see `check_parity`), most responsible first."""
+    """Return the features that make the form's output for a house differ from the model's, most responsible first.
+
+    At most `_MAX_COLUMNS` features are returned. `check_parity` explains which features count as responsible.
+    """
     rows = np.repeat(row[np.newaxis], len(row) + 1, axis=0)
     rows[np.diag_indices(len(row))] = np.nan
     *without, total = np.abs(model(rows) - form(rows)).tolist()
@@ -201,8 +204,8 @@ def _trees(estimator: HistGradientBoostingRegressor) -> Iterator[Any]:
 def _in_order(nodes: Any, index: int = 0, first: int = 0) -> Generator[tuple[Any, int, int, int], None, int]:
     """Yield each node of a subtree, with the range of its leaves. The left child comes first, and the parent last.
 
-    The range consists of three indices: the first leaf below the node, the first leaf below its right child, and 1 +
-    the last leaf below the node.
+    The range consists of the index of the first leaf below the node, the index of the first leaf below its right child,
+    and 1 + the index of the last leaf below the node.
 
     Args:
         nodes: scikit-learn's array of the nodes of a tree.

@@ -14,8 +14,9 @@ from housepredict.adapters.training.linear_models import MAX_CATEGORIES, predict
 def with_target_encoding(table: TrainingTable, folds: NDArray[np.int64]) -> TrainingTable:
     """Add a column for each feature with more than 255 categories: the mean price level of a house's category.
 
-    The price level of a sale is its residual in a ridge regression of log prices on the other features. In this table,
-    the mean for a sale is computed from the sales in other folds, so that it doesn't leak the sale's own price.
+    The price level of a sale is its residual in a ridge regression of log prices on the other features. In the
+    returned table, the mean for a sale is computed from the sales in other folds, so that the sale's own price doesn't
+    leak into it.
     """
     grouped = np.array([column for column, count in enumerate(table.categories) if count > MAX_CATEGORIES])
     if not grouped.size:

@@ -162,7 +162,7 @@ def check_coverage(
 
     Args:
         kind: the kind of intervals.
-        estimates: the price and the intervals of the estimate, as a pair, for each sale.
+        estimates: for each held-out sale, a pair of the sale price and the intervals of the estimate.
 
     Returns:
         A test result for each interval level that occurs in `estimates`.
