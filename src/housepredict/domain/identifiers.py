@@ -64,7 +64,10 @@ def is_uuid(text: str) -> bool:
 
 
 def first_id_at(time: datetime) -> UUID:
-    """Return a lower bound for the UUIDv7s of a time (with a time zone). The UUIDv7s of earlier times are below it."""
+    """Return a UUID that is below all UUIDv7s created at `time` or later, and above all UUIDv7s created earlier.
+
+    `time` must have a time zone. Like UUIDv7s, the result has a precision of one millisecond.
+    """
     millisecond = min(max((time - _EPOCH) // timedelta(milliseconds=1), 0), 2**48 - 1)
     return UUID(int=millisecond << 80)
 

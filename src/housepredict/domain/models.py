@@ -99,8 +99,8 @@ class TrainingSource:
         location: the location of the sales file, or None if there is no file.
         digest: the SHA-256 of the sales, in hexadecimal.
         recorded: the number of recorded sales among the sales, or None if recorded sales were not requested.
-        read_on: the date after which sales were rejected because their sale date was in the future. None if the version
-            was trained by an older release.
+        read_on: the latest accepted sale date. Sales with later dates were rejected, as they were in the future. None
+            if the version was trained by an older release.
         rejected: the number of rejected rows, by reason.
         notes: how the file was read, such as the detected encoding. Empty if the version was trained by an older
             release.
@@ -191,10 +191,10 @@ Artifact = Mapping[str, bytes]
 """The files of a version: a mapping of file names to contents."""
 
 MAX_FILE = 2**28
-"""Maximum size of a version's file, in bytes. (With 20,000 training sales, files are below 2 MiB.)"""
+"""Maximum size of each artifact file, in bytes. (With 20,000 training sales, files are below 2 MiB.)"""
 
 MAX_ARTIFACT = 2**29
-"""Maximum total size of a version's files, in bytes."""
+"""Maximum total size of a version's artifact files, in bytes."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
@@ -216,7 +216,10 @@ def version_name(created_at: datetime, artifact: Artifact) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Return whether a version or a file may have this name. Such names are safe path components in all stores."""
+    """Return whether a version or an artifact file may have this name.
+
+    Only names that all stores can safely use as part of a path are allowed.
+    """
     return _PLAIN_NAME.fullmatch(name) is not None
 
 

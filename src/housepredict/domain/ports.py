@@ -35,7 +35,9 @@ class PredictionRepository(Protocol):
     """A store of predictions. Every method raises RepositoryUnavailable if the store is currently unavailable."""
 
     def append(self, predictions: Sequence[Prediction]) -> None:
-        """Store a batch durably (all or nothing). Skips predictions whose ids were stored before, erased or pruned.
+        """Store a batch durably (all or nothing).
+
+        Predictions whose ids are already stored, or were erased or pruned, are skipped.
 
         Raises:
             RepositoryUnavailable: if the batch was not stored. The caller may retry.
@@ -47,7 +49,7 @@ class PredictionRepository(Protocol):
 
         Args:
             limit: the maximum number of predictions.
-            before: the id that the ids of the predictions must be below, or None if there is no such limit.
+            before: an id. Only predictions with ids below it are returned. If None, there is no such limit.
         """
 
     def find(self, ids: Sequence[UUID]) -> Sequence[Prediction]:
@@ -80,10 +82,11 @@ class PredictionRepository(Protocol):
     def prune(self, before: UUID, limit: int) -> int:
         """Delete up to `limit` of the oldest predictions and erasure markers with ids below `before`.
 
-        An erasure marker is the record that an id was erased. A deleted id must never be stored again, although its
-        marker is deleted, too. A repository can ensure this with a watermark just above the newest deleted id: appends
-        skip all ids below it, and ids sort by time. Because the caller's clock may be wrong, `before` may be far in the
-        future. Even then, the watermark must stay below the ids of future predictions.
+        An erasure marker is the record that an id was erased. This method deletes markers, too, but the deleted ids
+        must still never be stored again. Because ids sort by time, a repository can ensure this with a watermark: an id
+        just above the newest deleted id. Appends skip all ids below the watermark. If the caller's clock is wrong,
+        `before` may be far in the future. The watermark must not follow it there, because appends would then skip new
+        predictions.
 
         Returns:
             The number of deleted predictions and markers.
@@ -176,8 +179,8 @@ class HasBacklog(Protocol):
     def recent_and_backlog(self, limit: int, before: UUID | None = None) -> tuple[Sequence[Prediction], Backlog]:
         """Return the newest predictions (see PredictionRepository.recent), and the backlog when they were read.
 
-        If the database can't be read, the result contains only local predictions, and the backlog's `reason` is the
-        cause. A later call of `backlog` may not return this reason, so both results come from one call.
+        If the database can't be read, only local predictions are returned, and the backlog's `reason` says why. Both
+        results come from one call, because the reason might have changed by the time of a separate call of `backlog`.
         """
 
     def append_shared(self, predictions: Sequence[Prediction]) -> None:
@@ -428,8 +431,8 @@ class TrainedModel(CalibratedModel):
         refit: a function that fits the best candidate to other sales with the same schema.
         irreproducible: why training again with the same sales and options may produce a different model, or None if
             the training is reproducible.
-        with_plain_intervals: a function that returns the same model with plain intervals (see IntervalKind) and without
-            another fit. None if the model already has plain intervals.
+        with_plain_intervals: a function that gives the model plain intervals (see IntervalKind) instead, without
+            fitting the model again, and returns the result. None if the model already has plain intervals.
     """
 
     artifact: Artifact

@@ -41,8 +41,8 @@ PAIRED_RESAMPLES = 1000
 LARGEST = 1000
 """Maximum size of a bootstrap resample.
 
-If there are more sales, resamples vary more than they would at full size, so their deviations from the value for all
-sales are scaled down.
+If there are more sales, resamples are smaller than the set of all sales, so the statistics computed from them vary too
+much. To correct this, their deviations from the statistic of all sales are scaled down.
 """
 
 _SEED = 42
@@ -300,7 +300,7 @@ class HeldOutSale:
         return self.estimate / self.price
 
     def within(self, factor: float) -> bool:
-        """Return whether |ln(price / estimate)| is at most `factor` times the spread (see Calibration.intervals)."""
+        """Return whether |ln(price / estimate)| is at most `factor` times `spread` (see Calibration.intervals)."""
         return (
             self.spread is not None
             and self.estimate > 0

@@ -214,7 +214,7 @@ def out_of_range(
         sales: the number of sales with intervals, by level. By default, this is `accuracy.n` for every level.
 
     Returns:
-        The names: `coverage_80`, `coverage_90` and fields of `Accuracy`.
+        The names, which can be `coverage_80`, `coverage_90` or a field of `Accuracy`.
     """
     measures = [(limits, getattr(accuracy, name)) for name, limits in RANGES.items()]
     counts = sales or {}

@@ -52,8 +52,8 @@ def compare(challenger: Sequence[Valued], champion: Predictor, sales: Sequence[S
     Args:
         challenger: the held-out sales with the challenger's estimates.
         champion: the champion.
-        sales: all held-out sales. The sales in `challenger` must be the same objects, because they are matched by
-            identity.
+        sales: all held-out sales. `challenger` must contain these same objects and not copies, because sales are
+            matched by object identity.
 
     Returns:
         The comparison, or None if there is no sale that both can estimate.
@@ -184,9 +184,9 @@ def _performance(rows: Sequence[Valued], losses: Sequence[float], estimated: int
 
 
 def _guarded(performance: Performance) -> dict[str, float | None]:
-    """Return the measured value of each guard, rounded as in messages.
+    """Return a model's value for each measure in GUARDS, rounded as in messages.
 
-    Without rounding, values that look the same in a message might be unequal.
+    Without rounding, the values of two models might look the same in a message but be treated as different.
     """
     measured = performance.accuracy
     prb = None if measured.prb is None else abs(measured.prb)
@@ -195,9 +195,9 @@ def _guarded(performance: Performance) -> dict[str, float | None]:
 
 
 def _outside(guard: str, value: float | None) -> float:
-    """Return how far a guard's value is outside its range, or 0 if it is in range.
+    """Return how far the value of a measure is outside its range in GUARDS, or 0 if it is in range.
 
-    The coverage of a version without intervals is undefined (None) and counts as in range. Other guards are undefined
+    The coverage of a version without intervals is undefined (None) and counts as in range. Other measures are undefined
     only if every estimate is 0, and then count as infinitely far out of range.
     """
     limits = GUARDS[guard]

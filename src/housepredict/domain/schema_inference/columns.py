@@ -151,7 +151,7 @@ def _numbers(present: Mapping[Cell, int], *, money: bool = False, largest: float
     Args:
         present: the column's cells with their counts, used to detect the currency and format.
         money: whether the numbers are prices (see value_reader).
-        largest: the largest absolute value. Larger numbers are unreadable.
+        largest: the largest absolute value to parse. Numbers with a larger one are treated as unreadable.
     """
     formats = [partial(_number, form=form, plain=plain) for form, plain in _NUMBER_FORMATS]
     if all(not isinstance(cell, str) or _PLAIN_NUMBER.fullmatch(cell) for cell in present):
@@ -220,8 +220,8 @@ def _dates(present: Mapping[Cell, int], last_year: int, *, certain: bool = False
     Args:
         present: the column's cells with their counts, used to detect the format.
         last_year: the last of the 100 years that two-digit years stand for.
-        certain: whether to treat all text as unreadable if several formats read the most cells but disagree about a
-            date.
+        certain: whether to treat all text as unreadable if the best format is ambiguous: several formats can read the
+            same, highest number of cells, but read a cell as different dates.
     """
     counts, formats = _counts(_date_text, present), _day_formats(last_year)
     best = _best_format(formats, counts)
@@ -350,7 +350,10 @@ _CODE = re.compile(r"0\d+", re.ASCII)
 _DATE_NAME = re.compile(r"date|day|sold|_dt$", re.IGNORECASE)
 _YEAR_NAME = re.compile(r"year|yr|built$", re.IGNORECASE)
 _MAX_COUNTS = 50
-"""Maximum number of distinct values in a column of counts, such as the number of bedrooms."""
+"""Maximum number of distinct values for a column of whole numbers to be treated as counts, such as numbers of bedrooms.
+
+With more distinct values, it is treated as measurements that may have decimals, unless its name indicates years.
+"""
 
 
 @frozen(slots=False)

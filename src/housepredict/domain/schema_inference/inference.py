@@ -112,7 +112,7 @@ def usable_rows(roles: Roles, rejected: Counter[str], read_on: date | None) -> l
 
     Args:
         roles: the columns and their roles.
-        rejected: the numbers of rejected rows, by reason. This function adds the unusable rows to these numbers.
+        rejected: the number of rejected rows, by reason. The unusable rows are added to it.
         read_on: the latest accepted sale date, or None to accept all dates.
     """
     usable = []

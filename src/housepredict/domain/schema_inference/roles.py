@@ -305,7 +305,7 @@ def _listed(names: Mapping[str, object] | Sequence[str]) -> str:
 def _exclusion(column: Column) -> str | None:
     """Return the reason why a column is not used as a feature by default, or None if it is used.
 
-    The column must have at least two distinct values.
+    This function doesn't check whether the column has at least two distinct values (see `_decide`).
     """
     if column.is_row_number or (_ROW_NAME.fullmatch(normalize_name(column.name)) and _is_key(column)):
         return "row numbers"

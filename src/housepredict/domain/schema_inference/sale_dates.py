@@ -41,7 +41,10 @@ def plausible_days(days: Sequence[date]) -> tuple[date, date]:
     long_gap = max(_MIN_GAP_DAYS, _MIN_MEAN_GAPS * mean_gap)
 
     def last_before_gap(outward: Sequence[date]) -> date:
-        """Return the last day before the first long gap. `outward` are the days from the middle to one end."""
+        """Return the day before the first long gap, or the last day in `outward` if there is no long gap.
+
+        `outward` contains the sale dates in order, from the middle of all dates to the earliest or the latest.
+        """
         return next((day for day, next_ in pairwise(outward) if abs((next_ - day).days) > long_gap), outward[-1])
 
     return last_before_gap(ordered[outliers::-1]), last_before_gap(ordered[-outliers - 1 :])
@@ -51,13 +54,14 @@ def last_year_of(years: Collection[int], latest_first: int, near: int | None = N
     """Choose the 100 years that a column's two-digit years stand for, and return the last one.
 
     The two-digit year after the longest gap is taken as the column's earliest year. For example, this is 98 if the
-    column has 98, 99, 00 and 01. The 100 years start with the earliest year, in the latest century in which it is not
-    after `latest_first`. If `near` is given, the century is instead chosen so that the middle of the column's years is
-    as close as possible to `near`.
+    column has 98, 99, 00 and 01. The 100 years start with this year.
+
+    The century of the earliest year is the latest one in which the year is not after `latest_first`. If `near` is
+    given, the century is instead chosen so that the middle of the column's years is as close as possible to `near`.
 
     Args:
         years: the distinct two-digit years in the column, at least one.
-        latest_first: the latest possible value for the column's earliest year.
+        latest_first: the latest year (with four digits) that the column's earliest year can be.
         near: a year that the column's years should be close to.
     """
     earliest = latest_first - 99

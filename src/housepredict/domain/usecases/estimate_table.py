@@ -14,7 +14,7 @@ from housepredict.domain.usecases.predict import Predict
 from housepredict.domain.validation import Rule, Violation, pointer_to
 
 MAX_REJECTIONS = 1000
-"""Maximum number of rejected rows in `EstimatedTable`. The output table lists the violations of all rejected rows."""
+"""Maximum number of rejected rows that `EstimatedTable` lists. The output table contains every rejected row."""
 
 _MALFORMED = InvalidHouses([Violation("", Rule.TYPE, "number of fields differs from the header")])
 

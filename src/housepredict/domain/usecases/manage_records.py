@@ -80,7 +80,7 @@ class Records:
         return self.recent(limit, before), None
 
     def backlog(self) -> Backlog | None:
-        """Return the numbers of predictions that have not reached the database.
+        """Return the state of the predictions that have not reached the database.
 
         The result is None if the repository never has a backlog (see HasBacklog).
         """

@@ -39,7 +39,7 @@ AnyPrediction = TypeVar("AnyPrediction", bound=Prediction)
 
 
 CommitTimer = Callable[[], Callable[[], None]]
-"""A function that starts a timer for a commit, and returns a function that stops this timer."""
+"""A function that starts measuring the duration of a commit, and returns a function that ends the measurement."""
 
 
 def _no_timer() -> Callable[[], None]:
@@ -47,7 +47,7 @@ def _no_timer() -> Callable[[], None]:
 
 
 def _no_timer_stops() -> None:
-    """Do nothing."""
+    """Do nothing. This replaces the function that stops a timer if commits are not timed."""
 
 
 def require_batch_size(houses: int, max_batch: int) -> None:
