@@ -1,7 +1,7 @@
 """Conversion of attrs values, model manifests and prediction rows to and from JSON documents.
 
-Integers stay integers, and floats stay floats. PostgreSQL's `jsonb` preserves the difference, except for floats that
-are so large that JSON writes them with an exponent. `housepredict.domain.validation` rejects such numbers.
+Integers stay integers, and floats stay floats. PostgreSQL's `jsonb` also keeps the two apart, except for floats
+that are so large that JSON writes them with an exponent. `housepredict.domain.validation` rejects such floats.
 """
 
 from __future__ import annotations
@@ -240,11 +240,12 @@ def readable_versions(names: Iterable[str], read: Callable[[str], ModelVersion])
 
 
 def signed_texts(version: ModelVersion) -> Sequence[bytes]:
-    """Return the encodings of a version's manifest that may have been signed. This release signs the first one.
+    """Return the encodings of a manifest from which its signature may have been computed. New signatures use the first.
 
-    Each encoding is the manifest without its signature, as JSON with sorted keys and no spaces. It therefore depends
-    neither on how a store formats the manifest nor on the release that reads it. The second encoding omits fields with
-    default values, as the first release did. It is returned only if this release knows all fields of the manifest.
+    Each encoding is the manifest without its signature, as JSON with sorted keys and no spaces. An encoding therefore
+    depends neither on how a store formats the manifest nor on the release that reads it. The second encoding omits
+    fields with default values, as in signatures by the first release. It is returned only if this release knows all
+    fields of the manifest.
 
     Raises:
         RefusedModel: if the manifest can't be encoded.
@@ -304,7 +305,7 @@ def _read(document: Mapping[str, Any]) -> ModelVersion:
 
 
 def _with_valid_options(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the manifest without training options that this release rejects. Serving doesn't need them."""
+    """Return the manifest without the training options that this release rejects, because serving doesn't need them."""
     options = document.get("options")
     if not isinstance(options, dict):
         return document

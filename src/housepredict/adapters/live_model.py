@@ -30,8 +30,8 @@ class LiveModel:
     """A PredictorSource that checks for a newly promoted version at most once a second.
 
     A new version is loaded completely before it replaces the version in service. If the new version can't be loaded,
-    the reason is logged, and the version in service stays. The demo model serves only until a version is promoted. If
-    the promoted version can't be loaded, the demo model doesn't replace it.
+    the reason is logged, and the version in service stays. If no version is promoted at startup, the demo model is put
+    in service. If a version is promoted at startup but can't be loaded, no model is in service.
     """
 
     _models: ModelStore

@@ -24,7 +24,9 @@ _TEXTS = ("string", "large_string", "string_view")
 
 
 Decoder = Callable[[bytes | str], str]
-"""A function that decodes a cell. Text is first converted back to bytes, because it may be wrongly marked as UTF-8."""
+"""A function that decodes a cell. A cell that the file declares to be UTF-8 text may be a `str`. It is first converted
+back to bytes, because the declaration may be wrong.
+"""
 
 
 @frozen

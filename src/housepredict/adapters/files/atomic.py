@@ -25,9 +25,10 @@ from housepredict.domain.errors import UnreadableFile
 
 @contextmanager
 def text_file(path: Path | None) -> Iterator[IO[str]]:
-    """Open a UTF-8 text file for writing, or standard output if `path` is None. CR LF is written as LF.
+    """Open a UTF-8 text file for writing, or standard output if `path` is None.
 
-    The file is gzipped if its name ends with .gz. An existing file is replaced when the context exits without error.
+    The file is gzipped if its name ends with .gz. An existing file is replaced when the context exits without error. A
+    row that ends with CR LF is written with LF instead.
 
     Raises:
         UnreadableFile: if the file can't be written.
@@ -115,7 +116,7 @@ def held(file: Path) -> Iterator[bool]:
 
 @contextmanager
 def wait_for_lock(file: Path) -> Iterator[None]:
-    """Wait until no other process has locked a file, then lock it until the context exits.
+    """Wait until no other process holds the lock on a file, then hold it until the context exits.
 
     Raises:
         OSError: if the file can't be opened.

@@ -65,7 +65,7 @@ class TextEncoding:
     Attributes:
         codec: the name of the encoding in Python.
         note: a note for the user if the encoding was guessed or the file is damaged, otherwise None.
-        errors: the name of the error handler for invalid bytes. By default, they are replaced with REPLACED.
+        errors: the name of the error handler for invalid bytes. The default replaces them with REPLACED.
     """
 
     codec: str
@@ -139,8 +139,8 @@ def _guessed(encoding: str) -> TextEncoding:
 def _choose(words: Sequence[bytes]) -> str:
     """Choose Windows-1252 unless another encoding is clearly better for these words.
 
-    To compare two encodings, words that both decode alike are ignored. Such words provide no evidence, but would bias
-    chardet, which expects more accented letters in Hungarian than in Spanish.
+    When two encodings are compared, words that decode to the same text in both are ignored. Such words provide no
+    evidence, but would bias chardet, which expects more accented letters in Hungarian than in Spanish.
     """
     confidences = _confidences(words, _CANDIDATES)
     best = max(confidences, key=confidences.__getitem__)
@@ -194,7 +194,7 @@ def _is_plausible(text: str) -> bool:
 def _script(character: str) -> str | None:
     """Return a letter's script, such as "GREEK".
 
-    Returns None for symbols that occur in text of any script, and "" for other characters.
+    Returns None for characters that occur in text of any script, and "" for any other character that isn't a letter.
     """
     if character in _SYMBOLS or character in _JOINERS or (character.isascii() and not character.isalpha()):
         return None
@@ -352,7 +352,7 @@ def rows_of(lines: Iterable[str]) -> Rows:
 
 
 def _split(sample: Iterable[str], delimiter: str) -> list[tuple[int, list[str]]]:
-    """Split lines into rows, each with the number of the lines before it, up to the first line that can't be parsed."""
+    """Split lines into rows, up to the first invalid line. With each row, return how many lines precede it."""
     aligned = delimiter == BLANKS
     reader = csv.reader(
         map(_aligned, sample) if aligned else sample,
@@ -368,10 +368,10 @@ def _split(sample: Iterable[str], delimiter: str) -> list[tuple[int, list[str]]]
 
 
 def _titles(rows: Sequence[tuple[int, list[str]]]) -> tuple[int, int]:
-    """Return the number of lines above the header, and of the title rows in these lines.
+    """Return how many lines precede the header, and how many title rows these lines contain.
 
-    A title row has text in at most a third as many cells as most rows have. Where most rows have only two cells, a
-    title row is one without any delimiter. Without a row of names below the titles, there are no titles.
+    A title row has text in at most a third as many cells as most rows. In a table with two columns, a title row is
+    instead a row without any delimiter. If no row below the supposed titles looks like a header, both counts are 0.
     """
     texts = [(line, len(row), [cell for cell in map(str.strip, row) if cell]) for line, row in rows if has_text(row)]
     typical = median(len(cells) for _, _, cells in texts) if texts else 0
@@ -385,15 +385,15 @@ def _titles(rows: Sequence[tuple[int, list[str]]]) -> tuple[int, int]:
 
 
 def trim_row(row: list[str], width: int) -> list[str]:
-    """Drop the cells beyond `width` if all of them are blank. Otherwise, return the row unchanged."""
+    """Return a row without the cells beyond `width` if all of these are blank. Otherwise, return the row unchanged."""
     return row[:width] if len(row) > width and not has_text(row[width:]) else row
 
 
 def _delimiter(sample: Sequence[str]) -> str:
     """Detect the delimiter, which splits most lines into as many cells as the header.
 
-    Returns BLANKS if the columns are aligned with blanks. Title rows above the header are considered only if no
-    delimiter fits otherwise.
+    Returns BLANKS if the columns are aligned with blanks. At first, the first row is assumed to be the header. Only if
+    no delimiter fits under this assumption, title rows above the header are detected and ignored.
     """
 
     def score(delimiter: str, *, titled: bool = False) -> tuple[float, int]:

@@ -113,7 +113,7 @@ class _FeatureColumns:
                 counts.update(cells)
 
     def houses(self, rows: TextRows | ArrowRows) -> list[Mapping[str, object] | None]:
-        """Return the house in each row, or None if the row's length differs from the header.
+        """Return the house in each row, or None if the row has more or fewer cells than the header.
 
         Call this method only after adding all rows.
         """
@@ -135,7 +135,10 @@ def _house(values: Mapping[str, Sequence[object]], row: int) -> Mapping[str, obj
 
 
 def _last_year(feature: Feature) -> int:
-    """Return the last year that a two-digit year can mean. The 100-year range is centered on the training sales."""
+    """Return the last year of the 100-year range from which two-digit years are taken.
+
+    The range is centered on the feature's dates in the training sales, if there are any.
+    """
     if feature.kind is not Kind.DATE or feature.observed is None:
         return LAST_YEAR
     first, last = (date.fromisoformat(str(day)).year for day in feature.observed)

@@ -200,7 +200,10 @@ def _parquet_prices(stream: IO[bytes]) -> Iterator[ParquetPrices]:
 
 
 def _price_cells(rows: HouseRows, outcomes: Sequence[RowOutcome]) -> Iterator[Sequence[str | float | None]]:
-    """Yield each row's cells for PRICE_COLUMNS. Cells beyond the header are appended to the row's error as JSON."""
+    """Yield each row's cells for PRICE_COLUMNS.
+
+    If an input row has more cells than the input header, the extra cells are appended to the row's error as JSON.
+    """
     for outcome, surplus in zip(outcomes, rows.origin.surplus(), strict=True):
         *others, error = cells_of(outcome)
         yield (*others, f"{error}: {json.dumps(surplus, ensure_ascii=False)}" if surplus else error)

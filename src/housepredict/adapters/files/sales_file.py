@@ -17,7 +17,7 @@ from housepredict.domain.usecases.record_sales import FIELDS
 from housepredict.domain.validation import tidy
 
 WRONG_FIELD_COUNT = "number of fields differs from the header"
-"""The reason given for rejecting a row of a CSV file."""
+"""The reason given for rejecting a row that has more or fewer cells than the header."""
 
 _MAX_INTERNED = 10_000  # distinct cells per column
 
@@ -116,7 +116,7 @@ class SyntheticSales:
 
     @property
     def with_recorded(self) -> bool:
-        """Always False, because recorded sales are not added."""
+        """Always False, because recorded sales are never added to synthetic sales."""
         return False
 
     def read(self) -> SalesTable:

@@ -56,7 +56,7 @@ class TextRows:
     def cells(self, positions: Iterable[int]) -> list[list[Cell]]:
         """Return the cells of the columns at `positions` as tidied text, one list per column.
 
-        Rows whose length differs from the header are left out.
+        Rows with more or fewer cells than the header are left out.
         """
         columns = list(zip(*compress(self.rows, self.fits), strict=True)) or [()] * len(self.header)
         return [list(map(tidy, columns[position])) for position in positions]
@@ -112,13 +112,13 @@ class TextTable:
             yield TextRows(self.header, delimiter, rows)
 
     def _repeats_header(self, row: list[str]) -> bool:
-        """Return whether a row repeats the header, as in exports of several pages, and count it if so."""
+        """Return whether a row repeats the header, as exports do at the top of each page. If so, count the row."""
         is_repeated = row == self.header
         self.repeated += is_repeated
         return is_repeated
 
     def _checked(self, line: int, row: list[str]) -> list[str]:
-        """Remove a row's blank cells beyond the header. If the row still doesn't fit the header, count it as ragged."""
+        """Remove blank cells beyond the last header column. If the row still doesn't fit, count it as ragged."""
         if len(row) > len(self.header):
             row = trim_row([*row[: self._dropped.start], *row[self._dropped.stop :]], len(self.header))
         if len(row) != len(self.header):
@@ -310,7 +310,7 @@ def csv_table(content: bytes, error: type[BrokenRules]) -> TextRows:
     """Parse a CSV request body into rows, with tidied column names as the header.
 
     Empty lines are skipped. Rows of blank cells are skipped above the header and at the end. Elsewhere, such rows are
-    kept, so that the results line up with the rows.
+    kept, so that each result has the same position as its row.
 
     Raises:
         BrokenRules: (of type `error`) if the content isn't CSV in UTF-8.

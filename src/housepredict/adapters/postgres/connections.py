@@ -147,8 +147,9 @@ _SESSION = (
 _ROWS_TO_BLAME = ("22", "23", "54", "P0")
 _READ_ONLY = psycopg.errors.ReadOnlySqlTransaction.sqlstate
 _GRACE_S = 1.0
-"""A time in seconds with two uses. A connection that was idle for at least this time needs a ping. A connection to a
-read-only server is replaced only after this time, so that a service doesn't reconnect before each query.
+"""Two limits, in seconds. A connection is pinged before use if it was idle for at least this long. A connection to a
+read-only server is replaced only if it was opened at least this long ago. Otherwise, a service would reconnect before
+each query for as long as the server is read-only.
 """
 # A pool keeps its connections to a demoted server, even if the host name now resolves to another server. This statement
 # ends the pool's connections, and the connection that executes it last.
@@ -205,7 +206,7 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
         """Return whether this connection must be replaced. The check needs no round trip.
 
         A connection must be replaced if the server has closed it, or if the server has become read-only. In the second
-        case, there may have been a failover, so that the host name now resolves to another server.
+        case, there may have been a failover, after which the host name resolves to another server.
         """
         try:
             self.pgconn.consume_input()  # reads the last message of a server that closes the connection
@@ -241,7 +242,7 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
     def close_after(self, error: psycopg.Error, *, may_wait: bool = True) -> bool:
         """Close the connection, unless invalid rows caused the error. Return whether it was closed.
 
-        An error with any other cause, such as a server that is shutting down, may not occur on a new connection.
+        After any other error, such as a server shutdown, a new connection might work.
 
         Args:
             error: the error raised by the last statement.
@@ -264,9 +265,10 @@ class TimeLimitedConnection(psycopg.Connection[tuple[Any, ...]]):
             connected.shutdown(SHUT_RDWR)
 
     def _cut_idle(self) -> None:
-        """Cut this process's other idle connections to this read-only server.
+        """Close this process's other idle connections to this server, which has become read-only.
 
-        Connections that were opened later than this one may lead to another server, so they are not cut.
+        The cause may be a failover. Connections opened after this one are kept, because they may lead to the new
+        primary server.
         """
         with _open_lock:
             others = [other for other in _open if other.place == self.place and other.opened_at <= self.opened_at]

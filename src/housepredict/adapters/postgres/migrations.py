@@ -94,8 +94,9 @@ def migrate(database: Database, *, post: bool = False) -> Database:
 
     Args:
         database: the database to migrate. If its schema isn't set, the first of these that exists is used: a schema in
-            the search path with housepredict's tables, a schema in the search path with the table of the tutorial's
-            service, the only schema outside the search path with housepredict's tables, or the current schema.
+            the search path with housepredict's tables, a schema in the search path with the table `predictions` of the
+            tutorial's service, the only schema outside the search path with housepredict's tables, or the current
+            schema.
         post: whether to also apply migrations whose names end in `-post`.
 
     Returns:

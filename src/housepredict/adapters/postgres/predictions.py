@@ -273,7 +273,10 @@ def _delete_from_lab_table(connection: TimeLimitedConnection, lab_ids: Sequence[
 
 
 def _encode_batch(predictions: Sequence[Prediction]) -> str:
-    """Encode a batch as JSON. Faster than a JSON encoder, because encoded values that rows share are cached."""
+    """Encode a batch as JSON.
+
+    This function is faster than a JSON encoder, because it caches the encodings of values that several rows share.
+    """
     houses = encode_objects(_to_json, [prediction.estimate.house.values for prediction in predictions])
     rows = [_encode(prediction, features) for prediction, features in zip(predictions, houses, strict=True)]
     return f"[{','.join(rows)}]"

@@ -84,7 +84,7 @@ class PostgresSales(PersistentConnection):
 
 
 def _is_new(connection: TimeLimitedConnection, delivery: Delivery) -> bool:
-    """Store the idempotency key of a delivery if it is new, and return whether it is new.
+    """Store the idempotency key of a delivery, unless the key is already stored. Return whether the key is new.
 
     A concurrent transaction with the same key waits here until this transaction ends.
 

@@ -14,7 +14,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 MAX_UNPACKED = 2**29
-"""Maximum total size of the unpacked arrays in an archive, in bytes. A model of 20,000 sales needs less than 20 MiB."""
+"""Maximum total size of the unpacked arrays in an archive, in bytes.
+
+A model trained on 20,000 sales needs less than 20 MiB.
+"""
 
 MAX_ARRAYS = 100
 """Maximum number of arrays in an archive. The largest serving form consists of about twenty arrays."""
@@ -23,11 +26,11 @@ _ENTRY = b"PK\1\2"  # the signature of an entry in a ZIP directory
 
 
 def arrays_in(content: bytes, wanted: Container[str]) -> dict[str, NDArray[Any]]:
-    """Return the arrays in an .npz file whose names are in `wanted`, by name. The arrays are read-only.
+    """Return those arrays in an .npz file that have a name in `wanted`, by name. The arrays are read-only.
 
     Raises:
-        ValueError: if the file contains too many arrays, if they are too large, or if an array has an unsupported
-            format. Arrays beyond the limits are never unpacked.
+        ValueError: if the file contains more than MAX_ARRAYS arrays, if these exceed MAX_UNPACKED, or if an array has
+            an unsupported format. If a limit is exceeded, nothing is unpacked.
         Exception: any error from zipfile, zlib or NumPy, if the file is damaged.
     """
     # check this first, because even reading the archive's directory could exhaust the memory

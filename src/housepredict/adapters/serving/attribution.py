@@ -1,6 +1,7 @@
 """Explain estimates by computing how much each feature contributes to them (Shapley values).
 
-A player, as in game theory, is a feature or a group of features that contribute jointly; see `DerivedFeatures.players`.
+A player (in the sense of Shapley values) is a feature, or a group of features whose contributions can't be separated;
+see `DerivedFeatures.players`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ class Attribution:
     """A summary of the training houses, from which contributions are computed.
 
     Attributes:
-        means: the mean of each term in the linear model over the training houses. The shape is (columns,), where
+        means: the mean, over the training houses, of each term of the linear model. The shape is (columns,), where
             columns is the number of input columns of the linear model.
-        squared: the paths through the trees that minimize squared errors, or None if there are no such trees.
-        absolute: the paths through the trees that minimize absolute errors, or None if there are no such trees.
+        squared: the paths through trees trained to minimize squared errors, or None if there are no such trees.
+        absolute: the paths through trees trained to minimize absolute errors, or None if there are no such trees.
     """
 
     means: NDArray[np.float64] = field(validator=array_of(np.float64, 1))
@@ -38,7 +39,7 @@ class Attribution:
 class Contributions:
     """Computes how much each player contributes to the output of a serving form.
 
-    Each term in the linear model contributes its difference from the term's mean. Trees contribute Shapley values.
+    A term of the linear model contributes its value minus its mean. The contributions of trees are Shapley values.
 
     Attributes:
         form: the serving form. For Linear, contributions are amounts of money. For LogPrices, they are differences of

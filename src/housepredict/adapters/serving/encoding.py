@@ -33,8 +33,8 @@ class DerivedFeatures:
         grouped: the features with too many categories for one-hot columns, of shape (groups,), or None if there are no
             such features.
         levels: the target encoding of each category of the grouped features, of shape (groups, codes + 1), or None if
-            there are no such features. The code of a category is its position in `Feature.categories`. The last value
-            is for missing and unknown categories.
+            there are no such features. A category's code is its position in `Feature.categories`, and `codes` is
+            the maximum number of categories. The last value is for missing and unknown categories.
         features: the number of features.
         sources: the feature from which each column is derived, of shape (columns,). For a rotated axis, this is the
             first of its two features.
@@ -85,8 +85,8 @@ class DerivedFeatures:
     def players(self) -> NDArray[np.int64]:
         """The index of the player to which each column belongs, of shape (columns,).
 
-        A player is a single feature, or a group of features that share rotated axes, because the contributions of such
-        features can't be separated. Players are numbered from 0, in the order of their first features.
+        A player (in the sense of Shapley values) is a feature, or a group of features that share rotated axes. The
+        contributions of such features can't be separated. Players are in the order of their first features.
         """
         players = np.arange(self.features)
         for first, second in self.turned:

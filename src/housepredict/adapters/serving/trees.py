@@ -151,8 +151,8 @@ class TreeContributions:
     def of(cls, trees: Trees, paths: Paths, players: NDArray[np.int64]) -> TreeContributions:
         """Create the TreeContributions for `trees` from the paths through these trees.
 
-        The masks of the paths are compressed. `players` contains the index of the player to which each input column of
-        the trees belongs, of shape (features,).
+        The masks of the paths are compressed. `players` is the index of the player to which each input column of the
+        trees belongs, of shape (features,).
         """
         masks = _Masks.of(paths.masks, trees.first_cells)
         return cls(trees, masks, list(_group_by_length(paths.ratios)), players, len(paths.ratios))

@@ -107,7 +107,7 @@ _LINKS: openapi.Json = {
     description="A sale recorded later for the same prediction replaces the earlier one.",
 )
 async def sale_of_prediction(request: Request) -> Response:
-    """Record the sale of a prediction's house: {"price": …, "date": "YYYY-MM-DD"}."""
+    """Record a sale for a prediction: {"price": …, "date": "YYYY-MM-DD"}."""
     application, prediction = application_of(request), request.path_params["id"]
     require_json(request.headers)
     body, key = await _read_body(request), idempotency_key(request.headers, InvalidSales)
@@ -126,7 +126,7 @@ async def sale_of_prediction(request: Request) -> Response:
     parameters=[_ID],
 )
 def history_of_sale(request: Request) -> Response:
-    """Get the sale recorded for a prediction, and its history."""
+    """Get the current sale for a prediction, and every sale recorded for that prediction."""
     history = application_of(request).record_sales.history(request.path_params["id"])
     if not history:
         raise Problem("not-found", "No sale is recorded for this prediction. `POST` one to this address.")

@@ -218,7 +218,7 @@ def _model_route(name: str, id_: str, *answers: openapi.Answer, **more: Any) -> 
         f"{method} /v2/models/{{name}}/versions/{{version}}{suffix}",
         f"{id_}OfVersion",
         *answers,
-        summary="Open Inference Protocol: the same route, with the name of the version in service",
+        summary="Open Inference Protocol: same as without /versions/{version}, which must name the version in service",
         faults=(),
         parameters=[_NAME, _VERSION, *parameters],
         **more,
