@@ -105,7 +105,7 @@ def plain(value: object) -> object:
 
 
 def plain_values(house: object) -> object:
-    """Convert the values of a mapping to built-in types (see `plain`). Anything else is returned unchanged."""
+    """Convert the values of a mapping to built-in types (see `plain`). A house that isn't a mapping is unchanged."""
     return {name: plain(value) for name, value in house.items()} if isinstance(house, Mapping) else house
 
 
@@ -159,9 +159,9 @@ def counted(count: int, noun: str) -> str:
 
 
 def describe_rejected(rejected: Mapping[str, int]) -> str:
-    """Return a text to append to a message, such as "; 2 rows rejected: size: missing".
+    """Return a text to append to a message, such as "; 2 rows rejected: size: missing", or "" without rejected rows.
 
     Args:
-        rejected: the number of rejected rows, by reason. The text is "" if there are none.
+        rejected: the number of rejected rows, by reason.
     """
     return "".join(f"; {counted(count, 'row')} rejected: {reason}" for reason, count in rejected.items())

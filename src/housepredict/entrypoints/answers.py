@@ -84,8 +84,8 @@ class CertaintyPart:
 class OriginPart:
     """Where an estimate comes from: the model version, the valuation date, and the remaining fields of the estimate.
 
-    `others` includes every field of Estimate except those listed in `without`. A new field of Estimate therefore
-    appears in all documents automatically.
+    `others` copies the fields of Estimate into the document, except for those that other parts of the document contain.
+    A new field of Estimate therefore appears in all documents automatically.
     """
 
     model_version: str = part(about="The model version that made the estimate.")

@@ -70,8 +70,8 @@ if TYPE_CHECKING:
 def output_ending(path: Path | None, *endings: str) -> str:
     """Return which of `endings` the name of an output file ends with, ignoring case.
 
-    Standard output (None), pipes and devices may have any name. If their name has none of the endings, the first ending
-    is returned.
+    Pipes and devices may have any name. If their name has none of the endings, or if `path` is None (standard output),
+    the first ending is returned.
 
     Raises:
         InvalidSettings: if the name of a regular file has none of these endings.
@@ -90,7 +90,7 @@ def output_ending(path: Path | None, *endings: str) -> str:
 POSTGRES_TIMEOUT_S = 1.0
 """How many seconds an estimate waits for PostgreSQL.
 
-After that, the spool stores the estimate, but a request with an idempotency key fails.
+After that, the estimate is stored in the spool. If the request has an idempotency key, it fails instead.
 """
 
 
@@ -98,7 +98,8 @@ After that, the spool stores the estimate, but a request with an idempotency key
 class Storage:
     """The repositories and stores that the settings select. Each one is imported and opened on first use.
 
-    To use a different adapter, assign it to the attribute before the first use.
+    To use a different adapter, assign it to the corresponding attribute, such as `sales`, before that attribute is
+    first read.
     """
 
     _settings: Settings
@@ -135,7 +136,10 @@ class Storage:
 
     @cached_property
     def training_log(self) -> TrainingLog:
-        """The training log. It is stored with the model versions, whose lock shows whether a training run is active."""
+        """The training log, stored in the same place as the model versions.
+
+        Whether a training job is running is shown by the training lock, which belongs to the model store.
+        """
         if not self._model_database:
             from housepredict.adapters.folder.training_log import DirectoryTrainings
 
@@ -476,10 +480,10 @@ class Application:
         """Return the source of training sales (see SalesSources).
 
         Args:
-            location: the path of the sales file. None selects the synthetic sales, or with `with_recorded` only the
-                recorded sales, which then have the schema of the version in service.
+            location: the path of the sales file, or None. Without a sales file, the source contains either only the
+                recorded sales, with the schema of the version in service, or else the synthetic sales.
             options: the training options.
-            with_recorded: whether to use recorded sales, in addition to those in any sales file.
+            with_recorded: whether to use the recorded sales, in addition to the sales file if there is one.
 
         Raises:
             NoModel: if there are only recorded sales, and no version is in service.
@@ -534,7 +538,9 @@ def houses_at(path: Path, encoding: str | None = None) -> HouseTable:
 
 
 def open_price_output(path: Path | None) -> AbstractContextManager[PriceTable]:
-    """Open a file for writing prices, or standard output if `path` is None. The file is created on exit.
+    """Open a file for writing prices, or standard output if `path` is None.
+
+    The file is created when the context exits.
 
     Raises:
         InvalidSettings: if the file name has an unknown ending.
@@ -545,7 +551,10 @@ def open_price_output(path: Path | None) -> AbstractContextManager[PriceTable]:
 
 
 def open_text_output(path: Path | None) -> AbstractContextManager[IO[str]]:
-    """Open a file for writing text, or standard output if `path` is None. The file is created on exit."""
+    """Open a file for writing text, or standard output if `path` is None.
+
+    The file is created when the context exits.
+    """
     from housepredict.adapters.files.atomic import text_file
 
     return text_file(path)

@@ -1,7 +1,7 @@
 """The history of training jobs.
 
-A job holds the training lock while it runs. If the lock is free, any job without an outcome in the log must have died,
-so an outcome is logged for it.
+A job holds the training lock while it runs. If the lock is free, any job without an outcome in the log must have died.
+TrainingHistory then logs the outcome for the dead job.
 """
 
 from __future__ import annotations
@@ -207,8 +207,8 @@ class TrainingHistory:
     def _stored_version(self, status: TrainingStatus) -> TrainingOutcome | None:
         """Return a successful outcome if the job's version is stored, otherwise None.
 
-        Only one job runs at a time, so the first version created since the job's start from the same sales location is
-        the job's version.
+        Only one job runs at a time. The job's version is therefore the first one that was created after the job
+        started, and that has the same sales location as the job.
         """
         for version in self._models.versions():
             verdict = version.verdict
@@ -227,8 +227,9 @@ class TrainingHistory:
     def _lock(self, stack: ExitStack) -> None:
         """Acquire the training lock, or raise TrainingInProgress.
 
-        If the lock is taken, the holder may be a reader of the log, which releases the lock soon, or a job that has not
-        been logged yet. This method therefore retries a few times unless the log contains a running job.
+        If the lock is taken, it may be held by a call that reads the log and soon releases the lock, or by a job that
+        isn't in the log yet. This method therefore retries up to `_LOCK_ATTEMPTS` times, or until the log contains a
+        running job.
         """
         for _ in range(_LOCK_ATTEMPTS):
             try:

@@ -57,7 +57,7 @@ EXIT_CODE_OF = {kind: code for code, kinds in _ERRORS_OF.items() for kind in kin
 """The exit code for each error class and its subclasses."""
 
 _SETTINGS = ("data_dir", "demo", "host", "port", "workers", "keep")
-"""Command-line options that override settings."""
+"""The settings that command-line options of the same name override."""
 
 
 def main(arguments: Sequence[str] | None = None, *, application: type[Application] = Application) -> int:

@@ -155,7 +155,7 @@ def _observed(feature: Feature) -> str:
 
 
 def evaluation_text(evaluation: Evaluation) -> str:
-    """Format the measures as a table with their meanings, followed by the coverage and the out-of-time evaluation."""
+    """Format a table of the measures and their meanings, followed by the coverage and the out-of-time evaluation."""
     rows, marked = [], evaluation.out_of_range
     for measure in MEASURES:
         value, bounds = getattr(evaluation.accuracy, measure.field), evaluation.bounds.get(measure.field)

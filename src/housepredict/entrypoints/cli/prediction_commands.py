@@ -122,9 +122,10 @@ def _house(schema: FeatureSchema, pairs: Sequence[tuple[str, str]]) -> _House:
 
 
 def _value(feature: Feature | None, text: str) -> object:
-    """Parse a value according to the kind of its feature, which is None for an unknown feature.
+    """Parse the value of a feature according to the feature's kind.
 
-    Text that can't be parsed is returned unchanged, and validation rejects it later.
+    If `feature` is None (an unknown feature), or if the text can't be parsed, the text is returned unchanged, and
+    validation rejects it later.
     """
     if feature is None or feature.kind not in (Kind.NUMBER, Kind.INTEGER, Kind.BOOLEAN):
         return text

@@ -73,7 +73,10 @@ def _show_config(_application: Application, options: argparse.Namespace) -> int:
 
 
 def settings_document(settings: Settings, origins: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """List each setting with its value (None if unset, hidden if secret) and its sources, which `origins` contains."""
+    """List each setting with its value (None if unset, hidden if secret) and the sources of the value.
+
+    `origins` contains the sources by setting. A setting without sources has its default value.
+    """
     names = {"given": "command line"}
     return [
         {

@@ -63,7 +63,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_same_origin(request: Request) -> bool:
-    """Return whether a web page of another site can be ruled out as the sender, even one that uses DNS rebinding."""
+    """Return whether the request certainly doesn't come from a web page of another site.
+
+    The check of `Host` also detects pages that use DNS rebinding.
+    """
     hosts = request.headers.getlist("host")
     if len(hosts) != 1 or not _LOOPBACK_HOST.fullmatch(hosts[0]):
         return False

@@ -200,7 +200,7 @@ async def prune_daily(application: Application) -> None:
 
 
 def _generation(application: Application) -> int:
-    """Return the generation number of the model in service. It is 0 if unknown, and for the demo model."""
+    """Return the generation number of the promoted version (see Pointer), or 0 if unknown or for the demo model."""
     serving = application.live_model.serving
     return (serving.generation or 0) if serving else 0
 

@@ -120,7 +120,10 @@ class Coalescer(Generic[Batchable, Result]):
         return self._submitted - self._taken
 
     def close(self) -> None:
-        """Finish all submitted jobs, and end the thread. If `begin` is set, don't call this in the event loop."""
+        """Finish all submitted jobs, and end the worker thread.
+
+        If `begin` is set, don't call this in the event loop, because it waits for the event loop.
+        """
         while self._is_begun:
             asyncio.run_coroutine_threadsafe(self._ended.wait(), self._loop).result()
         self._hand_over()
@@ -177,8 +180,8 @@ class Coalescer(Generic[Batchable, Result]):
     def _finish(self, batch: Sequence[_PendingJob[Batchable, Result]], turns: int | None = None) -> None:
         """Run a batch in the worker thread.
 
-        `turns` is the number of completed handovers to the thread after this batch, or None if more batches of the same
-        handover follow.
+        `turns` is how many times jobs were handed over to the thread so far, if this batch contains the last of those
+        jobs. It is None if some of those jobs are left for later batches.
         """
         outcomes: Sequence[Result | Exception] = []
         try:
@@ -222,7 +225,7 @@ class EstimateJob:
     serving: InService
     houses: Sequence[House]
     steps: tuple[float, float, float] | None = None
-    """When the batch started, its commit started, and its commit ended, by time.perf_counter; for traces."""
+    """The times when the batch started, its commit started, and its commit ended (time.perf_counter). For traces."""
 
 
 Outcomes = Sequence[Sequence[Prediction] | Exception]
@@ -231,7 +234,11 @@ Outcomes = Sequence[Sequence[Prediction] | Exception]
 
 @define(eq=False)
 class Pace:
-    """Predicts how long a batch will block the event loop, from the model version's shortest time per house so far."""
+    """Decides which batches are small enough to run in the event loop.
+
+    A batch is expected to take the shortest time per house that was recorded for the model version so far, multiplied
+    by the number of houses.
+    """
 
     _version: str | None = field(default=None, init=False)
     _seconds_per_house: float = field(default=math.inf, init=False)
@@ -366,7 +373,10 @@ class Estimator:
     def _split(
         self, predictions: Sequence[Prediction], jobs: Sequence[EstimateJob], started: float
     ) -> Sequence[Sequence[Prediction]]:
-        """Split the predictions of a batch that started at `started` by job, and set `steps` on each job."""
+        """Return the predictions of each job in a batch, and set the `steps` of the jobs.
+
+        `started` is the time.perf_counter() at which the batch started.
+        """
         steps = (started, *self._lane.last_commit) if self._lane else None
         remaining = iter(predictions)
         for job in jobs:

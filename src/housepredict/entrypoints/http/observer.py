@@ -137,7 +137,9 @@ class Observer:
         return names.id or b"%b%08x" % (self._prefix, self._ids())
 
     def observe_estimate(self, names: RequestNames, started: float, job: EstimateJob) -> bytes:
-        """Count, log and trace a request on the express lane just before its response is sent. Return the request id.
+        """Count, log and trace a `POST /predict` request that bypasses ASGI, and return its request id.
+
+        Call this just before the response is sent. The module `express` explains why such requests bypass ASGI.
 
         `started` is the time.perf_counter() at which the request started.
         """

@@ -270,8 +270,8 @@ class Answer:
         also: the schemas of the body in other media types.
         headers: the schemas of the response headers, by name.
         always: the names of the headers that are always present.
-        problems: the names of the problems that the body may contain as problem documents.
-        listed: the names of the problems to append to the description.
+        problems: the names of the problems that the body may be about, for the extension `x-problem-types`.
+        listed: the names of the problems that the description mentions.
     """
 
     description: str
@@ -310,7 +310,10 @@ def _problem_answer(status: int, names: Sequence[str]) -> Answer:
 
 
 SHARED = problem_answers([*SERVER_PROBLEMS, *FAULTS])
-"""The responses for problems that nearly every operation can have, by status. They form the components section."""
+"""The responses for problems that nearly every operation can have, by status.
+
+They are in the document's components section, and operations refer to them.
+"""
 
 
 @frozen

@@ -1,7 +1,10 @@
 """Error responses of the HTTP API, as problem documents (RFC 9457).
 
-Each document has an additional member, `error`, for clients of the tutorial's API. Problem types are URNs of the form
-`urn:housepredict:problem:NAME`. They are stable names to branch on, not addresses to open.
+Each document has an additional member, `error`, for clients of the "Docker and Machine Learning" tutorial's service,
+which housepredict can replace.
+
+Problem types are URNs of the form `urn:housepredict:problem:NAME`. They are stable names to branch on, not addresses to
+open.
 """
 
 from __future__ import annotations
@@ -100,8 +103,8 @@ class ProblemType:
         retry_after: how many seconds clients should wait before retrying.
         internal: whether the error message may contain host or file names. If so, it is logged but not sent.
         advice: a sentence to append to the error message.
-        headers: headers that every response has, in addition to `Retry-After`.
-        others: headers that only some responses have.
+        headers: the names of headers that every response of this type has, in addition to `Retry-After`.
+        others: the names of headers that only some responses of this type have.
     """
 
     name: str
@@ -115,7 +118,7 @@ class ProblemType:
 
     @property
     def always(self) -> Sequence[str]:
-        """The headers that every response has."""
+        """The headers that every response with a problem of this type has, including `Retry-After`, if any."""
         return self.headers if self.retry_after is None else ("Retry-After", *self.headers)
 
 

@@ -143,7 +143,7 @@ _COLUMNS: Mapping[str, Reader] = {
     "allow": column,
     "type": _kind_of_column,
 }
-"""The parameters of a training request that may be repeated."""
+"""The parameters that may occur several times in a training request, with their parsers."""
 
 
 def _values(query: QueryParams, once: Mapping[str, Reader]) -> Mapping[str, Any]:

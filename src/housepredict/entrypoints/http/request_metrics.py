@@ -24,7 +24,11 @@ Key = tuple[str, ...]
 
 @frozen(eq=False)
 class Row:
-    """A counter (the first cell) or a histogram (a cell per bucket, then the sum). Each row has a single writer."""
+    """The cells in shared memory that contain a counter or a histogram. Only one thread may write to a row.
+
+    A counter is in the first cell. A histogram has a count for each bucket, starting at the first cell, and the sum of
+    the values in the last cell.
+    """
 
     cells: memoryview[float]
 
@@ -155,15 +159,17 @@ class Meter:
         return BatchMeter(self._region.row((BATCHES, name)), self._region.row((COMMITS, name)))
 
     def watch(self, waiting: Callable[[], int], generation: Callable[[], int]) -> None:
-        """Set the functions that return the number of waiting houses and the generation in service.
+        """Set the functions that return the values to publish, and publish them for the first time.
 
-        Publish both values for the first time.
+        Args:
+            waiting: a function that returns the number of waiting houses.
+            generation: a function that returns the generation number of the promoted version (see Pointer).
         """
         self._waiting, self._generation = waiting, generation
         self.publish()
 
     def publish(self) -> None:
-        """Write the number of waiting houses and the generation in service to shared memory. Call this every second."""
+        """Write the values of the functions set by `watch` to shared memory. Call this every second."""
         self._region.row((WAITING,)).cells[0] = self._waiting()
         # Each worker has its own row, because generations can't be summed.
         self._region.row((GENERATION, str(self._worker))).cells[0] = self._generation()

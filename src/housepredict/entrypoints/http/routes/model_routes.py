@@ -131,7 +131,7 @@ async def _move_pointer(request: Request, move: Callable[[Application], ModelVer
 def _find(name: str | None, load: Callable[[], ModelVersion]) -> ModelVersion:
     """Return the model version that `load` loads. Raise a Problem if the version is unknown or rejected.
 
-    `name` is the name of the version in the request, or None for a rollback.
+    `name` is the version name that the request contains. It is None for a rollback, which names no version.
     """
     try:
         return load()
@@ -144,5 +144,5 @@ def _find(name: str | None, load: Callable[[], ModelVersion]) -> ModelVersion:
 
 
 def _public(document: dict[str, Any]) -> dict[str, Any]:
-    """Remove `source`, the path of the sales file on the machine that trained the version."""
+    """Return a copy of a version's document without `source`, which contains the sales file's path."""
     return {name: value for name, value in document.items() if name != "source"}

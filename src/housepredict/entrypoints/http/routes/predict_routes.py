@@ -56,7 +56,9 @@ from housepredict.entrypoints.json_documents import document, parts_of
 def predict_for_key(
     application: Application, body: bytes, key: str, as_csv: bool
 ) -> tuple[object, Sequence[Prediction]]:
-    """Estimate the houses in a body (CSV or JSON) once per idempotency key. A replay returns the stored predictions.
+    """Estimate the houses in a body (CSV or JSON), unless a request with the same idempotency key already did.
+
+    A repeated request gets the stored predictions of the first one.
 
     Returns:
         The parsed body (a house or a list of houses), and the predictions.
@@ -203,8 +205,8 @@ def encode_predictions(
     Args:
         predictions: the predictions, in the order of the houses.
         houses: the parsed body: a house, or a list of houses.
-        body: the body of the request.
-        answer: a function that encodes a prediction, given the JSON of its house.
+        body: the body of the request. If it is a single house, the response contains it unchanged.
+        answer: a function that encodes a prediction as JSON. Its arguments are the prediction, and its house as JSON.
     """
     if isinstance(houses, list):
         pairs = zip(predictions, encode_objects(encode, houses), strict=True)
@@ -224,9 +226,9 @@ _SHARED_BY = attrgetter(*_SHARED)
 
 @lru_cache(maxsize=1024)
 def _end(*shared: object) -> bytes:
-    """Encode the last fields of a prediction as JSON. They are cached, because many predictions share them.
+    """Return the end of a prediction's JSON, starting with the fields of SharedPart.
 
-    `shared` are the values of the fields of SharedPart.
+    `shared` contains the values of these fields. The result is cached, because many predictions have the same values.
     """
     estimate = SimpleNamespace(**dict(zip(_SHARED, shared, strict=True)))
     return encode(document(estimate, SharedPart)).encode()[1:]
