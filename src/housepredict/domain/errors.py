@@ -98,7 +98,7 @@ class NoExplanation(HousepredictError):
 
 
 class NoSnapshot(HousepredictError):
-    """This model version has no training snapshot (made by an older release). Retrain to enable drift."""
+    """This model version has no training snapshot (made by an older release). Retrain to measure drift."""
 
 
 class ModelStoreUnavailable(HousepredictError):
