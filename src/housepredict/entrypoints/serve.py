@@ -203,9 +203,9 @@ def _share_a_heap() -> None:
 
     A heap per thread would cost megabytes and gain nothing, because threads run Python code in turns anyway.
 
-    Large arrays, such as those of models, are allocated with mmap instead, so that freeing them returns their memory to
-    the system. The threshold for mmap is fixed, because by default glibc raises it after the first such array, and
-    later arrays might be allocated from the heap.
+    Also set a constant mmap threshold, so that large arrays, such as those of models, are always allocated with mmap
+    and return their memory to the system when they are freed. By default, glibc raises the threshold once such an array
+    is freed, so that later arrays could end up on the heap.
     """
     allocator = ctypes.CDLL(None)
     if not hasattr(allocator, "mallopt"):  # only glibc has this function

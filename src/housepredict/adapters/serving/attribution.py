@@ -63,8 +63,8 @@ class Contributions:
         Args:
             form: the serving form.
             means: the `means` of the Attribution.
-            paths: a function that accepts the name `squared` or `absolute` and returns this attribute of the
-                Attribution. Paths may need as much memory as the model, so only one of the two is in memory at a time.
+            paths: loads one attribute of the Attribution, `squared` or `absolute`, by name. Returns None if the
+                Attribution doesn't have it. Each is loaded only when needed, since both may be as large as the model.
 
         Raises:
             ValueError: if the Attribution belongs to another form.

@@ -129,7 +129,7 @@ def valued(sales: Sequence[Sale], valuation: Valuation, calibration: Calibration
 
 
 def measure(rows: Sequence[Valued]) -> Accuracy:
-    """Compute the accuracy measures for at least one sale."""
+    """Compute the accuracy measures of these sales, which must not be empty."""
     return accuracy([row.estimate for row in rows], [row.sale.price for row in rows])
 
 

@@ -32,7 +32,7 @@ def plausible_days(days: Sequence[date]) -> tuple[date, date]:
     the other sales.
 
     Args:
-        days: the date of each sale, in any order, for at least one sale.
+        days: the date of each sale, in any order. Must not be empty.
     """
     ordered = sorted(days)
     outliers = max(1, len(ordered) // _OUTLIERS_ONE_IN)

@@ -107,7 +107,7 @@ class ReviewAccuracy:
 
 
 def measured(rows: Sequence[Valued]) -> Measured:
-    """Measure the accuracy of the estimates for at least one sale."""
+    """Measure the accuracy of the estimates of these sales. `rows` must not be empty."""
     accuracy, coverage = measure(rows), coverages(rows)
     confidence = bounds([row.estimate for row in rows], [row.sale.price for row in rows], accuracy)
     sales = Counter(interval.level for row in rows for interval in row.intervals)

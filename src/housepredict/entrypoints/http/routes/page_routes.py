@@ -69,7 +69,9 @@ def version_response(application: Application, version: ModelVersion, promoted: 
     problems=["not-found"],
     faults=["internal-error"],
     parameters=[
-        openapi.in_path("digest", openapi.TEXT, "The digest in the page's links. It changes when the files change."),
+        openapi.in_path(
+            "digest", openapi.TEXT, "A digest of the page's scripts and styles, as in the links of the page."
+        ),
         openapi.in_path("name", {"type": "string", "enum": list(NAMES)}, "The name of the file."),
     ],
 )
