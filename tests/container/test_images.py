@@ -84,7 +84,7 @@ def test_serving_image_rejects_training_with_advice() -> None:
     with run_confined("serving") as service:
         answer = httpx2.post(f"{service.url}/train", headers=BEARER, timeout=600)
         assert answer.status_code == 501
-        assert "a container image that has it" in answer.json()["detail"]
+        assert "a container image that includes it" in answer.json()["detail"]
         assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
 
 
@@ -112,7 +112,7 @@ def test_training_beyond_memory_is_killed_without_the_service() -> None:
         headers = BEARER | {"Content-Type": "text/csv", "Content-Encoding": "gzip"}
         answer = httpx2.post(f"{service.url}/train", content=content, headers=headers, timeout=600)
         assert (answer.status_code, answer.json()["type"]) == (500, "urn:housepredict:problem:training-failed")
-        assert "ended by SIGKILL" in answer.json()["detail"]
+        assert "killed by SIGKILL" in answer.json()["detail"]
         training = httpx2.get(f"{service.url}/trainings", headers=BEARER).json()["trainings"][0]
         assert (training["state"], training["error"]) == ("failed", answer.json()["detail"])
         assert httpx2.post(f"{service.url}/predict", json=LAB_HOUSE).status_code == 200
